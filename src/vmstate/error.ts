@@ -143,5 +143,6 @@ Object.defineProperty(CprkitError.prototype, "name", { value: "CprkitError", wri
 /** True for an error of cprkit, also one made by another copy of the package; with `code`, only for that code. */
 export function isCprkitError(error: unknown, code?: ErrorCode): error is CprkitError {
   if (typeof error !== "object" || error === null || !(brand in error)) return false;
-  return code === undefined || (error as CprkitError).code === code;
+  // The brand says that it has CprkitError's shape.
+  return code === undefined || (error as unknown as CprkitError).code === code;
 }

@@ -1,0 +1,205 @@
+// Describes a structure once: its TypeScript type, how it is loaded, how it is saved and what tools show of it all
+// come from this one value (QEMU's VMStateDescription).
+
+import { CprkitError } from "./error.ts";
+import type { AnyField, GatedField, ValueOf } from "./field.ts";
+
+/** Fields by name, in the order of the wire. */
+export type Fields = Readonly<Record<string, AnyField>>;
+
+/** Subsections by the key under which the state holds them, in the order of the wire. */
+export type Subsections = Readonly<Record<string, AnyDescription>>;
+
+/** A field and its name. */
+export interface NamedField {
+  readonly name: string;
+  readonly field: AnyField;
+}
+
+/** A subsection, the key under which the parent's state holds its state, and when it is sent. */
+export interface NamedSubsection {
+  readonly key: string;
+  readonly description: AnyDescription;
+  /** Asked on save only. Left out: it is sent when the state has its key. */
+  readonly needed?: ((state: never) => boolean) | undefined;
+}
+
+/**
+ * Called around loading and saving, in QEMU's order: preLoad, fields, subsections, postLoad; preSave, fields,
+ * subsections, postSave. postSave runs also when a field failed. A hook that throws ends the load or save.
+ */
+export interface Hooks<State> {
+  /** Sets what older streams lack. `state` is the target before anything was read. */
+  readonly preLoad?: ((state: Partial<State>) => void) | undefined;
+  /** Checks and rebuilds. `version` is that of the stream. */
+  readonly postLoad?: ((state: State, version: number) => void) | undefined;
+  /** Brings the state into the form that is sent. */
+  readonly preSave?: ((state: State) => void) | undefined;
+  readonly postSave?: ((state: State) => void) | undefined;
+}
+
+/** Any description, for places that take one without looking at its state. */
+export interface AnyDescription {
+  /** Identifies subsections (a subsection's name begins with its parent's) and appears in JSON and errors. */
+  readonly name: string;
+  /** Written, and the newest accepted (version_id). */
+  readonly version: number;
+  /** The oldest accepted (minimum_version_id). */
+  readonly minimumVersion: number;
+  readonly fields: readonly NamedField[];
+  readonly subsections: readonly NamedSubsection[];
+  readonly hooks: Hooks<never>;
+}
+
+declare const stateType: unique symbol;
+
+/** A frozen description of `State`. Made by {@link vmstate}. */
+export interface Description<in out State> extends AnyDescription {
+  /** Never set: it carries the type. */
+  readonly [stateType]?: (state: State) => State;
+}
+
+/** The type of the state that a description describes. */
+export type StateOf<D> = D extends Description<infer State> ? State : never;
+
+type GatedKeys<F extends Fields> = { [K in keyof F]: F[K] extends GatedField<unknown> ? K : never }[keyof F];
+
+type Flat<T> = { [K in keyof T]: T[K] };
+
+/** The state that fields and subsections describe together. A subsection's key is set when the subsection is there. */
+export type StateOfParts<F extends Fields, S extends Subsections> = Flat<
+  { [K in Exclude<keyof F, GatedKeys<F>>]: ValueOf<F[K]> } & {
+    [K in GatedKeys<F>]?: ValueOf<F[K]> | undefined;
+  } & { [K in keyof S]?: StateOf<S[K]> | undefined }
+>;
+
+/** JavaScript puts integer-like keys first, whatever the source says: they cannot be field names here. */
+type Orderly<F> = {
+  [K in keyof F]: K extends number | `${number}`
+    ? { "field name error": "integer-like names would be reordered" }
+    : F[K];
+};
+
+/** What {@link vmstate} takes. `Live` is what the state holds beside its fields. */
+export interface Definition<F extends Fields, S extends Subsections, Live = unknown>
+  extends Hooks<StateOfParts<F, S> & Live> {
+  readonly name: string;
+  /** An integer from 0 on. */
+  readonly version: number;
+  /** Default 0, as in QEMU. */
+  readonly minimumVersion?: number;
+  readonly fields: F & Orderly<F>;
+  readonly subsections?: S;
+  /** For subsections that are not sent simply whenever their key is set. */
+  readonly needed?: { readonly [K in keyof S]?: (state: StateOfParts<F, S> & Live) => boolean };
+}
+
+/**
+ * Makes a description.
+ *
+ *     const timer = vmstate({
+ *       name: "timer", version: 2, minimumVersion: 1,
+ *       fields: { irq: uint8(), load: uint64(), prescale: since(2, uint32()) },
+ *     });
+ *     type Timer = StateOf<typeof timer>; // { irq: number; load: bigint; prescale?: number | undefined }
+ *
+ * Throws ERR_DESCRIPTION for a description that cannot work.
+ */
+export function vmstate<const F extends Fields, const S extends Subsections = Record<never, never>>(
+  definition: Definition<F, S>,
+): Description<StateOfParts<F, S>> {
+  return build(definition);
+}
+
+/**
+ * As {@link vmstate}, for a state that is kept otherwise in memory than on the wire: `Live` is what the hooks work on
+ * beside the fields. Usage: `vmstateOf<{ table: FdTable }>()({ ... preSave: (s) => { s.fds = flatten(s.table); } })`.
+ */
+export function vmstateOf<Live extends object>() {
+  return <const F extends Fields, const S extends Subsections = Record<never, never>>(
+    definition: Definition<F, S, Live>,
+  ): Description<StateOfParts<F, S> & Live> => build(definition);
+}
+
+/**
+ * Makes a description of which no type is known, from its parts: for descriptions that come out of a stream's own
+ * JSON. Throws ERR_DESCRIPTION for one that cannot work.
+ */
+export function describe(
+  parts: Omit<AnyDescription, "hooks"> & { readonly hooks?: Hooks<never> },
+): Description<Record<string, unknown>> {
+  return assemble(parts);
+}
+
+function assemble(parts: Omit<AnyDescription, "hooks"> & { readonly hooks?: Hooks<never> }): AnyDescription {
+  const { name, version, minimumVersion, fields, subsections } = parts;
+  checkVersions(name, version, minimumVersion);
+  const seen = new Set<string>();
+  for (const { name: fieldName, field } of fields) {
+    checkName(name, fieldName, seen);
+    for (const needed of field.needs ?? []) {
+      if (!seen.has(needed))
+        throw wrong(name, `field "${fieldName}" needs "${needed}", which does not stand before it`);
+    }
+    seen.add(fieldName);
+  }
+  for (const { key, description } of subsections) {
+    checkName(name, key, seen);
+    seen.add(key);
+    // The loader knows a subsection by its parent's name in front (QEMU 10.0 migration/vmstate.c).
+    if (!description.name.startsWith(name) || description.name.length === name.length) {
+      throw wrong(name, `the name of subsection "${description.name}" must begin with "${name}" and go on`);
+    }
+    if (description.name.length > 255)
+      throw wrong(name, `the name of subsection "${description.name}" is longer than 255`);
+  }
+  return Object.freeze({
+    name,
+    version,
+    minimumVersion,
+    fields: Object.freeze([...fields]),
+    subsections: Object.freeze([...subsections]),
+    hooks: parts.hooks ?? {},
+  });
+}
+
+function build<F extends Fields, S extends Subsections, Live>(
+  definition: Definition<F, S, Live>,
+): Description<StateOfParts<F, S> & Live> {
+  const { name, version, minimumVersion = 0, preLoad, postLoad, preSave, postSave } = definition;
+  const needed: { readonly [key: string]: ((state: never) => boolean) | undefined } = definition.needed ?? {};
+  const fields = Object.entries<AnyField>(definition.fields);
+  for (const [field] of fields) {
+    if (/^\d+$/.test(field)) throw wrong(name, `field name "${field}" is integer-like: JavaScript would reorder it`);
+  }
+  return assemble({
+    name,
+    version,
+    minimumVersion,
+    fields: fields.map(([fieldName, field]) => ({ name: fieldName, field })),
+    subsections: Object.entries<AnyDescription>(definition.subsections ?? {}).map(([key, description]) => ({
+      key,
+      description,
+      needed: needed[key],
+    })),
+    // The hooks were checked against the state's type above; inside, a description forgets it.
+    hooks: { preLoad, postLoad, preSave, postSave } as Hooks<never>,
+  });
+}
+
+function checkVersions(name: string, version: number, minimum: number): void {
+  for (const value of [version, minimum]) {
+    if (!Number.isInteger(value) || value < 0 || value > 0x7fffffff)
+      throw wrong(name, `version ${value} is not an integer from 0 to 2147483647`);
+  }
+  if (minimum > version) throw wrong(name, `minimumVersion ${minimum} is above version ${version}`);
+}
+
+function checkName(description: string, name: string, seen: ReadonlySet<string>): void {
+  if (name === "__proto__") throw wrong(description, `"__proto__" cannot be a name`);
+  if (seen.has(name)) throw wrong(description, `the name "${name}" stands twice`);
+}
+
+function wrong(name: string, reason: string): CprkitError {
+  return new CprkitError("ERR_DESCRIPTION", `description "${name}": ${reason}`);
+}

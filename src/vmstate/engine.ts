@@ -1,0 +1,252 @@
+// Loads and saves the body of a description: version check, hooks, fields, subsections (QEMU 10.0
+// migration/vmstate.c). Field kinds that hold a description call back into here.
+
+import type { AnyDescription, Description, NamedField } from "./description.ts";
+import { CprkitError, isCprkitError } from "./error.ts";
+import type { Field } from "./field.ts";
+import { maxDepth, type Reader } from "./reader.ts";
+import type { Writer } from "./writer.ts";
+
+type Target = Record<string, unknown>;
+
+/** First byte of a subsection (QEMU_VM_SUBSECTION). */
+const subsectionMark = 0x05;
+
+/** Throws unless a body of `version` can be loaded: ERR_VERSION_TOO_NEW or ERR_VERSION_TOO_OLD. */
+export function checkVersion(reader: Reader, description: AnyDescription, version: number): void {
+  const { name } = description;
+  if (version > description.version) {
+    throw reader.error(
+      "ERR_VERSION_TOO_NEW",
+      `"${name}" has version ${version} in the stream, newer than the ${description.version} known here`,
+    );
+  }
+  if (version < description.minimumVersion) {
+    throw reader.error(
+      "ERR_VERSION_TOO_OLD",
+      `"${name}" has version ${version} in the stream, older than ${description.minimumVersion}, the oldest that can be loaded`,
+    );
+  }
+}
+
+/**
+ * Loads one body. `target` keeps what the stream does not hold; without it, a new object is made. Errors name the
+ * field they happened in, below the description's own name, which the caller adds.
+ */
+export function loadBody<State>(
+  reader: Reader,
+  description: Description<State>,
+  version: number,
+  target?: Partial<State>,
+): State {
+  checkVersion(reader, description, version);
+  return loadChecked(reader, description, version, target);
+}
+
+/** As {@link loadBody}, for a version that was checked already (each element of a list has the same one). */
+export function loadChecked<State>(
+  reader: Reader,
+  description: Description<State>,
+  version: number,
+  target?: Partial<State>,
+): State {
+  const plan = planOf(description, version);
+  const state: Target = (target as Target | undefined) ?? { ...plan.blank };
+  if (++reader.depth > maxDepth) throw reader.error("ERR_DEPTH", `structures nest deeper than ${maxDepth}`);
+  runHook(reader, "pre_load", description.hooks.preLoad, state, version);
+  const { fields } = plan;
+  let at = 0;
+  try {
+    if (reader.observer === undefined) {
+      for (; at < fields.length; at++) {
+        const { name, field, sure } = fields[at] as PlannedField;
+        if (sure || fieldExists(reader, field, state, version)) state[name] = field.load(reader, state[name], state);
+      }
+    } else {
+      for (; at < fields.length; at++) loadObserved(reader, fields[at] as PlannedField, state, version);
+    }
+  } catch (error) {
+    throw located(error, (fields[at] as PlannedField).name);
+  }
+  loadSubsections(reader, description, state);
+  reader.depth -= 1;
+  runHook(reader, "post_load", description.hooks.postLoad, state, version);
+  // The description says that these fields make a State.
+  return state as State;
+}
+
+/** Saves one body, at the description's own version unless another is given (VSTRUCT). */
+export function saveBody<State>(
+  writer: Writer,
+  description: Description<State>,
+  state: State,
+  version = description.version,
+): void {
+  const { hooks } = description;
+  hooks.preSave?.(state as never);
+  const source = state as Target;
+  try {
+    const { fields } = planOf(description, version);
+    let at = 0;
+    try {
+      for (; at < fields.length; at++) {
+        const { name, field, sure } = fields[at] as PlannedField;
+        if (!sure && !fieldExists(undefined, field, source, version)) continue;
+        const value = source[name];
+        if (value === undefined && !field.optional)
+          throw new CprkitError("ERR_VALUE", "the state has no value for this field");
+        field.save(writer, value, source);
+      }
+    } catch (error) {
+      throw located(error, (fields[at] as PlannedField).name);
+    }
+    for (const { key, description: subsection, needed } of description.subsections) {
+      if (!(needed === undefined ? source[key] !== undefined : needed(state as never))) continue;
+      writer.uint8(subsectionMark);
+      writer.countedText(subsection.name);
+      writer.uint32(subsection.version);
+      try {
+        saveBody(writer, subsection as Description<unknown>, source[key] ?? {});
+      } catch (error) {
+        throw located(error, subsection.name);
+      }
+    }
+  } finally {
+    hooks.postSave?.(state as never);
+  }
+}
+
+/** The error, one step further out: `part` goes in front of its path. */
+export function located(error: unknown, part: string | number): unknown {
+  return isCprkitError(error) && "within" in error ? error.within(part) : error;
+}
+
+interface PlannedField {
+  readonly name: string;
+  readonly field: Field<unknown>;
+  /** It exists at this version without asking. */
+  readonly sure: boolean;
+}
+
+interface Plan {
+  readonly fields: readonly PlannedField[];
+  /** All keys of a state, unset: copying it gives every state of this description one hidden class. */
+  readonly blank: Target;
+}
+
+// One plan for each description and version, made on first use.
+const plans = new WeakMap<AnyDescription, Map<number, Plan>>();
+
+function planOf(description: AnyDescription, version: number): Plan {
+  let versions = plans.get(description);
+  if (versions === undefined) {
+    versions = new Map();
+    plans.set(description, versions);
+  }
+  let plan = versions.get(version);
+  if (plan === undefined) {
+    plan = makePlan(description, version);
+    versions.set(version, plan);
+  }
+  return plan;
+}
+
+function makePlan(description: AnyDescription, version: number): Plan {
+  const fields: PlannedField[] = [];
+  const blank: Target = {};
+  for (const { name, field } of description.fields) {
+    const sure = field.exists === undefined && (field.version ?? 0) <= version;
+    if (!sure && field.exists === undefined && field.mustExist !== true) continue;
+    fields.push({ name, field: field as NamedField["field"] & Field<unknown>, sure });
+    if (sure) blank[name] = undefined;
+  }
+  return { fields, blank };
+}
+
+function fieldExists(reader: Reader | undefined, field: Field<unknown>, state: Target, version: number): boolean {
+  const exists = field.exists === undefined ? (field.version ?? 0) <= version : field.exists(state, version);
+  if (!exists && field.mustExist === true) {
+    const reason = "this field must exist in the stream (input validation failed)";
+    throw reader === undefined ? new CprkitError("ERR_MUST_EXIST", reason) : reader.error("ERR_MUST_EXIST", reason);
+  }
+  return exists;
+}
+
+function loadObserved(reader: Reader, planned: PlannedField, state: Target, version: number): void {
+  const { name, field, sure } = planned;
+  if (!sure && !fieldExists(reader, field, state, version)) return;
+  reader.observer?.enter(name, field.type, reader.offset);
+  state[name] = field.load(reader, state[name], state);
+  reader.observer?.leave(reader.offset, state[name]);
+}
+
+/**
+ * Subsections follow the fields without a terminator: one is here if the next bytes are 05 and a counted name that
+ * begins with the parent's and goes on. Otherwise nothing is consumed: the bytes belong to somebody else.
+ */
+function loadSubsections(reader: Reader, description: AnyDescription, state: Target): void {
+  while (reader.peek() === subsectionMark && nameFollows(reader, description.name)) {
+    const start = reader.offset;
+    const length = reader.peek(1);
+    const name = latin1(reader, length);
+    const found = description.subsections.find((subsection) => subsection.description.name === name);
+    if (found === undefined) {
+      throw reader.error(
+        "ERR_UNKNOWN_SUBSECTION",
+        `the stream holds a subsection "${name}", which "${description.name}" does not have here (QEMU: error -2)`,
+      );
+    }
+    reader.pos += 2 + length;
+    reader.observer?.enter(name, "subsection", start);
+    try {
+      const version = reader.uint32();
+      // QEMU keeps only the low 8 bits of it.
+      if (version > 255)
+        throw reader.error("ERR_RANGE", `expected a subsection's version up to 255, found ${version}`, 4);
+      state[found.key] = loadBody(
+        reader,
+        found.description as Description<unknown>,
+        version,
+        state[found.key] as undefined,
+      );
+    } catch (error) {
+      throw located(error, name);
+    }
+    reader.observer?.leave(reader.offset, state[found.key]);
+  }
+}
+
+function nameFollows(reader: Reader, parent: string): boolean {
+  const length = reader.peek(1);
+  if (length <= parent.length || reader.remaining < 2 + length) return false;
+  for (let i = 0; i < parent.length; i++) {
+    if (reader.peek(2 + i) !== parent.charCodeAt(i)) return false;
+  }
+  return true;
+}
+
+// A description's names are ASCII; a name with other bytes is unknown all the same.
+function latin1(reader: Reader, length: number): string {
+  let name = "";
+  for (let i = 0; i < length; i++) name += String.fromCharCode(reader.peek(2 + i));
+  return name;
+}
+
+function runHook(
+  reader: Reader,
+  name: string,
+  hook: ((state: never, version: number) => void) | undefined,
+  state: Target,
+  version: number,
+): void {
+  if (hook === undefined) return;
+  try {
+    hook(state as never, version);
+  } catch (error) {
+    if (isCprkitError(error)) throw error;
+    throw new CprkitError("ERR_HOOK", `${name} failed: ${error instanceof Error ? error.message : String(error)}`, {
+      offset: reader.offset,
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,91 @@
+// Raw bytes, of a fixed length or of a length that another field holds, and text in such a buffer.
+
+import { countOf, type Field, misfit } from "../field.ts";
+
+/** `size` raw bytes (VMSTATE_BUFFER). */
+export function buffer(size: number): Field<Uint8Array> {
+  return {
+    type: "buffer",
+    size,
+    load: (reader) => reader.buffer(size),
+    save: (writer, value) => {
+      if (!(value instanceof Uint8Array) || value.length !== size) throw misfit(`a Uint8Array of ${size} bytes`, value);
+      writer.buffer(value);
+    },
+  };
+}
+
+/** As many raw bytes as the field `lengthField`, which stands before it, says (VMSTATE_VBUFFER_UINT32). */
+export function vbuffer(lengthField: string): Field<Uint8Array> {
+  return {
+    type: "buffer",
+    needs: [lengthField],
+    load: (reader, _current, siblings) => reader.buffer(countOf(siblings, lengthField, reader)),
+    save: (writer, value, siblings) => {
+      const length = countOf(siblings, lengthField);
+      if (!(value instanceof Uint8Array) || value.length !== length) {
+        throw misfit(`a Uint8Array of ${length} bytes, as "${lengthField}" says`, value);
+      }
+      writer.buffer(value);
+    },
+  };
+}
+
+/**
+ * A C string in a buffer whose length, with the final NUL, the field `lengthField` holds: the way that QEMU sends a
+ * `char *` (VMSTATE_VBUFFER_ALLOC_UINT32). The value is text without the NUL; bytes that are not UTF-8 survive (see
+ * text.ts). QEMU checks none of it; here a length of 0 or above `maxLength`, a missing final NUL and a NUL before it
+ * are errors.
+ */
+export function cstring(lengthField: string, maxLength: number): Field<string> {
+  // Neighbours often have the same name (the vectors of one device): decode it once.
+  let lastBytes = new Uint8Array(0);
+  let lastText = "";
+  return {
+    type: "buffer",
+    needs: [lengthField],
+    load: (reader, _current, siblings) => {
+      const length = countOf(siblings, lengthField, reader);
+      if (length < 1 || length > maxLength) {
+        throw reader.error(
+          "ERR_LIMIT",
+          `expected a length from 1 to ${maxLength} with the final NUL, found ${length}`,
+          4,
+        );
+      }
+      if (length > reader.remaining) throw reader.eof(length);
+      const { bytes, pos } = reader;
+      const end = pos + length - 1;
+      if (bytes[end] !== 0) {
+        reader.pos = end;
+        throw reader.error("ERR_BAD_BYTE", "expected the final NUL of a text");
+      }
+      reader.pos = end + 1;
+      if (lastBytes.length === length && sameBytes(lastBytes, bytes, pos)) return lastText;
+      const nul = bytes.indexOf(0, pos);
+      if (nul < end) {
+        reader.pos = nul;
+        throw reader.error("ERR_BAD_BYTE", "found a NUL before the end of a text");
+      }
+      reader.pos = pos;
+      lastText = reader.text(length - 1);
+      reader.pos = end + 1;
+      lastBytes = bytes.slice(pos, end + 1);
+      return lastText;
+    },
+    save: (writer, value, siblings) => {
+      if (typeof value !== "string" || value.includes("\0")) throw misfit("text without NUL", value);
+      const length = writer.text(value) + 1;
+      writer.uint8(0);
+      if (siblings[lengthField] !== length) throw misfit(`"${lengthField}" to be ${length}`, siblings[lengthField]);
+      if (length > maxLength) throw misfit(`at most ${maxLength} bytes with the final NUL`, value);
+    },
+  };
+}
+
+function sameBytes(known: Uint8Array, bytes: Uint8Array, offset: number): boolean {
+  for (let i = 0; i < known.length; i++) {
+    if (known[i] !== bytes[offset + i]) return false;
+  }
+  return true;
+}

@@ -1,0 +1,210 @@
+// Keyed collections: a count, then key and value of each entry, then an end byte.
+
+import type { Description } from "../description.ts";
+import { checkVersion, located, saveBody } from "../engine.ts";
+import { type Field, misfit } from "../field.ts";
+import type { Reader } from "../reader.ts";
+import type { Writer } from "../writer.ts";
+import { loadElement } from "./lists.ts";
+
+/** What a hash field loads into and saves from. Every Map is one; so may be a table of your own. */
+export interface KeyedTable<Key, Value> extends Iterable<readonly [Key, Value]> {
+  readonly size: number;
+  /** Adds an entry or replaces the one with an equal key, as g_hash_table_insert does. */
+  set(key: Key, value: Value): unknown;
+}
+
+export interface TreeOptions<Key, Value> {
+  /** QEMU's field.version_id: since when the field exists, and the version of keys and values. Default 0. */
+  readonly version?: number;
+  readonly key: Description<Key>;
+  readonly value: Description<Value>;
+}
+
+export type DirectKeyOptions<Value> = Omit<TreeOptions<never, Value>, "key">;
+
+/**
+ * A hash table with keys and values of their own descriptions (VMSTATE_GHASH_V of the RFC "migration: optimize cpr fd
+ * lookup using GHashTable", V2). Sent in the table's own order, which a reader must not rely on.
+ *
+ * With `create`, loading fills a table of your own instead of a Map, for instance one that compares keys by content:
+ * a Map knows an object key only by its identity. When the target holds a table already, that one is filled.
+ */
+export function ghash<Key, Value>(options: TreeOptions<Key, Value>): Field<Map<Key, Value>>;
+export function ghash<Key, Value, Table extends KeyedTable<Key, Value>>(
+  options: TreeOptions<Key, Value> & { readonly create: () => Table },
+): Field<Table>;
+export function ghash<Key, Value>(
+  options: TreeOptions<Key, Value> & { readonly create?: () => KeyedTable<Key, Value> },
+): Field<KeyedTable<Key, Value>> {
+  return keyed("ghash", described(options), hashed(options.create ?? (() => new Map())));
+}
+
+/** A hash table whose key is the 64-bit number itself (VMSTATE_GHASH_DIRECT_KEY_V). */
+export function ghashDirectKey<Value>(options: DirectKeyOptions<Value>): Field<Map<bigint, Value>>;
+export function ghashDirectKey<Value, Table extends KeyedTable<bigint, Value>>(
+  options: DirectKeyOptions<Value> & { readonly create: () => Table },
+): Field<Table>;
+export function ghashDirectKey<Value>(
+  options: DirectKeyOptions<Value> & { readonly create?: () => KeyedTable<bigint, Value> },
+): Field<KeyedTable<bigint, Value>> {
+  return keyed("ghash", direct(options), hashed(options.create ?? (() => new Map())));
+}
+
+/**
+ * A GTree with keys and values of their own descriptions (VMSTATE_GTREE_V), sent in ascending order of `compare`. An
+ * equal key that comes again replaces the entry.
+ */
+export function gtree<Key, Value>(
+  options: TreeOptions<Key, Value> & { readonly compare: (a: Key, b: Key) => number },
+): Field<Map<Key, Value>> {
+  return keyed("gtree", described(options), sorted(options.compare));
+}
+
+/** A GTree whose key is the 64-bit number itself (VMSTATE_GTREE_DIRECT_KEY_V), sent in ascending order. */
+export function gtreeDirectKey<Value>(options: DirectKeyOptions<Value>): Field<Map<bigint, Value>> {
+  return keyed("gtree", direct(options), sorted(ascending));
+}
+
+interface Entries<Key, Value> {
+  readonly version: number;
+  readonly value: Description<Value>;
+  readonly key: Description<Key> | undefined;
+  readonly loadKey: (reader: Reader) => Key;
+  readonly saveKey: (writer: Writer, key: Key) => void;
+}
+
+function described<Key, Value>({ version = 0, key, value }: TreeOptions<Key, Value>): Entries<Key, Value> {
+  return {
+    version,
+    value,
+    key,
+    loadKey: (reader) => loadElement(reader, key, version, "key"),
+    saveKey: (writer, state) => saveNamed(writer, key, state),
+  };
+}
+
+function direct<Value>({ version = 0, value }: DirectKeyOptions<Value>): Entries<bigint, Value> {
+  return {
+    version,
+    value,
+    key: undefined,
+    loadKey: (reader) => {
+      reader.observer?.enter("key", "uint64", reader.offset);
+      const key = reader.uint64();
+      reader.observer?.leave(reader.offset, key);
+      return key;
+    },
+    saveKey: (writer, key) => {
+      if (typeof key !== "bigint" || BigInt.asUintN(64, key) !== key)
+        throw misfit("a bigint key from 0 to 2^64-1", key);
+      writer.uint64(key);
+    },
+  };
+}
+
+/** How a collection keeps its entries: what loading fills, what becomes of it, in which order it is saved. */
+interface Keeping<Key, Value, Table> {
+  readonly begin: (current: Table | undefined) => Table;
+  readonly end: (table: Table) => Table;
+  readonly ordered: (table: Table) => Iterable<readonly [Key, Value]>;
+}
+
+function hashed<Key, Value, Table extends KeyedTable<Key, Value>>(create: () => Table): Keeping<Key, Value, Table> {
+  return { begin: (current) => current ?? create(), end: (table) => table, ordered: (table) => table };
+}
+
+function sorted<Key, Value>(compare: (a: Key, b: Key) => number): Keeping<Key, Value, Map<Key, Value>> {
+  const sort = (table: Map<Key, Value>) => [...table].sort((a, b) => compare(a[0], b[0]));
+  return {
+    begin: () => new Map(),
+    // The sort is stable: of equal keys the one that came last stands last, and wins.
+    end: (table) =>
+      new Map(
+        sort(table).filter(
+          ([key], at, all) => at + 1 === all.length || compare(key, (all[at + 1] as [Key, Value])[0]) !== 0,
+        ),
+      ),
+    ordered: sort,
+  };
+}
+
+function keyed<Key, Value, Table extends KeyedTable<Key, Value>>(
+  type: string,
+  entries: Entries<Key, Value>,
+  keeping: Keeping<Key, Value, Table>,
+): Field<Table> {
+  const { version, value: valueDescription, key: keyDescription } = entries;
+  return {
+    type,
+    version,
+    // QEMU's order: index 0 is the value, index 1 the key.
+    descriptions: keyDescription === undefined ? [valueDescription] : [valueDescription, keyDescription],
+    load: (reader, current) => {
+      checkVersion(reader, valueDescription, version);
+      if (keyDescription !== undefined) checkVersion(reader, keyDescription, version);
+      const count = readCount(reader);
+      const table = keeping.begin(current);
+      let at = 0;
+      try {
+        for (; reader.flag('"one more entry" or the table\'s end'); at++) {
+          if (at === count)
+            throw reader.error("ERR_COUNT", `the stream announced ${count} entries, and here begins one more`, 1);
+          reader.observer?.enter(at, "entry", reader.offset);
+          const key = entries.loadKey(reader);
+          const value = loadElement(reader, valueDescription, version, "value");
+          reader.observer?.leave(reader.offset, value);
+          table.set(key, value);
+        }
+      } catch (error) {
+        throw located(error, at);
+      }
+      if (at !== count)
+        throw reader.error("ERR_COUNT", `the stream announced ${count} entries, but ends after ${at}`, 1);
+      return keeping.end(table);
+    },
+    save: (writer, table) => {
+      if (typeof table?.size !== "number" || typeof table[Symbol.iterator] !== "function")
+        throw misfit("a Map or a table like it", table);
+      writer.uint32(table.size);
+      let at = 0;
+      try {
+        for (const [key, value] of keeping.ordered(table)) {
+          writer.uint8(1);
+          entries.saveKey(writer, key);
+          saveNamed(writer, valueDescription, value);
+          at++;
+        }
+      } catch (error) {
+        throw located(error, at);
+      }
+      if (at !== table.size) throw misfit(`${table.size} entries, as the table's size says`, at);
+      writer.uint8(0);
+    },
+  };
+}
+
+/** A count that the rest of the input can hold: each entry takes a byte at least. */
+function readCount(reader: Reader): number {
+  const count = reader.uint32();
+  if (count > reader.remaining) {
+    throw reader.error(
+      "ERR_COUNT",
+      `the stream announces ${count} entries, but only ${reader.remaining} bytes follow`,
+      4,
+    );
+  }
+  return count;
+}
+
+function saveNamed<State>(writer: Writer, description: Description<State>, state: State): void {
+  try {
+    saveBody(writer, description, state);
+  } catch (error) {
+    throw located(error, description.name);
+  }
+}
+
+function ascending(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,47 @@
+// QEMU's VMState as a typed, declarative library: describe a structure once; load it, save it, explain it.
+
+export { accepts, type LoadOptions, load, loadFrom, type SaveOptions, save, saveTo } from "./codec.ts";
+export {
+  type AnyDescription,
+  type Definition,
+  type Description,
+  describe,
+  type Fields,
+  type Hooks,
+  type NamedField,
+  type NamedSubsection,
+  type StateOf,
+  type StateOfParts,
+  type Subsections,
+  vmstate,
+  vmstateOf,
+} from "./description.ts";
+export { CprkitError, type ErrorCode, type ErrorDetails, errorCodes, isCprkitError } from "./error.ts";
+export {
+  type AnyField,
+  countOf,
+  existsIf,
+  type Field,
+  type GatedField,
+  misfit,
+  type Siblings,
+  since,
+  type ValueOf,
+} from "./field.ts";
+export { buffer, cstring, vbuffer } from "./fields/buffers.ts";
+export { fd } from "./fields/fd.ts";
+export { bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64 } from "./fields/integers.ts";
+export { type ListOptions, qlist, qtailq } from "./fields/lists.ts";
+export { struct, vstruct } from "./fields/struct.ts";
+export {
+  type DirectKeyOptions,
+  ghash,
+  ghashDirectKey,
+  gtree,
+  gtreeDirectKey,
+  type KeyedTable,
+  type TreeOptions,
+} from "./fields/trees.ts";
+export { type FdForm, type Input, maxDepth, type Observer, type PassedFd, Reader, unknownFd } from "./reader.ts";
+export { decodeText, encodeText, textBytes, textLength } from "./text.ts";
+export { type Output, Writer } from "./writer.ts";
