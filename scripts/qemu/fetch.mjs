@@ -1,0 +1,289 @@
+#!/usr/bin/env node
+// Gets what the QEMU tests need from Debian's packages, without root and without installing anything:
+// QEMU 10.0 and 11.1, each with its own C library, and a Linux kernel with busybox for the guest.
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { downloadPackages, FetchError, preparePrivateApt, resolvePackages, run, unpackPackages } from "./debian.mjs";
+import { rerunUnderLock } from "./lock.mjs";
+
+/** Raised when the folder's content changes, so that an older one is made anew. */
+const LAYOUT = 1;
+const LIBRARIES = "usr/lib/x86_64-linux-gnu";
+
+/**
+ * @typedef {object} Set
+ * @property {string} name
+ * @property {string} folder below the cache
+ * @property {string[]} suites the last one is preferred
+ * @property {string[]} packages
+ * @property {RegExp} keep packages that are downloaded, of all those that the named ones depend on
+ * @property {{ name: RegExp, version: RegExp }} expect package whose version must be right
+ * @property {(root: string, home: string, finalHome: string) => Promise<void>} finish
+ * @property {string[]} leaves files that must be there when done, below the folder
+ */
+
+/** @type {Set[]} */
+const SETS = [
+  qemuSet("10.0", ["bookworm", "bookworm-backports"]),
+  qemuSet("11.1", ["trixie", "trixie-backports"]),
+  {
+    name: "guest",
+    folder: "guest",
+    suites: ["bookworm"],
+    // The cloud kernel has the 8250 serial driver and NVMe built in, and is a third of the plain one's size.
+    packages: ["linux-image-cloud-amd64", "busybox-static"],
+    keep: /^(linux-image-\d.*|busybox-static)$/,
+    expect: { name: /^linux-image-\d/, version: /./ },
+    finish: finishGuest,
+    leaves: ["vmlinuz", "busybox"],
+  },
+];
+
+const HELP = `Usage: node scripts/qemu/fetch.mjs [${SETS.map(({ name }) => name).join("] [")}] [options]
+
+Fetches QEMU 10.0, QEMU 11.1 and a guest kernel from Debian's packages into
+.cache (CPRKIT_CACHE names another folder). Without a name: all of them. What is
+there already is left alone.
+
+  --check   only say what is there; exit 1 when something is missing
+  --force   fetch again
+  --json    print the result as JSON on standard output
+  --help    this text
+
+CPRKIT_DEBIAN_MIRROR names another mirror, for example one of
+snapshot.debian.org when the suites have moved on.
+
+Example: node scripts/qemu/fetch.mjs 11.1
+`;
+
+process.exitCode = await main();
+
+async function main() {
+  /** @type {{ values: { check?: boolean, force?: boolean, json?: boolean, help?: boolean }, positionals: string[] }} */
+  let args;
+  try {
+    args = parseArgs({
+      allowPositionals: true,
+      options: Object.fromEntries(["check", "force", "json", "help"].map((name) => [name, { type: "boolean" }])),
+    });
+  } catch (error) {
+    return complain(2, error);
+  }
+  const { values, positionals } = args;
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const unknown = positionals.find((name) => !SETS.some((set) => set.name === name));
+  if (unknown !== undefined) return complain(2, `no such thing to fetch: ${unknown} (see --help)`);
+  const wanted = SETS.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
+  const cache = cacheFolder();
+  if (values.check) return report(cache, wanted, values.json) ? 0 : 1;
+  if (!values.force && wanted.every((set) => isReady(cache, set))) {
+    report(cache, wanted, values.json);
+    return 0;
+  }
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    return complain(4, `Debian's amd64 QEMU runs on Linux x86-64 only, this is ${process.platform} ${process.arch}`);
+  }
+  try {
+    const held = rerunUnderLock(join(cache, "qemu", ".lock"), say);
+    if (held !== undefined) return held;
+    for (const set of wanted) if (values.force || !isReady(cache, set)) await fetchSet(cache, set);
+    report(cache, wanted, values.json);
+    return 0;
+  } catch (error) {
+    if (error instanceof FetchError || /** @type {NodeJS.ErrnoException} */ (error).code) return complain(4, error);
+    throw error;
+  }
+}
+
+/**
+ * @param {string} cache
+ * @param {Set} set
+ */
+async function fetchSet(cache, set) {
+  const home = join(cache, set.folder);
+  const work = `${home}.work`;
+  const debs = join(work, "debs");
+  mkdirSync(work, { recursive: true });
+  say(`${set.name}: reading package lists (${set.suites.join(", ")})`);
+  const suite = set.suites.at(-1) ?? "";
+  const config = await preparePrivateApt(join(work, "apt"), set.suites);
+  const packages = (await resolvePackages(config, work, set.packages, suite)).filter(({ name }) => set.keep.test(name));
+  const main = packages.find(({ name }) => set.expect.name.test(name));
+  if (!main || !set.expect.version.test(main.version)) {
+    throw new FetchError(
+      `${suite} has ${set.packages[0]} ${main?.version ?? "(none)"}, but ${set.name} was wanted: ` +
+        "name an older state of the archive, such as http://snapshot.debian.org/archive/debian/DATE, in CPRKIT_DEBIAN_MIRROR",
+    );
+  }
+  const megabytes = (/** @type {number} */ bytes) => (bytes / 1e6).toFixed(0);
+  say(`${set.name}: downloading ${packages.length} packages`);
+  await downloadPackages(config, debs, packages, (done, total) =>
+    say(`${set.name}: ${megabytes(done)} of ${megabytes(total)} MB`),
+  );
+  say(`${set.name}: unpacking`);
+  const fresh = join(work, "home");
+  const root = join(fresh, "root");
+  rmSync(fresh, { recursive: true, force: true });
+  for (const name of ["bin", "lib", "lib64", "sbin"]) {
+    mkdirSync(join(root, "usr", name), { recursive: true });
+    symlinkSync(`usr/${name}`, join(root, name));
+  }
+  await unpackPackages(debs, packages, root);
+  await set.finish(root, fresh, home);
+  const versions = Object.fromEntries(packages.map(({ name, version }) => [name, version]));
+  const stamp = { layout: LAYOUT, home, version: main.version, packages: versions };
+  writeFileSync(join(fresh, "stamp.json"), `${JSON.stringify(stamp, null, 2)}\n`);
+  // A finished folder appears at once or not at all: nobody ever runs half a QEMU.
+  const old = join(work, "old");
+  rmSync(old, { recursive: true, force: true });
+  if (existsSync(home)) renameSync(home, old);
+  renameSync(fresh, home);
+  rmSync(work, { recursive: true, force: true });
+  say(`${set.name}: ready, ${main.name} ${main.version}`);
+}
+
+/**
+ * @param {string} version
+ * @param {string[]} suites
+ * @returns {Set}
+ */
+function qemuSet(version, suites) {
+  return {
+    name: version,
+    folder: `qemu/${version}`,
+    suites,
+    packages: ["qemu-system-x86", "patchelf"],
+    keep: /./,
+    expect: { name: /^qemu-system-x86$/, version: new RegExp(`^1:${version.replace(".", "\\.")}\\.`) },
+    finish: finishQemu,
+    leaves: ["qemu-system-x86_64"],
+  };
+}
+
+/**
+ * Makes QEMU run with the libraries beside it, and writes the one program by which it is called. The loader and the
+ * libraries are named in the binary itself, not in the environment: a process that QEMU starts must not inherit them,
+ * and /proc/PID/cmdline and /proc/PID/exe show a QEMU, not a loader.
+ *
+ * @param {string} root
+ * @param {string} home
+ * @param {string} finalHome
+ */
+async function finishQemu(root, home, finalHome) {
+  const libraries = join(root, LIBRARIES);
+  const loader = "ld-linux-x86-64.so.2";
+  const patchelf = [join(root, "usr/bin/patchelf")];
+  const edits = ["--set-interpreter", join(finalHome, "root", LIBRARIES, loader)];
+  edits.push("--force-rpath", "--set-rpath", `$ORIGIN/../../${LIBRARIES}`);
+  const qemu = join(root, "usr/bin/qemu-system-x86_64");
+  await run(
+    join(libraries, loader),
+    ["--library-path", libraries, ...patchelf, ...edits, qemu],
+    root,
+    undefined,
+    "cannot point QEMU to its own libraries",
+  );
+  const wrapper = join(home, "qemu-system-x86_64");
+  writeFileSync(
+    wrapper,
+    [
+      "#!/bin/sh",
+      "# Made by scripts/qemu/fetch.mjs: QEMU with the libraries, modules and firmware beside it.",
+      'root=$(dirname "$(readlink -f "$0")")/root',
+      `QEMU_MODULE_DIR=$root/${LIBRARIES}/qemu`,
+      "export QEMU_MODULE_DIR",
+      'exec "$root/usr/bin/qemu-system-x86_64" -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" \\',
+      '  -L "$root/usr/lib/ipxe/qemu" "$@"',
+      "",
+    ].join("\n"),
+  );
+  chmodSync(wrapper, 0o755);
+}
+
+/**
+ * Keeps the kernel and busybox, and drops the rest.
+ *
+ * @param {string} root
+ * @param {string} home
+ */
+async function finishGuest(root, home) {
+  const kernel = readdirSync(join(root, "boot")).find((name) => name.startsWith("vmlinuz-"));
+  if (!kernel) throw new FetchError("the kernel package holds no /boot/vmlinuz-*");
+  copyFileSync(join(root, "boot", kernel), join(home, "vmlinuz"));
+  copyFileSync(join(root, "bin/busybox"), join(home, "busybox"));
+  chmodSync(join(home, "busybox"), 0o755);
+  rmSync(root, { recursive: true, force: true });
+}
+
+/**
+ * @param {string} cache
+ * @param {Set} set
+ */
+function isReady(cache, set) {
+  const home = join(cache, set.folder);
+  const stamp = readStamp(home);
+  // QEMU's binary names its loader by an absolute path, so a folder that was moved has to be made anew.
+  return stamp?.layout === LAYOUT && stamp.home === home && set.leaves.every((leaf) => existsSync(join(home, leaf)));
+}
+
+/** @param {string} home */
+function readStamp(home) {
+  const file = join(home, "stamp.json");
+  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
+}
+
+/**
+ * @param {string} cache
+ * @param {Set[]} sets
+ * @param {boolean | undefined} json
+ */
+function report(cache, sets, json) {
+  const rows = sets.map((set) => {
+    const home = join(cache, set.folder);
+    const ready = isReady(cache, set);
+    const files = set.leaves.map((leaf) => join(home, leaf));
+    return { name: set.name, ready, version: ready ? readStamp(home).version : null, files: ready ? files : [] };
+  });
+  if (json) process.stdout.write(`${JSON.stringify({ cache, sets: rows }, null, 2)}\n`);
+  else {
+    for (const { name, ready, version, files } of rows) {
+      process.stdout.write(`${name.padEnd(6)} ${ready ? `${version}  ${files.join(" ")}` : "missing"}\n`);
+    }
+  }
+  return rows.every(({ ready }) => ready);
+}
+
+function cacheFolder() {
+  const repository = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+  return resolve(process.env.CPRKIT_CACHE || join(repository, ".cache"));
+}
+
+/** @param {string} line */
+function say(line) {
+  process.stderr.write(`${line}\n`);
+}
+
+/**
+ * @param {number} code
+ * @param {unknown} problem
+ */
+function complain(code, problem) {
+  say(`fetch: ${problem instanceof Error ? problem.message : problem}`);
+  return code;
+}
