@@ -1,0 +1,211 @@
+// What each QMP command that cprkit uses returns, once: the schema checks the reply and gives it its type. All objects
+// are loose, so that what a newer QEMU adds survives. Source of the shapes: QEMU 10.0 to 11.1 qapi/*.json.
+// Sizes are JavaScript numbers: QMP values above 2^53 lose their last bits.
+
+import { z } from "zod";
+
+const nothing = z.looseObject({});
+
+/** "query-version", and the version within the greeting. */
+export const qmpVersionSchema = z.looseObject({
+  qemu: z.looseObject({ major: z.number(), minor: z.number(), micro: z.number() }),
+  package: z.string(),
+});
+
+const migrationInfo = z.looseObject({
+  status: z.string().optional(),
+  "error-desc": z.string().optional(),
+  "blocked-reasons": z.array(z.string()).optional(),
+  "total-time": z.number().optional(),
+  "setup-time": z.number().optional(),
+  downtime: z.number().optional(),
+  "expected-downtime": z.number().optional(),
+  ram: z
+    .looseObject({
+      transferred: z.number(),
+      remaining: z.number(),
+      total: z.number(),
+      duplicate: z.number().optional(),
+      normal: z.number().optional(),
+      "normal-bytes": z.number().optional(),
+      "dirty-sync-count": z.number().optional(),
+      "page-size": z.number().optional(),
+    })
+    .optional(),
+  "socket-address": z.array(z.looseObject({ type: z.string(), path: z.string().optional() })).optional(),
+});
+
+const migrationParameters = z.looseObject({
+  mode: z.string().optional(),
+  "cpr-exec-command": z.array(z.string()).optional(),
+  "max-bandwidth": z.number().optional(),
+  "downtime-limit": z.number().optional(),
+  "multifd-channels": z.number().optional(),
+  "tls-creds": z.string().optional(),
+  "tls-hostname": z.string().optional(),
+});
+
+const machine = z.looseObject({
+  name: z.string(),
+  alias: z.string().optional(),
+  "is-default": z.boolean().optional(),
+  "cpu-max": z.number(),
+  "hotpluggable-cpus": z.boolean(),
+  "numa-mem-supported": z.boolean(),
+  deprecated: z.boolean(),
+  "default-cpu-type": z.string().optional(),
+  "default-ram-id": z.string().optional(),
+});
+
+const cpu = z.looseObject({
+  "cpu-index": z.number(),
+  "qom-path": z.string(),
+  "thread-id": z.number(),
+  target: z.string().optional(),
+});
+
+const imageInfo = z.looseObject({
+  filename: z.string(),
+  format: z.string(),
+  "virtual-size": z.number(),
+  "backing-filename": z.string().optional(),
+});
+
+const blockNode = z.looseObject({
+  file: z.string(),
+  "node-name": z.string().optional(),
+  ro: z.boolean(),
+  drv: z.string(),
+  backing_file: z.string().optional(),
+  image: imageInfo,
+});
+
+const block = z.looseObject({
+  device: z.string(),
+  qdev: z.string().optional(),
+  type: z.string(),
+  removable: z.boolean(),
+  locked: z.boolean(),
+  inserted: blockNode.optional(),
+});
+
+const chardev = z.looseObject({ label: z.string(), filename: z.string(), "frontend-open": z.boolean() });
+
+const memdev = z.looseObject({
+  id: z.string().optional(),
+  size: z.number(),
+  merge: z.boolean(),
+  dump: z.boolean(),
+  prealloc: z.boolean(),
+  share: z.boolean().optional(),
+  reserve: z.boolean().optional(),
+  "host-nodes": z.array(z.number()),
+  policy: z.string(),
+});
+
+const property = z.looseObject({
+  name: z.string(),
+  type: z.string(),
+  description: z.string().optional(),
+  "default-value": z.unknown().optional(),
+});
+
+const schemaInfo = z.looseObject({
+  name: z.string(),
+  "meta-type": z.string(),
+  /** Of an object (name and type; a default, even null, marks an optional one), an enum (name), an alternate (type). */
+  members: z
+    .array(
+      z.looseObject({
+        name: z.string().optional(),
+        type: z.string().optional(),
+        default: z.unknown().optional(),
+        features: z.array(z.string()).optional(),
+      }),
+    )
+    .optional(),
+  values: z.array(z.string()).optional(),
+  tag: z.string().optional(),
+  variants: z.array(z.looseObject({ case: z.string(), type: z.string() })).optional(),
+  "arg-type": z.string().optional(),
+  "ret-type": z.string().optional(),
+  "element-type": z.string().optional(),
+  "json-type": z.string().optional(),
+  "allow-oob": z.boolean().optional(),
+  features: z.array(z.string()).optional(),
+});
+
+const pciDevice = z.looseObject({
+  bus: z.number(),
+  slot: z.number(),
+  function: z.number(),
+  class_info: z.looseObject({ desc: z.string().optional(), class: z.number() }),
+  id: z.looseObject({ device: z.number(), vendor: z.number() }),
+  qdev_id: z.string(),
+  get pci_bridge() {
+    return z.looseObject({ devices: z.array(pciDevice).optional() }).optional();
+  },
+});
+
+/** Schemas of the returns of the commands that cprkit knows, by the command's name. */
+export const qmpReturns = {
+  "query-version": qmpVersionSchema,
+  "query-status": z.looseObject({ status: z.string(), running: z.boolean() }),
+  "query-name": z.looseObject({ name: z.string().optional() }),
+  "query-uuid": z.looseObject({ UUID: z.string() }),
+  "query-kvm": z.looseObject({ enabled: z.boolean(), present: z.boolean() }),
+  "query-target": z.looseObject({ arch: z.string() }),
+  "query-commands": z.array(z.looseObject({ name: z.string() })),
+  "query-command-line-options": z.array(
+    z.looseObject({
+      option: z.string(),
+      parameters: z.array(z.looseObject({ name: z.string(), type: z.string() })),
+    }),
+  ),
+  "query-qmp-schema": z.array(schemaInfo),
+  "query-machines": z.array(machine),
+  "query-cpus-fast": z.array(cpu),
+  "query-iothreads": z.array(z.looseObject({ id: z.string(), "thread-id": z.number() })),
+  "query-memdev": z.array(memdev),
+  "query-block": z.array(block),
+  "query-named-block-nodes": z.array(blockNode),
+  "query-chardev": z.array(chardev),
+  "query-rx-filter": z.array(z.looseObject({ name: z.string() })),
+  "query-pci": z.array(z.looseObject({ bus: z.number(), devices: z.array(pciDevice) })),
+  "query-migrate": migrationInfo,
+  "query-migrate-parameters": migrationParameters,
+  "query-migrate-capabilities": z.array(z.looseObject({ capability: z.string(), state: z.boolean() })),
+  "migrate-set-parameters": nothing,
+  "migrate-set-capabilities": nothing,
+  migrate: nothing,
+  "migrate-incoming": nothing,
+  migrate_cancel: nothing,
+  cont: nothing,
+  stop: nothing,
+  quit: nothing,
+  system_powerdown: nothing,
+  system_wakeup: nothing,
+  "qom-list": z.array(property),
+  "qom-get": z.unknown(),
+  "qom-list-properties": z.array(property),
+  "device-list-properties": z.array(property),
+  "qom-list-types": z.array(
+    z.looseObject({ name: z.string(), abstract: z.boolean().optional(), parent: z.string().optional() }),
+  ),
+  "human-monitor-command": z.string(),
+  getfd: nothing,
+  closefd: nothing,
+  "add-fd": z.looseObject({ "fdset-id": z.number(), fd: z.number() }),
+  "query-fdsets": z.array(
+    z.looseObject({
+      "fdset-id": z.number(),
+      fds: z.array(z.looseObject({ fd: z.number(), opaque: z.string().optional() })),
+    }),
+  ),
+} as const satisfies Record<string, z.ZodType>;
+
+/** Name of a command whose return is described. */
+export type QmpCommand = keyof typeof qmpReturns;
+
+/** What the command returns: described for a {@link QmpCommand}, unknown for any other. */
+export type QmpReturn<C extends string> = C extends QmpCommand ? z.infer<(typeof qmpReturns)[C]> : unknown;
