@@ -70,7 +70,7 @@ type Flat<T> = { [K in keyof T]: T[K] };
 export type StateOfParts<F extends Fields, S extends Subsections> = Flat<
   { [K in Exclude<keyof F, GatedKeys<F>>]: ValueOf<F[K]> } & {
     [K in GatedKeys<F>]?: ValueOf<F[K]> | undefined;
-  } & { [K in keyof S]?: StateOf<S[K]> | undefined }
+  } & { -readonly [K in keyof S]?: StateOf<S[K]> | undefined }
 >;
 
 /** JavaScript puts integer-like keys first, whatever the source says: they cannot be field names here. */

@@ -1,0 +1,18 @@
+// CprState: the fd table, its list and hash ABI, the QCPR stream. Pure: an fd is a number here.
+
+export { cprFd, cprFdKey, cprFdValue, cprStateHash, cprStateList, type LiveCprState } from "./descriptions.ts";
+export { type CprAbi, cprMagic, cprVersion, type Detected, detectCprAbi } from "./detect.ts";
+export type { FdEntry } from "./fd-table.ts";
+export { maxNameLength } from "./limits.ts";
+export { CprState, type CprStateOptions } from "./state.ts";
+export {
+  type CprInput,
+  type LoadCprOptions,
+  type LoadedCpr,
+  loadCprState,
+  type QemuVersion,
+  type SaveCprOptions,
+  saveCprState,
+} from "./stream.ts";
+export type { CprEvent, CprEventName, CprMode, Trace } from "./trace.ts";
+export { cprVfioDevice, cprVfioDevices, type VfioDevice, type VfioSubsection } from "./vfio.ts";

@@ -1,0 +1,4 @@
+// What QEMU leaves open and a reader of untrusted bytes must not.
+
+/** Longest name of an fd in bytes, with its NUL. The longest that QEMU was seen to send has 257. */
+export const maxNameLength = 4096;
