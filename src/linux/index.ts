@@ -1,0 +1,56 @@
+// cprkit/linux: fds on Linux. Every system call that cprkit makes is behind these functions.
+
+export { asFd, isFd } from "./as-fd.ts";
+export { errnoName } from "./errno.ts";
+export { createEventfd, type EventfdOptions } from "./eventfd.ts";
+export { type ExecveOptions, execve } from "./exec.ts";
+export {
+  closeFd,
+  closeFds,
+  dupFd,
+  getNonblock,
+  isCloseOnExec,
+  isOpen,
+  setCloseOnExec,
+  setNonblock,
+} from "./fd.ts";
+export { maxFdsPerMessage, maxSocketPathBytes } from "./layout.ts";
+export { createMemfd, type MemfdOptions } from "./memfd.ts";
+export { getNofileLimit, type NofileLimit, raiseNofileLimit, setNofileLimit } from "./nofile-limit.ts";
+export { checkPeer, getPeerCredentials, type PeerCredentials } from "./peer.ts";
+export { openPidfd, signalPidfd, waitExit } from "./pidfd.ts";
+export {
+  compareOpenFiles,
+  describeFd,
+  type FdInfo,
+  type FdRef,
+  isSameProcess,
+  type ListeningUnixSocket,
+  listeningUnixSockets,
+  listFds,
+  type ProcessIdentity,
+  type ProcessRef,
+  processIdentity,
+  readFdInfo,
+  readFdLink,
+} from "./proc.ts";
+export {
+  type Readiness,
+  readiness,
+  type WaitHangupOptions,
+  type WaitOptions,
+  waitHangup,
+  waitReadable,
+  waitWritable,
+} from "./readiness.ts";
+export { type Received, type ReceiveFdsOptions, receiveFds, type SendFdsOptions, sendFds } from "./scm-rights.ts";
+export { getSendBuffer, setSendBuffer, shutdownSocket, socketPair } from "./socket.ts";
+export {
+  acceptUnix,
+  type ConnectOptions,
+  connectUnix,
+  type ListenOptions,
+  listenUnix,
+  privateSocketDir,
+  type UnixListener,
+} from "./unix-socket.ts";

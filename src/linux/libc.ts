@@ -1,0 +1,71 @@
+// The system calls that cprkit makes, in its own types. One file implements this: ffi/koffi.ts.
+
+/**
+ * Every call returns what the kernel returns: a value of at least 0, or minus the error number (-9 for EBADF).
+ * Arguments out of their C type's range are refused with a CprkitError before the call.
+ */
+export interface Libc {
+  close(fd: number): number;
+  fcntl(fd: number, command: number, argument: number): number;
+
+  /** One sendmsg(2): `bytes`, and `fds` (at most 253) as SCM_RIGHTS. Returns the number of bytes taken. */
+  sendmsg(fd: number, bytes: Uint8Array, fds: readonly number[], flags: number): number;
+  /** One recvmsg(2) into `buffer`, with room for exactly `maxFds` (at most 253) fds. */
+  recvmsg(fd: number, buffer: Uint8Array, maxFds: number, flags: number): ReceivedMessage;
+
+  socket(family: number, type: number): number;
+  socketpair(family: number, type: number): number | readonly [number, number];
+  /** Binds to the path of a UNIX socket, at most 107 bytes. */
+  bind(fd: number, path: Uint8Array): number;
+  connect(fd: number, path: Uint8Array): number;
+  listen(fd: number, backlog: number): number;
+  accept(fd: number, flags: number): number;
+  shutdown(fd: number, how: number): number;
+  getsockopt(fd: number, level: number, option: number, value: Int32Array): number;
+  setsockopt(fd: number, level: number, option: number, value: Int32Array): number;
+
+  /** Polls one fd without waiting; returns its events. */
+  pollNow(fd: number, events: number): number;
+  epollCreate(): number;
+  epollAdd(epoll: number, fd: number, events: number): number;
+  epollModify(epoll: number, fd: number, events: number): number;
+  epollDelete(epoll: number, fd: number): number;
+  /** What is ready now, at most 64 fds; never waits. */
+  epollReady(epoll: number): number | readonly { fd: number; events: number }[];
+  /**
+   * Calls back whenever the event loop sees `fd` readable. It sets O_NONBLOCK on `fd`, so it is only for fds of
+   * our own making. The callback must not throw and must not settle promises itself.
+   */
+  watchReadable(fd: number, callback: () => void): { close(): void };
+
+  memfdCreate(name: string, flags: number): number;
+  eventfd(initial: number, flags: number): number;
+  execve(path: string, argv: readonly string[], environment: readonly string[]): number;
+  /** Sets a signal to its default action (false) or to be ignored (true). */
+  setSignalIgnored(signal: number, ignored: boolean): number;
+  /** Unblocks every signal of the calling thread. */
+  clearSignalMask(): number;
+  /** Reads and, when `set` is given, sets a resource limit of this process; all-ones means no limit. */
+  prlimit(resource: number, set?: ResourceLimit): number | ResourceLimit;
+  /** kcmp(2) for open file descriptions: 0 when both are the same one. */
+  kcmpFile(pidA: number, pidB: number, fdA: number, fdB: number): number;
+  pidfdOpen(pid: number): number;
+  pidfdSendSignal(pidfd: number, signal: number): number;
+  /** The C library's text for an error number. */
+  strerror(errno: number): string;
+}
+
+/** What one recvmsg(2) brought. The fds are open in this process: whoever gets this must pass them on or close them. */
+export interface ReceivedMessage {
+  /** Bytes read, 0 at the end of the stream, or minus the error number. */
+  readonly result: number;
+  readonly fds: number[];
+  /** MSG_CTRUNC: the kernel dropped fds. */
+  readonly controlTruncated: boolean;
+}
+
+/** Soft and hard limit, in the resource's own unit. */
+export interface ResourceLimit {
+  readonly soft: bigint;
+  readonly hard: bigint;
+}
