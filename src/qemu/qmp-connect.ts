@@ -16,7 +16,7 @@ const retryMs = 20;
  * one is tried whose queue of waiting clients is full.
  * @throws CprkitError ERR_QMP (`errno`), ERR_TIMEOUT, ERR_ABORTED.
  */
-export async function connectUnix(
+export async function connectMonitor(
   path: string,
   options: WaitOptions & { readonly waitMs: number; readonly timeoutMs: number },
 ): Promise<Socket> {

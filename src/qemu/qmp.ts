@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import { Socket } from "node:net";
 import { z } from "zod";
 import { CprkitError } from "../vmstate/error.ts";
-import { connectUnix } from "./qmp-connect.ts";
+import { connectMonitor } from "./qmp-connect.ts";
 import { eventLog, type QmpEvents, qmpEventSchema } from "./qmp-events.ts";
 import { qmpLines } from "./qmp-lines.ts";
 import { type QmpCommand, type QmpReturn, qmpReturns, qmpVersionSchema } from "./qmp-schema.ts";
@@ -93,7 +93,7 @@ export async function connectQmp(target: QmpTarget, options: ConnectQmpOptions =
   const { timeoutMs = 5_000, waitMs = 0, signal, commandTimeoutMs = 30_000, maxEvents = 10_000 } = options;
   const label = typeof target === "string" ? target : `QMP on fd ${target.fd}`;
   const socket =
-    typeof target === "string" ? await connectUnix(target, { waitMs, timeoutMs, signal }) : socketOfFd(target.fd);
+    typeof target === "string" ? await connectMonitor(target, { waitMs, timeoutMs, signal }) : socketOfFd(target.fd);
   const session = openSession(socket, label, maxEvents);
   try {
     const greeting = await session.greet({ timeoutMs, signal });

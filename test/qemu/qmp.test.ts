@@ -1,11 +1,12 @@
 // The QMP client against a scripted server on a real UNIX socket: everything a real QEMU does only when it goes wrong.
 
 import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { isOpen, socketPair } from "../../src/linux/index.ts";
 import { connectQmp, type Qmp } from "../../src/qemu/qmp.ts";
 import type { QmpEvent } from "../../src/qemu/qmp-events.ts";
 import { isCprkitError } from "../../src/vmstate/error.ts";
@@ -139,6 +140,22 @@ describe("connectQmp", () => {
     expect(code).toBe("ERR_QMP");
     expect(message).toContain("migrate-pause");
     await qmp.close();
+  });
+
+  it("takes over a connected fd, and closes it at the end", async () => {
+    const [ours, theirs] = socketPair();
+    const far = new Socket({ fd: theirs, readable: true, writable: true });
+    clients.push(far);
+    far.on("data", (chunk) => {
+      const { id, execute } = JSON.parse(chunk.toString("utf8")) as Request;
+      say(far, { return: execute === "qmp_capabilities" ? {} : execute, id });
+    });
+    say(far, greeting);
+    const qmp = await connectQmp({ fd: ours });
+    expect(await qmp.execute("x")).toBe("x");
+    await qmp.close();
+    // The session owned it.
+    expect(isOpen(ours)).toBe(false);
   });
 
   it("waits for a socket that appears late", async () => {
