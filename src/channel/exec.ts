@@ -1,0 +1,131 @@
+// cpr-exec: the state survives execve in a memfd whose number stands in an environment variable; the fds stay open
+// under their own numbers (QEMU 10.2 migration/cpr-exec.c).
+
+import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import {
+  type CprState,
+  type LoadedCpr,
+  loadCprState,
+  type SaveCprOptions,
+  saveCprState,
+  type Trace,
+} from "../cpr/index.ts";
+import { closeFd, createMemfd, execve, isOpen, setCloseOnExec } from "../linux/index.ts";
+import { CprkitError } from "../vmstate/index.ts";
+
+/** The variable that holds the memfd's number in decimal; also the memfd's name. */
+export const cprExecVariable = "QEMU_CPR_EXEC_STATE";
+
+export interface ExecCprOptions extends Omit<SaveCprOptions, "fdForm"> {
+  /** Environment of the new program. Default: this process's. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * Becomes the program at `path`, with the state and every fd in it. Does not return: if it throws, this process goes
+ * on as it was. `argv` begins with argv[0]; `path` is not searched for in PATH.
+ * Throws ERR_SYSCALL if execve fails, ERR_FD_INVALID if an fd of the state is not open.
+ */
+export function execWithCprState(
+  state: CprState,
+  path: string,
+  argv: readonly string[],
+  options: ExecCprOptions = {},
+): never {
+  const memfd = writeExecState(state, options);
+  try {
+    execve(
+      path,
+      argv,
+      { ...(options.env ?? process.env), [cprExecVariable]: String(memfd) },
+      { keepFds: [memfd, ...fdsOf(state)] },
+    );
+  } catch (error) {
+    closeFd(memfd);
+    throw error;
+  }
+}
+
+export interface LoadExecOptions {
+  /** Default: this process's. The variable is removed from it. */
+  readonly env?: Record<string, string | undefined>;
+  readonly trace?: Trace | undefined;
+}
+
+/**
+ * Takes up the state that an older program left at execve, or returns undefined if there is none. All fds of the state
+ * are close-on-exec afterwards, the memfd is closed.
+ * Throws ERR_BAD_STREAM if the variable holds no open fd, ERR_FD_INVALID if the state names an fd that is not open,
+ * and as {@link loadCprState}.
+ */
+export function loadCprStateFromExec(options: LoadExecOptions = {}): LoadedCpr | undefined {
+  const env = options.env ?? process.env;
+  const value = env[cprExecVariable];
+  if (value === undefined) return undefined;
+  delete env[cprExecVariable];
+  const memfd = /^\d{1,9}$/.test(value) ? Number(value) : -1;
+  if (memfd < 0 || !isOpen(memfd)) {
+    throw new CprkitError(
+      "ERR_BAD_STREAM",
+      `${cprExecVariable} should hold the number of an open fd, found ${JSON.stringify(value)}`,
+    );
+  }
+  try {
+    const loaded = loadCprState({ bytes: readAll(memfd) }, { trace: options.trace, fdForm: "number" });
+    for (const { name, id, fd } of loaded.state) {
+      if (!isOpen(fd))
+        throw new CprkitError(
+          "ERR_FD_INVALID",
+          `the state says that "${name}" id ${id} is fd ${fd}, but that is not open`,
+        );
+    }
+    for (const { fd } of [...loaded.state, ...loaded.dropped]) if (isOpen(fd)) setCloseOnExec(fd, true);
+    loaded.state.isIncoming = true;
+    return loaded;
+  } finally {
+    closeFd(memfd);
+  }
+}
+
+/**
+ * Reads the state that another process keeps for execve, from outside: `fd` is the number in its environment variable.
+ * Throws ERR_FILE if it cannot be read, and as {@link loadCprState}.
+ */
+export function readExecCprState(pid: number, fd: number): LoadedCpr {
+  const path = `/proc/${pid}/fd/${fd}`;
+  let file: number;
+  try {
+    file = openSync(path, "r");
+  } catch (cause) {
+    throw new CprkitError("ERR_FILE", `${path} cannot be read: is process ${pid} alive, and yours?`, { cause });
+  }
+  try {
+    return loadCprState({ bytes: readAll(file) }, { fdForm: "number" });
+  } finally {
+    closeSync(file);
+  }
+}
+
+function writeExecState(state: CprState, options: ExecCprOptions): number {
+  const { bytes } = saveCprState(state, { ...options, fdForm: "number" });
+  const memfd = createMemfd(cprExecVariable);
+  let written = 0;
+  while (written < bytes.length) written += writeSync(memfd, bytes, written, bytes.length - written, written);
+  return memfd;
+}
+
+/** The whole file from its start, wherever its position is: the writer leaves it at the end. */
+function readAll(fd: number): Uint8Array {
+  const bytes = new Uint8Array(fstatSync(fd).size);
+  let read = 0;
+  while (read < bytes.length) {
+    const count = readSync(fd, bytes, read, bytes.length - read, read);
+    if (count === 0) break;
+    read += count;
+  }
+  return bytes.subarray(0, read);
+}
+
+function* fdsOf(state: CprState): Iterable<number> {
+  for (const { fd } of state) yield fd;
+}

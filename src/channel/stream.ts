@@ -1,0 +1,133 @@
+// Sends and receives a stream of bytes with fds over a connected UNIX socket, without blocking the event loop.
+
+import { setTimeout as delay } from "node:timers/promises";
+import { closeFds, maxFdsPerMessage, receiveFds, sendFds, waitReadable, waitWritable } from "../linux/index.ts";
+import { CprkitError, isCprkitError, type PassedFd } from "../vmstate/index.ts";
+import type { Message } from "./messages.ts";
+
+/** What has passed so far. */
+export interface StreamProgress {
+  readonly bytes: number;
+  readonly fds: number;
+}
+
+export interface StreamOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Longest wait, in ms, for the peer to take or send anything. Default 30,000. */
+  readonly timeoutMs?: number | undefined;
+  readonly onProgress?: ((progress: StreamProgress) => void) | undefined;
+}
+
+const defaultTimeoutMs = 30_000;
+
+/**
+ * Sends the messages in order. All of a message's fds go with its first byte, so after a partial send only bytes are
+ * left. While too many fds are on their way (ETOOMANYREFS) it waits for the receiver to take some.
+ * Throws ERR_PEER if the peer is gone, ERR_TIMEOUT, ERR_ABORTED, ERR_FD_INVALID, ERR_SYSCALL. The fds stay open here.
+ */
+export async function sendMessages(
+  socket: number,
+  messages: readonly Message[],
+  options: StreamOptions = {},
+): Promise<StreamProgress> {
+  let bytes = 0;
+  let fds = 0;
+  for (const message of messages) {
+    let sent = 0;
+    while (sent < message.bytes.length) {
+      const pending = sent === 0 ? message.fds : [];
+      const count = await sendSome(socket, message.bytes.subarray(sent), pending, options);
+      sent += count;
+      bytes += count;
+      fds += pending.length;
+    }
+    options.onProgress?.({ bytes, fds });
+  }
+  return { bytes, fds };
+}
+
+async function sendSome(
+  socket: number,
+  bytes: Uint8Array,
+  fds: readonly number[],
+  options: StreamOptions,
+): Promise<number> {
+  const { signal, timeoutMs = defaultTimeoutMs } = options;
+  const end = performance.now() + timeoutMs;
+  for (let pause = 1; ; pause = Math.min(pause * 2, 20)) {
+    try {
+      const sent = sendFds(socket, bytes, fds);
+      if (sent !== "again") return sent;
+      await waitWritable(socket, { signal, timeoutMs });
+    } catch (error) {
+      // The kernel has nothing to wait for here: the receiver must take fds out of its socket.
+      if (!isCprkitError(error) || error.errno !== "ETOOMANYREFS" || performance.now() >= end) throw error;
+      await delay(pause, undefined, signal === undefined ? {} : { signal }).catch(() => {
+        throw new CprkitError("ERR_ABORTED", "sending fds was aborted", { cause: signal?.reason });
+      });
+    }
+  }
+}
+
+/** A whole stream. The fds are open, close-on-exec, and the caller's. */
+export interface ReceivedStream {
+  readonly bytes: Uint8Array;
+  /** `offset`: of the first byte of the message that brought the fd, or an earlier one. */
+  readonly fds: readonly PassedFd[];
+}
+
+export interface ReceiveOptions extends StreamOptions {
+  /** More bytes than this are refused. Default 64 MiB: 200,000 fds with long names. */
+  readonly maxBytes?: number | undefined;
+  /** Sees each message as it comes; waited for. Its fds stay the stream's. */
+  readonly onMessage?: ((message: Message) => void | Promise<void>) | undefined;
+}
+
+const maxStreamBytes = 64 * 1024 * 1024;
+
+/**
+ * Receives until the peer ends its side. On any error every fd that came is closed.
+ * Throws ERR_LIMIT beyond `maxBytes`, ERR_TIMEOUT, ERR_ABORTED, ERR_CONTROL_TRUNCATED, ERR_PEER.
+ */
+export async function receiveStream(socket: number, options: ReceiveOptions = {}): Promise<ReceivedStream> {
+  const { signal, timeoutMs = defaultTimeoutMs, maxBytes = maxStreamBytes } = options;
+  const buffer = new Uint8Array(64 * 1024);
+  const chunks: Uint8Array[] = [];
+  const fds: PassedFd[] = [];
+  let bytes = 0;
+  try {
+    for (;;) {
+      const received = receiveFds(socket, buffer, { maxFds: maxFdsPerMessage });
+      if (received === "again") {
+        await waitReadable(socket, { signal, timeoutMs });
+        continue;
+      }
+      for (const fd of received.fds) fds.push({ offset: bytes, fd });
+      if (received.bytesRead === 0) break;
+      const chunk = buffer.slice(0, received.bytesRead);
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes > maxBytes) {
+        throw new CprkitError("ERR_LIMIT", `the stream is longer than ${maxBytes} bytes: no CPR state is`, {
+          offset: maxBytes,
+        });
+      }
+      await options.onMessage?.({ bytes: chunk, fds: received.fds });
+      options.onProgress?.({ bytes, fds: fds.length });
+    }
+  } catch (error) {
+    closeFds(fds.map(({ fd }) => fd));
+    throw error;
+  }
+  return { bytes: joined(chunks, bytes), fds };
+}
+
+function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}

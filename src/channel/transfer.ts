@@ -1,0 +1,164 @@
+// cpr-transfer: the CPR channel over a UNIX socket, in both roles. The new process listens, the old one connects,
+// sends, ends its writing side and waits for the hang-up, which says that the new one is ready
+// (QEMU 10.0 migration/cpr-transfer.c).
+
+import {
+  type CprState,
+  type LoadedCpr,
+  loadCprState,
+  type SaveCprOptions,
+  saveCprState,
+  type Trace,
+} from "../cpr/index.ts";
+import {
+  acceptUnix,
+  checkPeer,
+  closeFd,
+  closeFds,
+  connectUnix,
+  listenUnix,
+  type PeerCredentials,
+  raiseNofileLimit,
+  shutdownSocket,
+  waitHangup,
+} from "../linux/index.ts";
+import { cutMessages, maxFdsToQemu } from "./messages.ts";
+import { guardNonblock } from "./nonblock.ts";
+import { type ReceiveOptions, receiveStream, type StreamOptions, sendMessages } from "./stream.ts";
+
+export interface SendCprOptions extends Omit<SaveCprOptions, "fdForm">, StreamOptions {
+  /** Most fds in one message. Default 16, which every QEMU can read; 253 toward another cprkit. */
+  readonly fdsPerMessage?: number | undefined;
+  /** User id that the receiver must have. Default: this process's own. */
+  readonly peerUid?: number | undefined;
+  /** Also wait while nobody listens at the path yet. Default false. */
+  readonly waitForListener?: boolean | undefined;
+}
+
+/** The state has left; the receiver may be at work on it. Both calls end the use of the socket: one must be made. */
+export interface SentCpr {
+  readonly bytes: number;
+  readonly fds: number;
+  readonly messages: number;
+  readonly peer: PeerCredentials;
+  /**
+   * Waits until the receiver hangs up: it has taken the state. Then closes the socket and sets O_NONBLOCK again on
+   * the fds where the receiver cleared it. Throws ERR_TIMEOUT, ERR_ABORTED: the socket stays open then.
+   */
+  hungUp(options?: {
+    readonly timeoutMs?: number;
+    readonly signal?: AbortSignal;
+  }): Promise<{ readonly nonblockRestored: number }>;
+  /** Gives up waiting: closes the socket, sets O_NONBLOCK again. */
+  close(): { readonly nonblockRestored: number };
+}
+
+/**
+ * Sends the state as the old process. Its fds stay open here and in `state`.
+ *
+ * @param to The path that the receiver listens on, or a connected UNIX stream socket, which is closed at the end.
+ * @throws CprkitError ERR_PEER_CREDENTIALS if another user listens there; as {@link sendMessages}, {@link saveCprState}
+ * and connectUnix.
+ */
+export async function sendCprState(
+  to: string | number,
+  state: CprState,
+  options: SendCprOptions = {},
+): Promise<SentCpr> {
+  const { fdsPerMessage = maxFdsToQemu, peerUid, signal, timeoutMs, waitForListener } = options;
+  const output = saveCprState(state, { ...options, fdForm: "passed" });
+  const messages = cutMessages(output, fdsPerMessage);
+  const restoreNonblock = guardNonblock(output.fds.map(({ fd }) => fd));
+  const socket =
+    typeof to === "number"
+      ? to
+      : await connectUnix(to, { signal, timeoutMs, ...(waitForListener === undefined ? {} : { waitForListener }) });
+  let peer: PeerCredentials;
+  try {
+    peer = checkPeer(socket, peerUid === undefined ? {} : { uid: peerUid });
+    await sendMessages(socket, messages, options);
+    // A loader looks one byte past the end for a subsection: without this it would wait for ever.
+    shutdownSocket(socket, "write");
+  } catch (error) {
+    closeFd(socket);
+    restoreNonblock();
+    throw error;
+  }
+  let open = true;
+  const close = () => {
+    if (open) closeFd(socket);
+    open = false;
+    return { nonblockRestored: restoreNonblock() };
+  };
+  return {
+    bytes: output.bytes.length,
+    fds: output.fds.length,
+    messages: messages.length,
+    peer,
+    close,
+    hungUp: async (wait = {}) => {
+      await waitHangup(socket, { ...wait, halfClose: false });
+      return close();
+    },
+  };
+}
+
+export interface ReceiveCprOptions extends Omit<ReceiveOptions, "onMessage"> {
+  /** Longest wait, in ms, for the sender to connect. Default: no limit, as QEMU has none. */
+  readonly connectTimeoutMs?: number | undefined;
+  /** User id that the sender must have. Default: this process's own. */
+  readonly peerUid?: number | undefined;
+  readonly trace?: Trace | undefined;
+}
+
+export interface ReceivedCpr extends LoadedCpr {
+  /** The stream as it came. */
+  readonly bytes: Uint8Array;
+  readonly peer: PeerCredentials;
+  /** Closes the CPR channel: it tells the sender that this process is ready. Must be called once. */
+  hangUp(): void;
+}
+
+/**
+ * Receives a state as the new process: listens on `path` (mode 0600), takes one sender, reads to the end, loads. The
+ * fds in `state` are open, close-on-exec and the caller's; those of duplicate keys are closed. On any error every fd
+ * that came is closed and the sender sees a hang-up.
+ *
+ * @param from Path to listen on, or a connected UNIX stream socket.
+ * @throws CprkitError as {@link receiveStream}, {@link loadCprState}, listenUnix and acceptUnix.
+ */
+export async function receiveCprState(from: string | number, options: ReceiveCprOptions = {}): Promise<ReceivedCpr> {
+  // Thousands of fds come at once, and each beyond the limit would be lost.
+  raiseNofileLimit();
+  const socket = typeof from === "number" ? from : await acceptOne(from, options);
+  try {
+    const peer = checkPeer(socket, options.peerUid === undefined ? {} : { uid: options.peerUid });
+    const stream = await receiveStream(socket, options);
+    try {
+      const loaded = loadCprState(stream, { trace: options.trace, fdForm: "passed" });
+      closeFds(loaded.dropped.map(({ fd }) => fd));
+      let open = true;
+      const hangUp = () => {
+        if (open) closeFd(socket);
+        open = false;
+      };
+      loaded.state.isIncoming = true;
+      return { ...loaded, bytes: stream.bytes, peer, hangUp };
+    } catch (error) {
+      closeFds(stream.fds.map(({ fd }) => fd));
+      throw error;
+    }
+  } catch (error) {
+    closeFd(socket);
+    throw error;
+  }
+}
+
+async function acceptOne(path: string, options: ReceiveCprOptions): Promise<number> {
+  const listener = listenUnix(path);
+  try {
+    return await acceptUnix(listener.fd, { signal: options.signal, timeoutMs: options.connectTimeoutMs });
+  } finally {
+    listener.close();
+  }
+}

@@ -1,0 +1,14 @@
+// Works on real QEMUs: QMP, the tap on the CPR channel.
+
+export {
+  type ConnectQmpOptions,
+  connectQmp,
+  type ExecuteOptions,
+  type Qmp,
+  type QmpCloseReason,
+  type QmpGreeting,
+  type QmpTarget,
+} from "./qmp.ts";
+export type { QmpEvent, WaitForEventOptions } from "./qmp-events.ts";
+export type { QmpCommand, QmpReturn } from "./qmp-schema.ts";
+export { type PassedEntry, type PassedState, type TapOptions, type TapResult, tap } from "./tap.ts";

@@ -1,0 +1,221 @@
+// Sits on the CPR channel between two QEMUs: tells of each fd that passes, hands out the bytes, translates the ABI if
+// asked. To the old QEMU it is the new one, to the new one it is the old: it passes on the end of the stream and the
+// hang-up, each in its own direction, and never half-closes toward the old QEMU, which takes that for the hang-up.
+
+import {
+  cutMessages,
+  guardNonblock,
+  type Message,
+  maxFdsToQemu,
+  type ReceivedStream,
+  receiveStream,
+  sendMessages,
+  splitMessage,
+} from "../channel/index.ts";
+import {
+  type CprAbi,
+  type FdEntry,
+  type LoadedCpr,
+  loadCprState,
+  type QemuVersion,
+  saveCprState,
+} from "../cpr/index.ts";
+import {
+  acceptUnix,
+  checkPeer,
+  closeFds,
+  connectUnix,
+  describeFd,
+  listenUnix,
+  raiseNofileLimit,
+  shutdownSocket,
+  waitHangup,
+} from "../linux/index.ts";
+import { CprkitError, isCprkitError } from "../vmstate/index.ts";
+
+export interface TapOptions {
+  /** Path to listen on: the old QEMU's `migrate` names it as the CPR channel. At most 107 bytes. */
+  readonly listen: string;
+  /** Path on which the new QEMU waits for its CPR state. */
+  readonly connect: string;
+  /** Writes the state in this ABI. Default: as it came. */
+  readonly to?: CprAbi | undefined;
+  /** Writes the state for this QEMU. Default: as it came. */
+  readonly forVersion?: QemuVersion | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** User id that both QEMUs must have. Default: this process's own. */
+  readonly peerUid?: number | undefined;
+  /** Longest wait in ms for the new QEMU to listen, and for either to take or send something. Default 30,000. */
+  readonly timeoutMs?: number | undefined;
+  /** Called when the tap listens and the old QEMU may connect. */
+  readonly onListening?: (() => void) | undefined;
+  /** Called once the whole state has passed, before the new QEMU has hung up. */
+  readonly onState?: ((passed: PassedState) => void) | undefined;
+}
+
+/** An fd that passed, and what it is: "memfd:pc.ram", "anon_inode:[eventfd]", "/dev/vfio/12". */
+export interface PassedEntry extends FdEntry {
+  readonly what: string;
+}
+
+/** A state that passed through. */
+export interface PassedState {
+  /** The bytes as the old QEMU sent them. */
+  readonly received: Uint8Array;
+  /** The bytes as the new QEMU got them. */
+  readonly sent: Uint8Array;
+  /** Undefined if the bytes are no state that cprkit can read; they were passed on all the same. */
+  readonly abi: CprAbi | undefined;
+  readonly fds: readonly PassedEntry[];
+  readonly warnings: readonly string[];
+  /** Time from the first connection to the end of sending, in ms. */
+  readonly relayMs: number;
+}
+
+export interface TapResult extends PassedState {
+  /** Who hung up first: normally the new QEMU, when it is ready for the main channel. */
+  readonly hungUpBy: "source" | "destination";
+  /** Fds on which O_NONBLOCK was set again after the new QEMU had cleared it (10.0 does). */
+  readonly nonblockRestored: number;
+}
+
+/**
+ * Relays one CPR state. Resolves when one side has hung up and the other has been told.
+ *
+ * Without translation each message goes on as it comes; with it, the whole state is read and checked first. On any
+ * error both sides are hung up on, which leaves the guest running in the old QEMU, and every fd that passed is closed
+ * here: both QEMUs keep their own.
+ *
+ * @throws CprkitError ERR_TIMEOUT if nobody listens at `connect` in time, ERR_PEER if a side dies, ERR_NOT_FOR_VERSION,
+ * ERR_PEER_CREDENTIALS, ERR_ABORTED; when translating also what loadCprState throws.
+ */
+export async function tap(options: TapOptions): Promise<TapResult> {
+  raiseNofileLimit();
+  const { signal, timeoutMs = 30_000, peerUid } = options;
+  const uid = peerUid === undefined ? {} : { uid: peerUid };
+  const listener = listenUnix(options.listen);
+  const open: number[] = [];
+  let held: readonly number[] = [];
+  try {
+    options.onListening?.();
+    const source = await acceptUnix(listener.fd, { signal });
+    open.push(source);
+    listener.close();
+    checkPeer(source, uid);
+    const start = performance.now();
+    const destination = await connectUnix(options.connect, { signal, timeoutMs, waitForListener: true });
+    open.push(destination);
+    checkPeer(destination, uid);
+
+    const translate = options.to !== undefined || options.forVersion !== undefined;
+    const { stream, restoreNonblock } = await relayed(source, destination, !translate, { signal, timeoutMs });
+    held = stream.fds.map(({ fd }) => fd);
+    const { loaded, warnings } = understand(stream, translate);
+    let sent = stream.bytes;
+    if (translate && loaded !== undefined) {
+      const { to = loaded.abi, forVersion } = options;
+      const output = saveCprState(loaded.state, { abi: to, forVersion });
+      await sendMessages(destination, cutMessages(output, maxFdsToQemu), { signal, timeoutMs });
+      sent = output.bytes;
+    }
+    shutdownSocket(destination, "write");
+    const passed: PassedState = {
+      received: stream.bytes,
+      sent,
+      abi: loaded?.abi,
+      fds:
+        loaded === undefined ? [] : loaded.state.entries().map((entry) => ({ ...entry, what: describeFd(entry.fd) })),
+      warnings,
+      relayMs: performance.now() - start,
+    };
+    options.onState?.(passed);
+    const hungUpBy = await firstHangup(source, destination, signal);
+    return { ...passed, hungUpBy, nonblockRestored: restoreNonblock() };
+  } finally {
+    listener.close();
+    // Closing both is the hang-up for whichever side has not hung up.
+    closeFds(open);
+    closeFds(held);
+  }
+}
+
+interface Waits {
+  readonly signal: AbortSignal | undefined;
+  readonly timeoutMs: number;
+}
+
+interface Relayed {
+  readonly stream: ReceivedStream;
+  readonly restoreNonblock: () => number;
+}
+
+/** Receives the whole stream, and passes each message on at once if `live`. Ends early if the destination hangs up. */
+async function relayed(
+  source: number,
+  destination: number,
+  live: boolean,
+  { signal, timeoutMs }: Waits,
+): Promise<Relayed> {
+  const gone = new AbortController();
+  const ended = new AbortController();
+  const watch = waitHangup(destination, { signal: ended.signal }).then(
+    () => gone.abort(),
+    () => undefined,
+  );
+  const either = signal === undefined ? gone.signal : AbortSignal.any([signal, gone.signal]);
+  const guards: (() => number)[] = [];
+  const onMessage = async (message: Message) => {
+    guards.push(guardNonblock(message.fds));
+    if (live) await sendMessages(destination, splitMessage(message, maxFdsToQemu), { signal: either, timeoutMs });
+  };
+  try {
+    const stream = await receiveStream(source, { signal: either, timeoutMs, onMessage });
+    return { stream, restoreNonblock: () => guards.reduce((sum, restore) => sum + restore(), 0) };
+  } catch (error) {
+    if (!gone.signal.aborted) throw error;
+    throw new CprkitError(
+      "ERR_PEER",
+      "the new QEMU hung up before it had the whole CPR state; the old one keeps running the guest",
+      {
+        cause: error,
+      },
+    );
+  } finally {
+    ended.abort();
+    await watch;
+  }
+}
+
+/** Reads the stream. One that cannot be read is an error when it must be translated, else only worth a warning. */
+function understand(
+  stream: ReceivedStream,
+  must: boolean,
+): { readonly loaded?: LoadedCpr; readonly warnings: readonly string[] } {
+  try {
+    const loaded = loadCprState(stream);
+    return { loaded, warnings: loaded.warnings };
+  } catch (error) {
+    if (!must && isCprkitError(error)) return { warnings: [`passed on unread: ${error.message}`] };
+    throw error;
+  }
+}
+
+async function firstHangup(
+  source: number,
+  destination: number,
+  signal: AbortSignal | undefined,
+): Promise<"source" | "destination"> {
+  const done = new AbortController();
+  const wait = { signal: signal === undefined ? done.signal : AbortSignal.any([signal, done.signal]) };
+  const waits = [
+    // The old QEMU has ended its writing side already: only both directions shut mean that it is gone.
+    waitHangup(source, { ...wait, halfClose: false }).then(() => "source" as const),
+    waitHangup(destination, wait).then(() => "destination" as const),
+  ];
+  try {
+    return await Promise.race(waits);
+  } finally {
+    done.abort();
+    await Promise.allSettled(waits);
+  }
+}
