@@ -41,14 +41,16 @@ export function addWaiter(fd: number, waiter: Waiter): () => void {
 
 /** Fails everybody who waits for `fd`: to be called before it is closed. */
 export function failWaiters(fd: number): void {
+  fail(fd, new CprkitError("ERR_ABORTED", `fd ${fd} was closed here while it was being waited for`));
+}
+
+function fail(fd: number, error: CprkitError): void {
   const waiters = waiting.get(fd);
   if (waiters === undefined) return;
   waiting.delete(fd);
   if (set !== undefined) libc().epollDelete(set.fd, fd);
   closeSetIfIdle();
-  for (const waiter of waiters) {
-    waiter.fail(new CprkitError("ERR_ABORTED", `fd ${fd} was closed here while it was being waited for`));
-  }
+  for (const waiter of waiters) waiter.fail(error);
 }
 
 function removeWaiter(fd: number, waiter: Waiter): void {
@@ -65,10 +67,15 @@ function removeWaiter(fd: number, waiter: Waiter): void {
 /** Tells the kernel what is awaited of `fd` now. An fd that was closed and opened again is no longer in the set. */
 function register(epoll: number, fd: number): number {
   const c = libc();
-  let events = 0;
-  for (const waiter of waiting.get(fd) ?? []) events |= waiter.events;
+  const events = awaitedEvents(fd);
   const added = c.epollAdd(epoll, fd, events);
   return added === -errno.EEXIST ? c.epollModify(epoll, fd, events) : added;
+}
+
+function awaitedEvents(fd: number): number {
+  let events = 0;
+  for (const waiter of waiting.get(fd) ?? []) events |= waiter.events;
+  return events;
 }
 
 function openSet(): { fd: number; watch: { close(): void } } {
@@ -103,16 +110,17 @@ function planDispatch(): void {
 function dispatch(): void {
   dispatchPlanned = false;
   if (set === undefined) return;
-  const epoll = set.fd;
-  const ready = libc().epollReady(epoll);
+  const c = libc();
+  const ready = c.epollReady(set.fd);
   if (typeof ready === "number") return;
-  for (const { fd, events } of ready) {
+  for (const { fd } of ready) {
     const waiters = waiting.get(fd);
-    if (waiters === undefined) {
-      // Closed by other means than closeFd while a copy of it lives on elsewhere: the kernel keeps it in the set under
-      // a number that can no longer be named. Only a new set is rid of it.
-      if (set?.fd === epoll && libc().epollDelete(epoll, fd) < 0) renewSet();
-      continue;
+    const events = waiters === undefined ? 0 : c.pollNow(fd, awaitedEvents(fd));
+    if (waiters === undefined || events <= 0 || (events & pollBits.invalid) !== 0) {
+      // The kernel's set knows files: one that was closed other than by closeFd while a copy of it lives on elsewhere
+      // stays in the set under a number that means nothing now, or another file. Only a new set is rid of it.
+      renewSet();
+      return;
     }
     for (const waiter of [...waiters]) {
       const seen = events & (waiter.events | always);
@@ -129,5 +137,8 @@ function renewSet(): void {
   set = openSet();
   old.watch.close();
   libc().close(old.fd);
-  for (const fd of waiting.keys()) register(set.fd, fd);
+  for (const fd of [...waiting.keys()]) {
+    const registered = set === undefined ? 0 : register(set.fd, fd);
+    if (registered < 0) fail(fd, systemError("epoll_ctl", -registered, `waiting for fd ${fd}`));
+  }
 }

@@ -25,7 +25,7 @@ import { childReport, openFds, runChild, withoutLeak } from "./support.ts";
 const opened: number[] = [];
 
 function own<T extends number | readonly number[]>(fds: T): T {
-  opened.push(...(typeof fds === "number" ? [fds] : fds));
+  opened.push(...[fds].flat());
   return fds;
 }
 
@@ -229,7 +229,7 @@ describe("sendFds and receiveFds", () => {
     const script = fileURLToPath(new URL("children/receive-all.mjs", import.meta.url));
     const child = spawn(process.execPath, [script, String(count)], { stdio: ["ignore", "pipe", "inherit", b] });
     let report = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       report += text;
     });
     const ended = new Promise((resolve) => child.on("close", resolve));

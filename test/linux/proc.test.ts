@@ -1,0 +1,98 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { copyFileSync, openSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import {
+  closeFd,
+  closeFds,
+  compareOpenFiles,
+  createEventfd,
+  dupFd,
+  isCloseOnExec,
+  isSameProcess,
+  listFds,
+  openPidfd,
+  processIdentity,
+  receiveFds,
+  sendFds,
+  signalPidfd,
+  socketPair,
+  waitExit,
+} from "../../src/linux/index.ts";
+import { withoutLeak, withTempDir } from "./support.ts";
+
+describe("processes", () => {
+  it("lists the fds of this process and of another one", async () => {
+    const fd = createEventfd();
+    expect(listFds()).toContain(fd);
+    expect(listFds(process.pid)).toEqual(listFds());
+    closeFd(fd);
+    expect(listFds()).not.toContain(fd);
+    const child = spawn("sleep", ["60"], { stdio: "ignore" });
+    await once(child, "spawn");
+    expect(listFds(child.pid)).toEqual(expect.arrayContaining([0, 1, 2]));
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    expect(() => listFds(child.pid)).toThrow(/there is no such process/);
+    for (const pid of [0, -1, 1.5, Number.NaN]) expect(() => listFds(pid)).toThrow(/expected a positive integer/);
+  });
+
+  it("are told apart by their start time, also with a name full of parentheses", async () => {
+    await withTempDir(async (directory) => {
+      const program = join(directory, "a) R 1 (b");
+      copyFileSync("/bin/sleep", program);
+      const child = spawn(program, ["60"], { stdio: "ignore" });
+      await once(child, "spawn");
+      const identity = processIdentity(child.pid);
+      expect(identity.pid).toBe(child.pid);
+      expect(identity.startTime).toBeGreaterThanOrEqual(processIdentity().startTime);
+      expect(isSameProcess(identity)).toBe(true);
+      expect(isSameProcess({ ...identity, startTime: identity.startTime + 1n })).toBe(false);
+      child.kill("SIGKILL");
+      await once(child, "exit");
+      expect(isSameProcess(identity)).toBe(false);
+    });
+  });
+
+  it("are signalled and waited for through a pidfd, which never reaches another process", async () => {
+    await withoutLeak(async () => {
+      const child = spawn("sleep", ["60"], { stdio: "ignore" });
+      await once(child, "spawn");
+      const identity = processIdentity(child.pid);
+      const pidfd = openPidfd(identity);
+      expect(isCloseOnExec(pidfd)).toBe(true);
+      expect(signalPidfd(pidfd, 0)).toBe(true);
+      await expect(waitExit(pidfd, { timeoutMs: 20 })).rejects.toMatchObject({ code: "ERR_TIMEOUT" });
+      const ended = once(child, "exit");
+      expect(signalPidfd(pidfd, "SIGTERM")).toBe(true);
+      await waitExit(pidfd);
+      expect(await ended).toEqual([null, "SIGTERM"]);
+      expect(signalPidfd(pidfd, "SIGKILL")).toBe(false);
+      closeFd(pidfd);
+      expect(() => openPidfd(identity)).toThrow(expect.objectContaining({ errno: "ESRCH" }));
+      expect(() => openPidfd({ pid: process.pid, startTime: 1n })).toThrow(/its pid was taken/);
+    });
+  });
+});
+
+describe("compareOpenFiles", () => {
+  it("tells the same open file from the same file opened twice", async () => {
+    await withoutLeak(() => {
+      const [a, b] = [openSync("/dev/null", "r"), openSync("/dev/null", "r")];
+      const copy = dupFd(a);
+      expect(compareOpenFiles(a, copy)).toBe("same");
+      expect(compareOpenFiles(a, b)).toBe("different");
+      const [left, right] = socketPair();
+      const event = createEventfd();
+      sendFds(left, new Uint8Array(1), [event]);
+      const received = receiveFds(right, new Uint8Array(1));
+      if (received === "again") throw new Error("nothing to receive");
+      const [arrived = -1] = received.fds;
+      expect(compareOpenFiles(event, { pid: process.pid, fd: arrived })).toBe("same");
+      const other = createEventfd();
+      expect(compareOpenFiles(event, other)).toBe("different");
+      closeFds([a, b, copy, left, right, event, arrived, other]);
+    });
+  });
+});
