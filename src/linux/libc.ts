@@ -56,7 +56,7 @@ export interface Libc {
 }
 
 /** What one recvmsg(2) brought. The fds are open in this process: whoever gets this must pass them on or close them. */
-export interface ReceivedMessage {
+interface ReceivedMessage {
   /** Bytes read, 0 at the end of the stream, or minus the error number. */
   readonly result: number;
   readonly fds: number[];

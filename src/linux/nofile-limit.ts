@@ -37,6 +37,14 @@ export function raiseNofileLimit(): NofileLimit {
   return getNofileLimit();
 }
 
+/** For errors: what the limit is and how to raise it. */
+export function nofileRemedy(): string {
+  return (
+    `this process may have ${describeLimit(getNofileLimit())} fds open at once (RLIMIT_NOFILE); raise it with ` +
+    "`ulimit -n`, LimitNOFILE= in a systemd unit, or raiseNofileLimit()"
+  );
+}
+
 /** "1024 (hard limit 4096)". */
 export function describeLimit(limit: NofileLimit): string {
   return limit.soft === limit.hard ? `${limit.soft}` : `${limit.soft} (hard limit ${limit.hard})`;

@@ -27,8 +27,7 @@ let dispatchPlanned = false;
 /** Adds a waiter that is called once, from the event loop, never from within this call. Returns how to withdraw it. */
 export function addWaiter(fd: number, waiter: Waiter): () => void {
   set ??= openSet();
-  const others = waiting.get(fd);
-  const waiters = others ?? new Set();
+  const waiters = waiting.get(fd) ?? new Set();
   waiters.add(waiter);
   waiting.set(fd, waiters);
   const registered = register(set.fd, fd);
@@ -41,6 +40,7 @@ export function addWaiter(fd: number, waiter: Waiter): () => void {
 
 /** Fails everybody who waits for `fd`: to be called before it is closed. */
 export function failWaiters(fd: number): void {
+  if (!waiting.has(fd)) return;
   fail(fd, new CprkitError("ERR_ABORTED", `fd ${fd} was closed here while it was being waited for`));
 }
 

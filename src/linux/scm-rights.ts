@@ -5,7 +5,7 @@ import { asFd, isFd } from "./as-fd.ts";
 import { errno } from "./errno.ts";
 import { libc } from "./ffi/koffi.ts";
 import { maxFdsPerMessage } from "./layout.ts";
-import { describeLimit, getNofileLimit } from "./nofile-limit.ts";
+import { nofileRemedy } from "./nofile-limit.ts";
 import { systemError } from "./system-error.ts";
 
 export interface SendFdsOptions {
@@ -119,8 +119,7 @@ function truncatedError(socket: number, received: number, maxFds: number): Cprki
   const why =
     received >= maxFds
       ? `the control buffer has room for ${maxFds} (maxFds); receive with a larger maxFds, ${maxFdsPerMessage} at most`
-      : `this process may have ${describeLimit(getNofileLimit())} fds open at once (RLIMIT_NOFILE); raise it with ` +
-        "`ulimit -n`, LimitNOFILE= in a systemd unit, or raiseNofileLimit()";
+      : nofileRemedy();
   return new CprkitError(
     "ERR_CONTROL_TRUNCATED",
     `receiving fds on socket ${socket}: the message carried more fds than the ${received} that could be taken, which ` +

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { CprkitError, type ErrorCode } from "../vmstate/error.ts";
 import { errno, errnoName } from "./errno.ts";
 import { libc } from "./ffi/koffi.ts";
-import { describeLimit, getNofileLimit } from "./nofile-limit.ts";
+import { describeLimit, getNofileLimit, nofileRemedy } from "./nofile-limit.ts";
 
 /**
  * The error for a system call that returned minus `number`. `what` says in a few words what was being done and to
@@ -31,10 +31,7 @@ function codeFor(number: number): ErrorCode {
 function remedyFor(number: number): string {
   switch (number) {
     case errno.EMFILE:
-      return (
-        `this process may have ${describeLimit(getNofileLimit())} fds open at once (RLIMIT_NOFILE); raise it with ` +
-        "`ulimit -n`, LimitNOFILE= in a systemd unit, or raiseNofileLimit()"
-      );
+      return nofileRemedy();
     case errno.ENFILE:
       return `the whole system may have ${systemFileMax()} files open at once; raise it with \`sysctl -w fs.file-max=N\``;
     case errno.ETOOMANYREFS:
