@@ -4,6 +4,7 @@ export { cprFd, cprFdKey, cprFdValue, cprStateHash, cprStateList, type LiveCprSt
 export { type CprAbi, cprMagic, cprVersion, type Detected, detectCprAbi } from "./detect.ts";
 export type { FdEntry } from "./fd-table.ts";
 export { maxNameLength } from "./limits.ts";
+export { type CprReport, type ReportedFd, type ReportedSubsection, reportCprState } from "./report.ts";
 export { CprState, type CprStateOptions } from "./state.ts";
 export {
   type CprInput,

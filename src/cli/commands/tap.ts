@@ -1,0 +1,116 @@
+// cprkit tap: sits on the CPR channel between two QEMUs.
+
+import { writeFileSync } from "node:fs";
+import { Command, Option } from "commander";
+import type { CprAbi } from "../../cpr/index.ts";
+import { type PassedState, tap } from "../../qemu/tap.ts";
+import { CprkitError } from "../../vmstate/error.ts";
+import { interruptible } from "../interrupt.ts";
+import { qemuVersion } from "../options.ts";
+import { table } from "../table.ts";
+import { counted, printable } from "../text.ts";
+
+interface TapCommandOptions {
+  readonly listen: string;
+  readonly connect: string;
+  readonly record?: string;
+  readonly to?: CprAbi;
+  readonly for?: ReturnType<typeof qemuVersion>;
+  readonly json?: true;
+}
+
+export function tapCommand(): Command {
+  return new Command("tap")
+    .description("Sit on the CPR channel between two QEMUs: show each fd that passes, record the bytes, translate.")
+    .addOption(new Option("--listen <path>", "socket for the old QEMU to connect to").makeOptionMandatory())
+    .addOption(new Option("--connect <path>", "socket on which the new QEMU waits").makeOptionMandatory())
+    .addOption(new Option("--record <file>", "write the bytes of the old QEMU to this file"))
+    .addOption(new Option("--to <abi>", "write the state in this ABI (default: as it came)").choices(["list", "hash"]))
+    .addOption(new Option("--for <version>", 'write the state for this QEMU, such as "10.0"').argParser(qemuVersion))
+    .addOption(new Option("--json", "print events as JSON, one a line"))
+    .addHelpText(
+      "after",
+      `
+Example: start the new QEMU with its CPR channel at new.sock, then
+  $ cprkit tap --listen tap.sock --connect new.sock --record cpr.bin
+and give tap.sock as the CPR channel to the old QEMU's "migrate".
+To go back from QEMU 11.1 to 10.0, add --for 10.0.`,
+    )
+    .action((options: TapCommandOptions) => interruptible((signal) => runTap(options, signal)));
+}
+
+async function runTap(options: TapCommandOptions, signal: AbortSignal): Promise<void> {
+  const print = options.json === true ? printJson : printText;
+  const result = await tap({
+    listen: options.listen,
+    connect: options.connect,
+    to: options.to,
+    forVersion: options.for,
+    signal,
+    onListening: () => print({ event: "listening", path: options.listen }),
+    onState: (state) => {
+      if (options.record !== undefined) record(options.record, state.received);
+      print({ event: "state", state });
+    },
+  });
+  print({ event: "hangup", by: result.hungUpBy, nonblockRestored: result.nonblockRestored });
+}
+
+type TapEvent =
+  | { readonly event: "listening"; readonly path: string }
+  | { readonly event: "state"; readonly state: PassedState }
+  | { readonly event: "hangup"; readonly by: string; readonly nonblockRestored: number };
+
+function printJson(event: TapEvent): void {
+  if (event.event !== "state") {
+    process.stdout.write(`${JSON.stringify(event)}\n`);
+    return;
+  }
+  const { received, sent, ...rest } = event.state;
+  process.stdout.write(
+    `${JSON.stringify({ event: "state", received: received.length, sent: sent.length, ...rest })}\n`,
+  );
+}
+
+function printText(event: TapEvent): void {
+  switch (event.event) {
+    case "listening":
+      process.stdout.write(`Waiting for the old QEMU at ${event.path}\n`);
+      break;
+    case "state": {
+      const { fds, abi, received, sent, warnings, relayMs } = event.state;
+      for (const warning of warnings) process.stdout.write(`warning: ${printable(warning)}\n`);
+      if (fds.length > 0) {
+        const rows = fds.map(({ name, id, fd, what }) => [printable(name), String(id), String(fd), printable(what)]);
+        process.stdout.write(table(["NAME", "ID", "FD", "WHAT"], rows, ["ID", "FD"]));
+      }
+      const form = abi === undefined ? "" : `${abi} ABI, `;
+      const changed = sent === received ? "" : `, sent on as ${counted(sent.length, "byte")}`;
+      process.stdout.write(
+        `${form}${counted(fds.length, "fd")}, ${counted(received.length, "byte")}${changed}, passed on in ${relayMs.toFixed(1)} ms\n`,
+      );
+      break;
+    }
+    case "hangup":
+      if (event.nonblockRestored > 0)
+        process.stdout.write(
+          `Set O_NONBLOCK again on ${counted(event.nonblockRestored, "fd")} where the new QEMU had cleared it\n`,
+        );
+      process.stdout.write(
+        event.by === "destination"
+          ? "The new QEMU hung up: it is ready for the main channel\n"
+          : "The old QEMU hung up\n",
+      );
+  }
+}
+
+function record(path: string, bytes: Uint8Array): void {
+  try {
+    writeFileSync(path, bytes);
+  } catch (cause) {
+    // The update goes on: a full disk must not cost a VM.
+    process.stderr.write(
+      `cprkit: warning: ${new CprkitError("ERR_FILE", `cannot write ${path}: ${String(cause)}`).message}\n`,
+    );
+  }
+}

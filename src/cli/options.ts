@@ -1,0 +1,21 @@
+// Options that several commands share.
+
+import { InvalidArgumentError } from "commander";
+import type { QemuVersion } from "../cpr/index.ts";
+
+/** Parses a QEMU version such as "10.0" or "11.1.3". Throws InvalidArgumentError. */
+export function qemuVersion(text: string): QemuVersion {
+  const match = /^(\d{1,4})\.(\d{1,4})(?:\.\d{1,4})?$/.exec(text);
+  if (match === null) throw new InvalidArgumentError('expected a version of QEMU, such as "10.0".');
+  return `${Number(match[1])}.${Number(match[2])}`;
+}
+
+/** Parses a whole number from `min` to `max`. Throws InvalidArgumentError. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max))
+      throw new InvalidArgumentError(`expected a whole number from ${min} to ${max}.`);
+    return value;
+  };
+}
