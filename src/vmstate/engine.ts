@@ -83,10 +83,13 @@ export function saveBody<State>(
   version = description.version,
 ): void {
   const { hooks } = description;
-  hooks.preSave?.(state as never);
+  runSaveHook("pre_save", hooks.preSave, state);
   const source = state as Target;
+  let failed = true;
   try {
     const { fields } = planOf(description, version);
+    const { observer } = writer;
+    observer?.enterBody(description, version);
     let at = 0;
     try {
       for (; at < fields.length; at++) {
@@ -95,7 +98,9 @@ export function saveBody<State>(
         const value = source[name];
         if (value === undefined && !field.optional)
           throw new CprkitError("ERR_VALUE", "the state has no value for this field");
+        if (observer !== undefined) observer.enterField(name, field, writer.pos);
         field.save(writer, value, source);
+        if (observer !== undefined) observer.leaveField(writer.pos);
       }
     } catch (error) {
       throw located(error, (fields[at] as PlannedField).name);
@@ -111,8 +116,12 @@ export function saveBody<State>(
         throw located(error, subsection.name);
       }
     }
+    observer?.leaveBody();
+    failed = false;
   } finally {
-    hooks.postSave?.(state as never);
+    // A field's error is the one to tell: post_save's own would hide it.
+    if (!failed) runSaveHook("post_save", hooks.postSave, state);
+    else ignoreErrors(hooks.postSave, state);
   }
 }
 
@@ -172,10 +181,15 @@ function fieldExists(reader: Reader | undefined, field: Field<unknown>, state: T
   return exists;
 }
 
+/** The kinds whose value is one body of their description. */
+const bodyTypes: ReadonlySet<string> = new Set(["struct", "vstruct", "tmp"]);
+
 function loadObserved(reader: Reader, planned: PlannedField, state: Target, version: number): void {
   const { name, field, sure } = planned;
   if (!sure && !fieldExists(reader, field, state, version)) return;
-  reader.observer?.enter(name, field.type, reader.offset);
+  // A run of elements is not one body, nor is a list.
+  const within = bodyTypes.has(field.type) && field.sequence === undefined ? field.descriptions?.[0]?.name : undefined;
+  reader.observer?.enter(name, field.type, reader.offset, within);
   state[name] = field.load(reader, state[name], state);
   reader.observer?.leave(reader.offset, state[name]);
 }
@@ -197,7 +211,7 @@ function loadSubsections(reader: Reader, description: AnyDescription, state: Tar
       );
     }
     reader.pos += 2 + length;
-    reader.observer?.enter(name, "subsection", start);
+    reader.observer?.enter(name, "subsection", start, name);
     try {
       const version = reader.uint32();
       // QEMU keeps only the low 8 bits of it.
@@ -249,4 +263,22 @@ function runHook(
       cause: error,
     });
   }
+}
+
+function runSaveHook(name: string, hook: ((state: never) => void) | undefined, state: unknown): void {
+  if (hook === undefined) return;
+  try {
+    hook(state as never);
+  } catch (error) {
+    if (isCprkitError(error)) throw error;
+    throw new CprkitError("ERR_HOOK", `${name} failed: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function ignoreErrors(hook: ((state: never) => void) | undefined, state: unknown): void {
+  try {
+    hook?.(state as never);
+  } catch {}
 }

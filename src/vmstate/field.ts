@@ -17,6 +17,8 @@ export interface Field<T> {
   readonly type: string;
   /** Bytes on the wire when they are always the same, else undefined. */
   readonly size?: number | undefined;
+  /** Fewest bytes on the wire when `size` is unknown: a count is checked against it before anything is allocated. */
+  readonly minimum?: number | undefined;
   /**
    * QEMU's field.version_id: the field exists from this version of its description on; list, tree and hash kinds load
    * their elements at it as well. Default 0.
@@ -32,6 +34,13 @@ export interface Field<T> {
   readonly needs?: readonly string[] | undefined;
   /** Descriptions inside this field, for tools that walk a description. */
   readonly descriptions?: readonly AnyDescription[] | undefined;
+  /**
+   * Set when the field is a run of elements, which the JSON description lists as such: plain ones, pointers of which
+   * some may be null, or pointers that each have a marker before them.
+   */
+  readonly sequence?: "array" | "pointers" | "marked pointers" | undefined;
+  /** Whether one entry of the JSON description may stand for all elements. Default: decided as QEMU decides it. */
+  readonly compressible?: boolean | undefined;
   /** Reads the value. `current` is what the target holds there now (undefined: nothing). */
   load(reader: Reader, current: T | undefined, siblings: Siblings): T;
   /** Writes the value. Throws ERR_VALUE if it does not fit. */
@@ -63,6 +72,14 @@ export function existsIf<T>(test: (siblings: Siblings, version: number) => boole
   return { ...field, exists: test, gated: true };
 }
 
+/**
+ * A stream without the field is an error (VMS_MUST_EXIST): for a field that `since` or `existsIf` gates. Its value is
+ * always there.
+ */
+export function mustExist<T>(field: Field<T>): Field<T> {
+  return { ...field, mustExist: true, gated: undefined } as Field<T>;
+}
+
 /** ERR_VALUE about `value`, for a field kind whose value does not fit. */
 export function misfit(expected: string, value: unknown): CprkitError {
   return new CprkitError("ERR_VALUE", `expected ${expected}, found ${show(value)}`);
@@ -78,7 +95,8 @@ export function countOf(siblings: Siblings, name: string, reader?: Reader): numb
   throw reader === undefined ? new CprkitError("ERR_VALUE", reason) : reader.error("ERR_LIMIT", reason);
 }
 
-function show(value: unknown): string {
+/** `value` in a few words, for error messages. */
+export function show(value: unknown): string {
   if (typeof value === "bigint") return `${value}n`;
   if (typeof value === "string") return JSON.stringify(value);
   if (ArrayBuffer.isView(value)) return `${value.byteLength} bytes`;

@@ -24,15 +24,35 @@ export {
   type Field,
   type GatedField,
   misfit,
+  mustExist,
   type Siblings,
   since,
   type ValueOf,
 } from "./field.ts";
-export { buffer, cstring, vbuffer } from "./fields/buffers.ts";
+export { array, array2d, type VarrayOptions, varray } from "./fields/arrays.ts";
+export { buffer, cstring, opaque, partialBuffer, type VbufferOptions, vbuffer } from "./fields/buffers.ts";
+export {
+  type EqualOptions,
+  int32Equal,
+  int32Le,
+  uint8Equal,
+  uint16Equal,
+  uint32Equal,
+  uint64Equal,
+} from "./fields/checked.ts";
+export { type CapabilityOptions, capability, gbytearray } from "./fields/counted.ts";
 export { fd } from "./fields/fd.ts";
 export { bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64 } from "./fields/integers.ts";
 export { type ListOptions, qlist, qtailq } from "./fields/lists.ts";
-export { struct, vstruct } from "./fields/struct.ts";
+export {
+  arrayOfMarkedPointers,
+  arrayOfPointers,
+  nullPointer,
+  type PointersOptions,
+  ptrMarker,
+} from "./fields/pointers.ts";
+export { type TmpConversion, type TmpOptions, unusedBuffer, validate, withTmp } from "./fields/special.ts";
+export { pointer, struct, vstruct } from "./fields/struct.ts";
 export {
   type DirectKeyOptions,
   ghash,
@@ -42,6 +62,16 @@ export {
   type KeyedTable,
   type TreeOptions,
 } from "./fields/trees.ts";
+export { bitmap, cpuDouble, timer } from "./fields/values.ts";
 export { type FdForm, type Input, maxDepth, type Observer, type PassedFd, Reader, unknownFd } from "./reader.ts";
 export { decodeText, encodeText, textBytes, textLength } from "./text.ts";
-export { type Output, Writer } from "./writer.ts";
+export type { PlainEntry, PlainState } from "./vmdesc-fields.ts";
+export {
+  fromVmdesc,
+  parseVmdesc,
+  type Vmdesc,
+  type VmdescBody,
+  type VmdescDevice,
+  type VmdescWarning,
+} from "./vmdesc-read.ts";
+export { type ElementForm, type Output, type SaveObserver, Writer } from "./writer.ts";

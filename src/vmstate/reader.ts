@@ -35,8 +35,11 @@ export const unknownFd = -1;
 
 /** Sees every field as it is loaded: the inspector is the same reader with this hook. */
 export interface Observer {
-  /** A field, an element, a description's body or a subsection begins at `offset`. */
-  enter(label: string | number, type: string, offset: number): void;
+  /**
+   * A field, an element, a key, a value or a subsection begins at `offset`. `within` is the name of the description
+   * whose body it is, if it is one.
+   */
+  enter(label: string | number, type: string, offset: number, within?: string): void;
   /** What was entered last ends before `offset`. */
   leave(offset: number, value: unknown): void;
 }

@@ -1,6 +1,8 @@
 // Writes VMState's scalars into bytes and notes which fd belongs to which byte. Everything is big-endian.
 
+import type { AnyDescription } from "./description.ts";
 import { CprkitError } from "./error.ts";
+import type { AnyField } from "./field.ts";
 import type { FdForm, PassedFd } from "./reader.ts";
 import { encodeText, textLength } from "./text.ts";
 
@@ -10,9 +12,24 @@ export interface Output {
   readonly fds: readonly PassedFd[];
 }
 
+/** Sees everything as it is saved: the JSON description is written by the same code with this hook. */
+export interface SaveObserver {
+  /** A description's body begins: that of the field, the element or the subsection entered last. */
+  enterBody(description: AnyDescription, version: number): void;
+  leaveBody(): void;
+  enterField(name: string, field: AnyField, offset: number): void;
+  leaveField(offset: number): void;
+  /** An element of the field entered last: a value, a null pointer, or the marker before a pointer's value. */
+  enterElement(form: ElementForm, offset: number): void;
+  leaveElement(offset: number): void;
+}
+
+export type ElementForm = "value" | "null" | "marker";
+
 export class Writer {
   readonly fdForm: FdForm;
   pos: number;
+  observer: SaveObserver | undefined;
   #bytes: Uint8Array;
   #view: DataView;
   readonly #fds: PassedFd[];
@@ -20,6 +37,7 @@ export class Writer {
   constructor(fdForm: FdForm = "passed", capacity = 256) {
     this.fdForm = fdForm;
     this.pos = 0;
+    this.observer = undefined;
     this.#bytes = new Uint8Array(capacity);
     this.#view = new DataView(this.#bytes.buffer);
     this.#fds = [];

@@ -13,6 +13,7 @@ const serviceByte = 0x20;
 export function fd(): Field<number> {
   return {
     type: "fd",
+    minimum: 1,
     load: (reader) => {
       if (reader.fdForm === "number") {
         const value = reader.int32();

@@ -24,6 +24,7 @@ function list<State>(type: string, element: Description<State>, { version = 0 }:
   return {
     type,
     version,
+    minimum: 1,
     descriptions: [element],
     load: (reader) => {
       checkVersion(reader, element, version);
@@ -61,7 +62,7 @@ export function loadElement<State>(
   label: string | number,
 ): State {
   try {
-    reader.observer?.enter(label, description.name, reader.offset);
+    reader.observer?.enter(label, description.name, reader.offset, description.name);
     const state = loadChecked(reader, description, version);
     reader.observer?.leave(reader.offset, state);
     return state;

@@ -3,6 +3,7 @@
 import type { Description } from "../description.ts";
 import { loadBody, located, saveBody } from "../engine.ts";
 import type { Field } from "../field.ts";
+import { bodyMinimum, bodySize } from "../sizes.ts";
 
 /**
  * A nested structure (VMSTATE_STRUCT). It has no version of its own on the wire: it is loaded and saved at its
@@ -10,6 +11,14 @@ import type { Field } from "../field.ts";
  */
 export function struct<State>(description: Description<State>): Field<State> {
   return nested("struct", description, description.version);
+}
+
+/**
+ * A pointer to a structure (VMSTATE_STRUCT_POINTER). The pointer leaves no trace on the wire, and a null pointer
+ * cannot be sent: guard it with `existsIf` (VMSTATE_STRUCT_POINTER_TEST).
+ */
+export function pointer<State>(description: Description<State>): Field<State> {
+  return struct(description);
 }
 
 /** A nested structure at a version that the parent chooses (VMSTATE_VSTRUCT). */
@@ -20,6 +29,8 @@ export function vstruct<State>(description: Description<State>, structVersion: n
 function nested<State>(type: string, description: Description<State>, version: number): Field<State> {
   return {
     type,
+    size: bodySize(description, version),
+    minimum: bodyMinimum(description, version),
     descriptions: [description],
     load: (reader, current) => {
       try {

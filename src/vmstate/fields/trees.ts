@@ -138,6 +138,7 @@ function keyed<Key, Value, Table extends KeyedTable<Key, Value>>(
   return {
     type,
     version,
+    minimum: 5,
     // QEMU's order: index 0 is the value, index 1 the key.
     descriptions: keyDescription === undefined ? [valueDescription] : [valueDescription, keyDescription],
     load: (reader, current) => {

@@ -1,0 +1,125 @@
+// Arrays: elements back to back, without a count of their own on the wire.
+
+import { located } from "../engine.ts";
+import { CprkitError } from "../error.ts";
+import { countOf, type Field, misfit, type Siblings } from "../field.ts";
+import type { Reader } from "../reader.ts";
+import { fieldMinimum } from "../sizes.ts";
+import type { Writer } from "../writer.ts";
+
+/** Elements that take no bytes cost the sender nothing: more of them than this is a mistake or an attack. */
+export const maxEmptyElements = 4096;
+
+/** `length` elements (VMSTATE_UINT32_ARRAY, VMSTATE_STRUCT_ARRAY and the like, for any kind of element). */
+export function array<T>(element: Field<T>, length: number): Field<T[]> {
+  checkNumber("an array's length", length);
+  return {
+    ...shape(element),
+    size: element.size === undefined ? undefined : element.size * length,
+    minimum: fieldMinimum(element) * length,
+    load: (reader, current, siblings) => loadElements(reader, element, length, current, siblings),
+    save: (writer, value, siblings) => saveElements(writer, element, length, value, siblings),
+  };
+}
+
+/** Rows of columns (VMSTATE_UINT8_2DARRAY and the like); on the wire one array, row after row. */
+export function array2d<T>(element: Field<T>, rows: number, columns: number): Field<T[][]> {
+  return array(array(element, columns), rows);
+}
+
+export interface VarrayOptions {
+  /** The count on the wire is multiplied by this (VMS_MULTIPLY_ELEMENTS). Default 1. */
+  readonly times?: number;
+}
+
+/**
+ * As many elements as the field `countField`, which stands before it, says (VMSTATE_VARRAY_INT32, _UINT32, _UINT16,
+ * _UINT8, VMSTATE_STRUCT_VARRAY_*). The count may be of any integer kind. Throws ERR_LIMIT when it is negative or
+ * 2^31 and more, ERR_COUNT when the rest of the input cannot hold so many.
+ */
+export function varray<T>(countField: string, element: Field<T>, { times = 1 }: VarrayOptions = {}): Field<T[]> {
+  checkNumber("a count's multiplier", times);
+  return {
+    ...shape(element),
+    needs: [countField],
+    load: (reader, current, siblings) =>
+      loadElements(reader, element, countOf(siblings, countField, reader) * times, current, siblings),
+    save: (writer, value, siblings) =>
+      saveElements(writer, element, countOf(siblings, countField) * times, value, siblings),
+  };
+}
+
+/** What an array tells tools of its elements. */
+export function shape<T>(
+  element: Field<T>,
+): Pick<Field<T[]>, "type" | "descriptions" | "optional" | "compressible"> & { readonly sequence: "array" } {
+  return {
+    type: element.type,
+    descriptions: element.descriptions,
+    optional: element.optional,
+    compressible: element.compressible,
+    sequence: "array",
+  };
+}
+
+/** Throws unless the rest of the input can hold `count` elements: before anything is allocated for them. */
+export function checkCount(reader: Reader, count: number, minimum: number): void {
+  if (minimum === 0 ? count > maxEmptyElements : count * minimum > reader.remaining) {
+    const holds = minimum === 0 ? `${maxEmptyElements} that may take none` : `${reader.remaining} bytes follow`;
+    throw reader.error("ERR_COUNT", `${count} elements take ${count * minimum} bytes at least, but only ${holds}`);
+  }
+}
+
+function loadElements<T>(
+  reader: Reader,
+  element: Field<T>,
+  count: number,
+  current: readonly T[] | undefined,
+  siblings: Siblings,
+): T[] {
+  checkCount(reader, count, fieldMinimum(element));
+  const elements: T[] = [];
+  const within = element.descriptions?.length === 1 ? element.descriptions[0]?.name : undefined;
+  try {
+    while (elements.length < count) {
+      const at = elements.length;
+      reader.observer?.enter(at, element.type, reader.offset, within);
+      elements.push(element.load(reader, current?.[at], siblings));
+      reader.observer?.leave(reader.offset, elements[at]);
+    }
+  } catch (error) {
+    throw located(error, elements.length);
+  }
+  return elements;
+}
+
+function saveElements<T>(
+  writer: Writer,
+  element: Field<T>,
+  count: number,
+  value: readonly T[] | undefined,
+  siblings: Siblings,
+): void {
+  if (element.optional ? value !== undefined && !Array.isArray(value) : !Array.isArray(value))
+    throw misfit(`an array of ${count}`, value);
+  if (value !== undefined && value.length !== count) throw misfit(`an array of ${count}`, value);
+  let at = 0;
+  try {
+    for (; at < count; at++) {
+      const part = value?.[at];
+      if (part === undefined && !element.optional) throw misfit("a value", part);
+      writer.observer?.enterElement("value", writer.pos);
+      // An optional kind takes undefined: that is what `optional` says.
+      element.save(writer, part as T, siblings);
+      writer.observer?.leaveElement(writer.pos);
+    }
+  } catch (error) {
+    throw located(error, at);
+  }
+}
+
+/** Throws ERR_DESCRIPTION unless `value` is an integer from 0 to 2^31-1. */
+export function checkNumber(what: string, value: number): void {
+  if (!Number.isInteger(value) || value < 0 || value > 0x7fff_ffff)
+    throw new CprkitError("ERR_DESCRIPTION", `${what} must be an integer from 0 to 2147483647, not ${value}`);
+}

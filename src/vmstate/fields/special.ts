@@ -1,0 +1,90 @@
+// Fields without a plain value of their own: padding, scratch structures, checks.
+
+import type { Description } from "../description.ts";
+import { loadBody, located, saveBody } from "../engine.ts";
+import type { Field, GatedField, Siblings } from "../field.ts";
+import { bodyMinimum, bodySize } from "../sizes.ts";
+import { checkNumber } from "./arrays.ts";
+
+/** `size` bytes without a meaning any more (VMSTATE_UNUSED): zero when saved, anything when loaded. */
+export function unusedBuffer(size: number): GatedField<undefined> {
+  checkNumber("a buffer's size", size);
+  return {
+    type: "unused_buffer",
+    size,
+    optional: true,
+    gated: true,
+    load: (reader) => {
+      reader.buffer(size);
+      return undefined;
+    },
+    save: (writer) => writer.zeros(size),
+  };
+}
+
+export interface TmpOptions {
+  /** QEMU's field.version_id: since when the field exists, and the version its body is loaded at. Default 0. */
+  readonly version?: number;
+}
+
+/** How a scratch structure is made from its parent and goes back into it. */
+export interface TmpConversion<State> {
+  readonly fromParent: (parent: Siblings) => State;
+  readonly toParent: (scratch: State, parent: Record<string, unknown>) => void;
+}
+
+/**
+ * A scratch structure beside its parent (VMSTATE_WITH_TMP): it stands on the wire like a nested one. Its state is the
+ * field's value; or, with a conversion, `fromParent` makes it on save and `toParent` uses it on load.
+ */
+export function withTmp<State>(description: Description<State>, options?: TmpOptions): Field<State>;
+export function withTmp<State>(
+  description: Description<State>,
+  options: TmpOptions & TmpConversion<State>,
+): GatedField<State>;
+export function withTmp<State>(
+  description: Description<State>,
+  { version = 0, fromParent, toParent }: TmpOptions & Partial<TmpConversion<State>> = {},
+): Field<State> {
+  return {
+    type: "tmp",
+    version,
+    size: version === description.version ? bodySize(description, version) : undefined,
+    minimum: bodyMinimum(description, version),
+    optional: fromParent !== undefined,
+    descriptions: [description],
+    load: (reader, _current, siblings) => {
+      try {
+        const scratch = loadBody(reader, description, version);
+        // The conversion's purpose is to change the parent that is being loaded.
+        toParent?.(scratch, siblings as Record<string, unknown>);
+        return scratch;
+      } catch (error) {
+        throw located(error, description.name);
+      }
+    },
+    save: (writer, value, siblings) => {
+      try {
+        saveBody(writer, description, fromParent === undefined ? value : fromParent(siblings));
+      } catch (error) {
+        throw located(error, description.name);
+      }
+    },
+  };
+}
+
+/** No bytes, only a check of what was loaded or is to be saved (VMSTATE_VALIDATE). Throws ERR_MUST_EXIST. */
+export function validate(test: (siblings: Siblings, version: number) => boolean): GatedField<undefined> {
+  return {
+    // As in QEMU an array of no elements: it leaves no trace in the JSON description.
+    type: "validate",
+    sequence: "array",
+    size: 0,
+    exists: test,
+    mustExist: true,
+    optional: true,
+    gated: true,
+    load: () => undefined,
+    save: () => undefined,
+  };
+}
