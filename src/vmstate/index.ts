@@ -65,6 +65,7 @@ export {
 export { bitmap, cpuDouble, timer } from "./fields/values.ts";
 export { type FdForm, type Input, maxDepth, type Observer, type PassedFd, Reader, unknownFd } from "./reader.ts";
 export { decodeText, encodeText, textBytes, textLength } from "./text.ts";
+export { type Span, spanRecorder, type Trace, trace } from "./trace.ts";
 export type { PlainEntry, PlainState } from "./vmdesc-fields.ts";
 export {
   fromVmdesc,
@@ -74,4 +75,5 @@ export {
   type VmdescDevice,
   type VmdescWarning,
 } from "./vmdesc-read.ts";
+export { toVmdesc, type VmdescOptions, type VmdescStyle } from "./vmdesc-write.ts";
 export { type ElementForm, type Output, type SaveObserver, Writer } from "./writer.ts";
