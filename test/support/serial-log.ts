@@ -24,7 +24,8 @@ export interface SerialLog {
    */
   waitForCount(value: number, timeoutMs: number): Promise<Count>;
   /**
-   * Waits until the guest has counted `more` numbers beyond the last one now.
+   * Waits until `more` further numbers have come to this log, whatever they are: for a destination, that the guest
+   * runs there.
    * @throws {Error} not within `timeoutMs`
    */
   waitForMore(more: number, timeoutMs: number): Promise<Count>;
@@ -111,8 +112,8 @@ export async function createSerialLog(path: string): Promise<SerialLog> {
         return last !== undefined && last.value >= value ? last : undefined;
       }),
     waitForMore: async (more, timeoutMs) => {
-      const last = reader.counts().at(-1)?.value ?? -1;
-      return log.waitForCount(last + more, timeoutMs);
+      const before = reader.counts().length;
+      return until(`${more} more counts`, timeoutMs, () => reader.counts()[before + more - 1]);
     },
     waitForText: (wanted, timeoutMs) =>
       until(JSON.stringify(wanted), timeoutMs, () => (text().includes(wanted) ? true : undefined)).then(() => {}),
