@@ -20,7 +20,7 @@ async function logOf(...texts: string[]): Promise<SerialLog> {
   const log = await createSerialLog(join(dir, "s.sock"));
   cleanups.push(
     () => log.close(),
-    () => rmSync(dir, { recursive: true }),
+    () => rmSync(dir, { recursive: true, force: true }),
   );
   for (const text of texts) {
     const socket = connect(log.path);

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bootDisk, bootFirmware } from "../guest/boot-sector.ts";
+import { bootDisk, bootFirmware } from "../../src/cli/demo/guest/boot-sector.ts";
 import { linuxGuest } from "../guest/linux-guest.ts";
 import { createSerialLog, type SerialLog } from "./serial-log.ts";
 
@@ -65,21 +65,31 @@ export interface Vm {
 }
 
 const running = new Set<Vm>();
+const privateDirs = new Set<string>();
 let serialNumber = 0;
 
 // The last net: a test process that ends early takes its QEMUs along.
 process.on("exit", () => {
   for (const vm of running) vm.process.kill("SIGKILL");
+  removePrivateDirs();
 });
 
-/** A folder of mode 0700 for sockets, with a path short enough for them. */
+/** A folder of mode 0700 for sockets, with a path short enough for them; killAllVms removes it. */
 export function privateDir(): string {
-  return mkdtempSync(join(tmpdir(), "cprkit-"));
+  const dir = mkdtempSync(join(tmpdir(), "cprkit-"));
+  privateDirs.add(dir);
+  return dir;
 }
 
-/** Ends every QEMU that startVm started in this process. */
+/** Ends every QEMU that startVm started in this process, and removes the private folders made in it. */
 export async function killAllVms(): Promise<void> {
   await Promise.all([...running].map((vm) => vm.kill()));
+  removePrivateDirs();
+}
+
+function removePrivateDirs(): void {
+  for (const dir of privateDirs) rmSync(dir, { recursive: true, force: true });
+  privateDirs.clear();
 }
 
 /**
@@ -137,7 +147,10 @@ export async function startVm(options: VmOptions): Promise<Vm> {
         await serial.drained(1000).catch(() => {});
         await serial.close();
       }
-      if (options.dir === undefined) rmSync(dir, { recursive: true, force: true });
+      if (options.dir === undefined) {
+        rmSync(dir, { recursive: true, force: true });
+        privateDirs.delete(dir);
+      }
     },
   };
   running.add(vm);
