@@ -11,6 +11,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   inspect: async () => (await import("./commands/inspect.ts")).inspectCommand,
   convert: async () => (await import("./commands/convert.ts")).convertCommand,
   tap: async () => (await import("./commands/tap.ts")).tapCommand,
+  demo: async () => (await import("./commands/demo.ts")).demoCommand,
 };
 
 /** Runs the command line and returns the exit code. Prints what the user should see; throws only for a bug. */

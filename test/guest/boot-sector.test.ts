@@ -1,7 +1,7 @@
 // The guest's image is what firmware expects of a boot sector, and its builder refuses what it can't encode.
 import { expect, it } from "vitest";
-import { address, assemble, near, short } from "./assemble.ts";
-import { bootDisk, bootFirmware, bootSector } from "./boot-sector.ts";
+import { address, assemble, near, short } from "../../src/cli/demo/guest/assemble.ts";
+import { bootDisk, bootFirmware, bootSector } from "../../src/cli/demo/guest/boot-sector.ts";
 
 it("is a boot sector: 512 bytes that end in 55 AA", () => {
   const sector = bootSector();

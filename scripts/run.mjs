@@ -1,0 +1,67 @@
+// `npm run demo` and `npm test` on a fresh clone: installs what is missing, builds, and does the job.
+
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const [job, ...rest] = process.argv.slice(2);
+
+install();
+node("scripts/build.mjs");
+if (job === "demo") demo();
+else if (job === "test") test();
+else fail(`expected "demo" or "test", found ${JSON.stringify(job)}`, 2);
+
+function demo() {
+  const own = join(root, ".cache/qemu/10.0/qemu-system-x86_64");
+  const qemu = existsSync(own) && !rest.includes("--qemu") ? ["--qemu", own] : [];
+  node("bin/cprkit", "demo", ...qemu, ...rest);
+}
+
+function test() {
+  const fetched = run(process.execPath, ["scripts/qemu/fetch.mjs"]);
+  // Without QEMU the tests that need it skip with their reason, unless they are required.
+  if (fetched !== 0 && process.env.CPRKIT_REQUIRE_QEMU === "1") fail("QEMU is required, but could not be had", 4);
+  if (rest.length === 0) {
+    tool("@biomejs/biome/bin/biome", "ci", ".");
+    tool("typescript/bin/tsc", "-p", "test");
+    tool("knip/bin/knip.js");
+  }
+  tool("vitest/vitest.mjs", "run", ...rest);
+}
+
+/** `npm ci` when node_modules is missing or was made from another lock file. */
+function install() {
+  const mark = join(root, "node_modules/.cprkit-lock");
+  const lock = createHash("sha256")
+    .update(readFileSync(join(root, "package-lock.json")))
+    .digest("hex");
+  if (existsSync(mark) && readFileSync(mark, "utf8") === lock) return;
+  process.stderr.write("installing the packages of package-lock.json\n");
+  if (run("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts"]) !== 0) fail("npm ci failed", 4);
+  writeFileSync(mark, lock);
+}
+
+/** A script or program of this package, run by this Node; ends this process if it fails. */
+function node(...args) {
+  const code = run(process.execPath, args);
+  if (code !== 0) process.exit(code);
+}
+
+function tool(path, ...args) {
+  node(join("node_modules", path), ...args);
+}
+
+function run(program, args) {
+  const { status, error } = spawnSync(program, args, { cwd: root, stdio: "inherit" });
+  if (error !== undefined) fail(`${program} cannot be run: ${error.message}`, 4);
+  return status ?? 1;
+}
+
+function fail(message, code) {
+  process.stderr.write(`cprkit: ${message}\n`);
+  process.exit(code);
+}

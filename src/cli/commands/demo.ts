@@ -1,0 +1,73 @@
+// cprkit demo: the main job, to be seen. Needs nothing but Node; shows a real VM too where there is a QEMU.
+
+import { Command, Option } from "commander";
+import { handOver } from "../demo/hand-over.ts";
+import { timeLookUps } from "../demo/look-up.ts";
+import { findQemu, moveRealVm } from "../demo/real-vm.ts";
+import { handOverText, lookUpText, realVmText } from "../demo/view.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { interruptible } from "../interrupt.ts";
+import { wholeNumber } from "../options.ts";
+import { startProgress } from "../progress.ts";
+
+interface DemoOptions {
+  readonly fds: number;
+  readonly qemu?: string;
+  readonly json?: true;
+}
+
+/** The RFC's sizes, and some between them for the plot. */
+const sizes = [100, 250, 540, 1000, 1700, 2870, 4600, 7530];
+
+export function demoCommand(): Command {
+  return new Command("demo")
+    .description("Show the main job: thousands of real fds found in O(1) and carried to a new process; and a real VM.")
+    .addOption(new Option("--fds <n>", "number of fds to hand over").argParser(wholeNumber(1, 1_000_000)).default(7530))
+    .addOption(new Option("--qemu <path>", "QEMU 10 or newer for the real VM (default: qemu-system-x86_64 in PATH)"))
+    .addOption(new Option("--json", "print the results as JSON"))
+    .addHelpText("after", "\nExample:\n  $ cprkit demo --fds 2870\n  $ cprkit demo --qemu /usr/bin/qemu-system-x86_64")
+    .action((options: DemoOptions) => interruptible((signal) => runDemo(options, signal)));
+}
+
+async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void> {
+  const json = options.json === true;
+  const print = (text: string) => {
+    if (!json) process.stdout.write(`${text}\n`);
+  };
+  const progress = startProgress("starting a new process", json);
+  try {
+    const handed = await handOver(options.fds, progress.step, signal);
+    progress.stop();
+    print(handOverText(handed));
+
+    const lookUps = [];
+    for (const fds of sizes) {
+      progress.step(`looking up ${fds} fds, list against hash`);
+      await new Promise(setImmediate);
+      lookUps.push(timeLookUps(fds));
+    }
+    progress.stop();
+    print(lookUpText(lookUps));
+
+    const qemu = await findQemu(options.qemu);
+    let vm = null;
+    if (qemu.found) {
+      progress.step("moving a real VM");
+      vm = await moveRealVm(qemu.path, signal, progress.step);
+      progress.stop();
+      print(realVmText(vm));
+    } else {
+      print(`No real VM: ${qemu.reason}`);
+    }
+    if (json)
+      process.stdout.write(
+        `${JSON.stringify({ handOver: handed, lookUps, realVm: vm, ...(qemu.found ? {} : { realVmSkipped: qemu.reason }) })}\n`,
+      );
+    const fine =
+      handed.found === handed.fds && handed.same === handed.fds && handed.leaked.old === 0 && handed.leaked.new === 0;
+    const counted = vm === null || vm.firstAfter === vm.lastBefore + 1;
+    process.exitCode = fine && counted ? exitCodes.fine : exitCodes.finding;
+  } finally {
+    progress.stop();
+  }
+}

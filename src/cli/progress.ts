@@ -1,0 +1,25 @@
+// Progress on standard error: a spinner on a terminal, nothing elsewhere, so that logs stay short.
+
+import ora from "ora";
+
+export interface Progress {
+  /** Says what is being done now. */
+  step(text: string): void;
+  /** Ends it and takes the line away. */
+  stop(): void;
+}
+
+/** Starts telling of progress. `quiet`: nothing is shown, for --json. */
+export function startProgress(text: string, quiet: boolean): Progress {
+  const spinner = ora({ text, isSilent: quiet || !process.stderr.isTTY, discardStdin: false });
+  spinner.start();
+  return {
+    step: (now) => {
+      spinner.text = now;
+      spinner.render();
+    },
+    stop: () => {
+      spinner.stop();
+    },
+  };
+}
