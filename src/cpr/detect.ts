@@ -17,6 +17,8 @@ export interface Detected {
   readonly abi: CprAbi;
   /** "passed" also when there is no entry to tell it from: it makes no difference then. */
   readonly fdForm: FdForm;
+  /** Byte offset of the first fd; undefined: there is none. */
+  readonly firstFd: number | undefined;
 }
 
 /**
@@ -27,26 +29,26 @@ export function detectCprAbi(bytes: Uint8Array): Detected {
   checkHeader(bytes);
   const body = headerLength;
   const first = bytes[body];
-  if (first === undefined) throw short(bytes, "the list of fds, or their count,");
-  if (first === 1) return { abi: "list", fdForm: formAfterName(bytes, body + 1) };
+  if (first === undefined) throw cutShort(bytes, "the list of fds, or their count,");
+  if (first === 1) return withEntries("list", bytes, body + 1);
   if (first !== 0) {
     throw neither(body, `expected 00 or 01 where the fds begin, found ${first.toString(16).padStart(2, "0")}`);
   }
-  // 00 ends an empty list: nothing follows (10.0), or the subsection (10.1 on). Or it is the top of a count.
-  if (bytes.length === body + 1) return { abi: "list", fdForm: "passed" };
-  if (subsectionAt(bytes, body + 1)) return { abi: "list", fdForm: "passed" };
-  if (bytes.length < body + 5) throw short(bytes, "a count of fds");
+  // 00 ends an empty list: nothing follows (10.0), or a subsection (10.1 on). Or it is the top of a count.
+  if (bytes.length === body + 1 || subsectionAt(bytes, body + 1)) return empty("list");
+  if (bytes.length < body + 5) throw cutShort(bytes, "a count of fds, or a subsection's name,");
+  if (subsectionCutShort(bytes, body + 1)) throw cutShort(bytes, "the end of a subsection's name");
   const count = be32(bytes, body);
   const mark = bytes[body + 4];
-  if (count === 0 && mark === 0) return { abi: "hash", fdForm: "passed" };
-  if (count > 0 && mark === 1) return { abi: "hash", fdForm: formAfterName(bytes, body + 5) };
+  if (count === 0 && mark === 0) return empty("hash");
+  if (count > 0 && mark === 1) return withEntries("hash", bytes, body + 5);
   throw neither(body, "these bytes are neither an empty list of fds nor a table of them");
 }
 
 function checkHeader(bytes: Uint8Array): void {
   if (bytes.length < headerLength) {
     const begin = [...bytes.subarray(0, 4)].every((byte, at) => byte === ((cprMagic >>> (24 - 8 * at)) & 0xff));
-    if (begin) throw short(bytes, 'the header ("QCPR" and a version)');
+    if (begin) throw cutShort(bytes, 'the header ("QCPR" and a version)');
   }
   const magic = bytes.length >= 4 ? be32(bytes, 0) : 0;
   if (magic !== cprMagic) {
@@ -62,25 +64,42 @@ function checkHeader(bytes: Uint8Array): void {
   }
 }
 
-const subsectionHead = [0x05, 0x15, ...[..."CprState/vfio devices"].map((letter) => letter.charCodeAt(0))];
+// A subsection: 05, the length of its name, and the name, which begins with its owner's. A table never has these bytes
+// there: read as the rest of a count and the mark after it, the mark would be "p".
+const ownName = [..."CprState"].map((letter) => letter.charCodeAt(0));
 
 function subsectionAt(bytes: Uint8Array, offset: number): boolean {
-  return subsectionHead.every((byte, at) => bytes[offset + at] === byte);
+  return bytes[offset] === 0x05 && ownName.every((byte, at) => bytes[offset + 2 + at] === byte);
 }
 
-/** The form of the fd behind the name whose length stands at `offset`. */
-function formAfterName(bytes: Uint8Array, offset: number): FdForm {
-  if (bytes.length < offset + 4) throw short(bytes, "the length of a name");
+/** Whether the bytes from `offset` on begin a subsection, but end before its name does. */
+export function subsectionCutShort(bytes: Uint8Array, offset: number): boolean {
+  const length = bytes[offset + 1] ?? 255;
+  const rest = bytes.subarray(offset + 2);
+  return (
+    bytes[offset] === 0x05 &&
+    rest.length < length &&
+    ownName.every((byte, at) => at >= rest.length || rest[at] === byte)
+  );
+}
+
+function empty(abi: CprAbi): Detected {
+  return { abi, fdForm: "passed", firstFd: undefined };
+}
+
+/** Tells the form of the fds from the one behind the name whose length stands at `offset`. */
+function withEntries(abi: CprAbi, bytes: Uint8Array, offset: number): Detected {
+  if (bytes.length < offset + 4) throw cutShort(bytes, "the length of a name");
   const length = be32(bytes, offset);
   if (length < 1 || length > maxNameLength) {
     throw neither(offset, `expected the length of a name, from 1 to ${maxNameLength}, found ${length}`);
   }
   const at = offset + 4 + length + 4;
   const byte = bytes[at];
-  if (byte === undefined) throw short(bytes, "the first fd");
-  if (byte === 0x20) return "passed";
+  if (byte === undefined) throw cutShort(bytes, "the first fd");
+  if (byte === 0x20) return { abi, fdForm: "passed", firstFd: at };
   // A number's first byte: fds stay far below 2^24.
-  if (byte === 0x00) return "number";
+  if (byte === 0x00) return { abi, fdForm: "number", firstFd: at };
   throw new CprkitError(
     "ERR_BAD_BYTE",
     `expected 20 (a passed fd) or 00 (the number of an fd), found ${byte.toString(16).padStart(2, "0")}`,
@@ -92,7 +111,8 @@ function be32(bytes: Uint8Array, at: number): number {
   return new DataView(bytes.buffer, bytes.byteOffset + at, 4).getUint32(0);
 }
 
-function short(bytes: Uint8Array, what: string): CprkitError {
+/** The error for bytes that end too early. */
+export function cutShort(bytes: Uint8Array, what: string): CprkitError {
   return new CprkitError("ERR_EOF", `the CPR state ends before ${what}`, { offset: bytes.length });
 }
 

@@ -38,7 +38,7 @@ export class CprState implements Iterable<FdEntry> {
     if (found !== undefined) {
       throw new CprkitError(
         "ERR_FD_EXISTS",
-        `fd ${found} is already registered as "${name}" id ${id}; cannot save fd ${fd} there`,
+        `fd ${found} is already registered as ${JSON.stringify(name)} id ${id}; cannot save fd ${fd} there`,
       );
     }
     this.#add(name, id, fd);
@@ -47,7 +47,8 @@ export class CprState implements Iterable<FdEntry> {
   /** The fd kept under (`name`, `id`), or -1. It stays in the table. O(1), allocates nothing. (QEMU: cpr_find_fd) */
   findFd(name: string, id: number): number {
     const fd = this.#table.get(name, id) ?? -1;
-    if (this.#trace !== undefined) emit(this.#trace, "cpr_find_fd", () => ({ event: "cpr_find_fd", name, id, fd }));
+    // Not by emit(): its closure would be built for a listener that wants other events only.
+    if (this.#trace?.wants("cpr_find_fd")) this.#trace.emit({ event: "cpr_find_fd", name, id, fd });
     return fd;
   }
 
@@ -68,7 +69,7 @@ export class CprState implements Iterable<FdEntry> {
     if (found !== undefined && found >= 0) {
       throw new CprkitError(
         "ERR_FD_CONFLICT",
-        `"${name}" id ${id} is already saved as fd ${found}; it cannot become fd ${fd}`,
+        `${JSON.stringify(name)} id ${id} is already saved as fd ${found}; it cannot become fd ${fd}`,
       );
     }
     if (found !== undefined) this.#table.delete(name, id);
@@ -88,7 +89,8 @@ export class CprState implements Iterable<FdEntry> {
   }
 
   /**
-   * Calls `visit` with each entry, newest first, until it returns false; says whether it got to the end.
+   * Calls `visit` with each entry, newest first, until it returns false; says whether it got to the end. `visit` must
+   * not change the state.
    * (QEMU 10.2: cpr_walk_fd)
    */
   walkFds(visit: (entry: FdEntry) => boolean): boolean {
@@ -106,7 +108,7 @@ export class CprState implements Iterable<FdEntry> {
       if (fd < 0)
         throw new CprkitError(
           "ERR_FD_NOT_SAVED",
-          `cannot find the saved value for fd ${fdName}: nothing is saved as "${name}" id ${index}`,
+          `cannot find the saved value for fd ${fdName}: nothing is saved as ${JSON.stringify(name)} id ${index}`,
         );
       return fd;
     }
@@ -146,12 +148,13 @@ export class CprState implements Iterable<FdEntry> {
       const { name, id, fd } = entries[at] as FdEntry;
       const older = this.#table.get(name, id);
       if (older !== undefined) {
-        dropped.unshift({ name, id, fd: older });
+        dropped.push({ name, id, fd: older });
         this.#table.delete(name, id);
       }
       this.#table.add(name, id, fd);
     }
-    return dropped;
+    // Once at the end: an unshift for each moves them all each time.
+    return dropped.reverse();
   }
 
   #add(name: string, id: number, fd: number): void {
@@ -164,11 +167,20 @@ function checkFd(name: string, id: number, fd: number): void {
   if (typeof name !== "string" || name.includes("\0")) {
     throw new CprkitError(
       "ERR_FD_INVALID",
-      `the name of an fd must be text without NUL, found ${JSON.stringify(name)}`,
+      `the name of an fd must be text without NUL, found ${typeof name === "string" ? JSON.stringify(name) : typeof name}`,
     );
   }
-  if ((id | 0) !== id)
-    throw new CprkitError("ERR_FD_INVALID", `the id of "${name}" must be a signed 32-bit integer, found ${id}`);
-  if ((fd | 0) !== fd || fd < 0)
-    throw new CprkitError("ERR_FD_INVALID", `"${name}" id ${id} must be an open fd, found ${fd}`);
+  if (!isInt32(id)) {
+    throw new CprkitError(
+      "ERR_FD_INVALID",
+      `the id of ${JSON.stringify(name)} must be a signed 32-bit integer, found ${String(id)}`,
+    );
+  }
+  if (!isInt32(fd) || fd < 0) {
+    throw new CprkitError("ERR_FD_INVALID", `${JSON.stringify(name)} id ${id} must be an open fd, found ${String(fd)}`);
+  }
+}
+
+function isInt32(value: unknown): boolean {
+  return typeof value === "number" && (value | 0) === value;
 }

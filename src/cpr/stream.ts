@@ -12,7 +12,15 @@ import {
   Writer,
 } from "../vmstate/index.ts";
 import { cprStateHash, cprStateList, type LiveCprState } from "./descriptions.ts";
-import { type CprAbi, cprMagic, cprVersion, detectCprAbi, headerLength } from "./detect.ts";
+import {
+  type CprAbi,
+  cprMagic,
+  cprVersion,
+  cutShort,
+  detectCprAbi,
+  headerLength,
+  subsectionCutShort,
+} from "./detect.ts";
 import type { FdEntry } from "./fd-table.ts";
 import { CprState } from "./state.ts";
 import { type CprMode, emit, type Trace } from "./trace.ts";
@@ -60,10 +68,13 @@ export interface SaveCprOptions {
  * Throws CprkitError with byte offset and field path (see {@link detectCprAbi} and `load` of cprkit/vmstate).
  */
 export function loadCprState(input: CprInput, options: LoadCprOptions = {}): LoadedCpr {
-  const { abi, fdForm } = detectCprAbi(input.bytes);
+  const detected = detectCprAbi(input.bytes);
+  const { abi } = detected;
+  const fdForm = options.fdForm ?? detected.fdForm;
+  if (detected.firstFd !== undefined && fdForm !== detected.fdForm) throw otherForm(fdForm, detected.firstFd);
   const state = new CprState({ trace: options.trace });
   emit(options.trace, "cpr_state_load", () => ({ event: "cpr_state_load", mode: modeOf(fdForm) }));
-  const reader = new Reader({ bytes: input.bytes, fds: input.fds, fdForm: options.fdForm ?? fdForm });
+  const reader = new Reader({ bytes: input.bytes, fds: input.fds, fdForm });
   reader.observer = options.observer;
   options.observer?.enter("header", "header", 0);
   reader.pos = headerLength;
@@ -72,6 +83,7 @@ export function loadCprState(input: CprInput, options: LoadCprOptions = {}): Loa
   const loaded =
     abi === "list" ? loadFrom(reader, cprStateList, { into: live }) : loadFrom(reader, cprStateHash, { into: live });
   if (reader.remaining > 0) {
+    if (subsectionCutShort(input.bytes, reader.pos)) throw cutShort(input.bytes, "the end of a subsection's name");
     throw reader.error("ERR_TRAILING_BYTES", `the CPR state ends here, but ${reader.remaining} more bytes follow`);
   }
   reader.checkFdsTaken();
@@ -82,7 +94,9 @@ export function loadCprState(input: CprInput, options: LoadCprOptions = {}): Loa
     abi,
     fdForm,
     dropped,
-    warnings: dropped.map(({ name, id }) => `"${name}" id ${id} stands more than once: the first one counts`),
+    warnings: dropped.map(
+      ({ name, id }) => `${JSON.stringify(name)} id ${id} stands more than once: the first one counts`,
+    ),
   };
 }
 
@@ -133,6 +147,14 @@ function vfioFor(version: QemuVersion, abi: CprAbi, own: VfioSubsection | undefi
     );
   }
   return undefined;
+}
+
+function otherForm(wanted: FdForm, offset: number): CprkitError {
+  const [expected, found] =
+    wanted === "passed"
+      ? ["fds passed beside it (cpr-transfer)", "their numbers in it (cpr-exec)"]
+      : ["the numbers of its fds in it (cpr-exec)", "a place for fds passed beside it (cpr-transfer)"];
+  return new CprkitError("ERR_BAD_BYTE", `expected a CPR state with ${expected}, found one with ${found}`, { offset });
 }
 
 function modeOf(fdForm: FdForm): CprMode {

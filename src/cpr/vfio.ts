@@ -37,8 +37,11 @@ function unlessAtEnd<T>(field: Field<T>): Field<T | undefined> {
   return {
     ...field,
     optional: true,
-    load: (reader: Reader, current, siblings) =>
-      reader.remaining === 0 ? undefined : field.load(reader, current, siblings),
+    load: (reader: Reader, current, siblings) => {
+      // Nobody writes it twice, and saving could not give it back.
+      if (current !== undefined) throw reader.error("ERR_DUPLICATE", "this subsection stands more than once");
+      return reader.remaining === 0 ? undefined : field.load(reader, current, siblings);
+    },
     save: (writer, value, siblings) => {
       if (value !== undefined) field.save(writer, value, siblings);
     },
