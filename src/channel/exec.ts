@@ -1,7 +1,7 @@
 // cpr-exec: the state survives execve in a memfd whose number stands in an environment variable; the fds stay open
 // under their own numbers (QEMU 10.2 migration/cpr-exec.c).
 
-import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import {
   type CprState,
   type LoadedCpr,
@@ -12,6 +12,7 @@ import {
 } from "../cpr/index.ts";
 import { closeFd, createMemfd, execve, isOpen, setCloseOnExec } from "../linux/index.ts";
 import { CprkitError } from "../vmstate/index.ts";
+import { maxStreamBytes } from "./stream.ts";
 
 /** The variable that holds the memfd's number in decimal; also the memfd's name. */
 export const cprExecVariable = "QEMU_CPR_EXEC_STATE";
@@ -32,6 +33,8 @@ export function execWithCprState(
   argv: readonly string[],
   options: ExecCprOptions = {},
 ): never {
+  // Before the memfd is made: it would take the number of an fd that is not open.
+  for (const { name, id, fd } of state) if (!isOpen(fd)) throw notOpen(name, id, fd);
   const memfd = writeExecState(state, options);
   try {
     execve(
@@ -55,8 +58,8 @@ export interface LoadExecOptions {
 /**
  * Takes up the state that an older program left at execve, or returns undefined if there is none. All fds of the state
  * are close-on-exec afterwards, the memfd is closed.
- * Throws ERR_BAD_STREAM if the variable holds no open fd, ERR_FD_INVALID if the state names an fd that is not open,
- * and as {@link loadCprState}.
+ * Throws ERR_BAD_STREAM if the variable holds no number of an open memfd, ERR_LIMIT if that has more than 64 MiB,
+ * ERR_FD_INVALID if the state names an fd that is not open (the others stay open), and as {@link loadCprState}.
  */
 export function loadCprStateFromExec(options: LoadExecOptions = {}): LoadedCpr | undefined {
   const env = options.env ?? process.env;
@@ -64,22 +67,23 @@ export function loadCprStateFromExec(options: LoadExecOptions = {}): LoadedCpr |
   if (value === undefined) return undefined;
   delete env[cprExecVariable];
   const memfd = /^\d{1,9}$/.test(value) ? Number(value) : -1;
-  if (memfd < 0 || !isOpen(memfd)) {
+  // Anything but a file was not put there for us: it is not closed either.
+  if (memfd < 0 || !isOpen(memfd) || !fstatSync(memfd).isFile()) {
     throw new CprkitError(
       "ERR_BAD_STREAM",
-      `${cprExecVariable} should hold the number of an open fd, found ${JSON.stringify(value)}`,
+      `${cprExecVariable} should hold the number of an open memfd, found ${JSON.stringify(value)}`,
     );
   }
   try {
     const loaded = loadCprState({ bytes: readAll(memfd) }, { trace: options.trace, fdForm: "number" });
-    for (const { name, id, fd } of loaded.state) {
-      if (!isOpen(fd))
-        throw new CprkitError(
-          "ERR_FD_INVALID",
-          `the state says that "${name}" id ${id} is fd ${fd}, but that is not open`,
-        );
+    const closed = [];
+    for (const entry of [...loaded.state, ...loaded.dropped]) {
+      // The memfd took the number of an fd that was closed before it was made.
+      if (entry.fd !== memfd && isOpen(entry.fd)) setCloseOnExec(entry.fd, true);
+      else closed.push(entry);
     }
-    for (const { fd } of [...loaded.state, ...loaded.dropped]) if (isOpen(fd)) setCloseOnExec(fd, true);
+    const [first] = closed;
+    if (first !== undefined) throw notOpen(first.name, first.id, first.fd);
     loaded.state.isIncoming = true;
     return loaded;
   } finally {
@@ -89,13 +93,15 @@ export function loadCprStateFromExec(options: LoadExecOptions = {}): LoadedCpr |
 
 /**
  * Reads the state that another process keeps for execve, from outside: `fd` is the number in its environment variable.
- * Throws ERR_FILE if it cannot be read, and as {@link loadCprState}.
+ * Throws ERR_FILE if it cannot be opened, ERR_BAD_STREAM if it is no file, ERR_LIMIT if it has more than 64 MiB, and as
+ * {@link loadCprState}.
  */
 export function readExecCprState(pid: number, fd: number): LoadedCpr {
   const path = `/proc/${pid}/fd/${fd}`;
   let file: number;
   try {
-    file = openSync(path, "r");
+    // A pipe must not make us wait for its writer.
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     throw new CprkitError("ERR_FILE", `${path} cannot be read: is process ${pid} alive, and yours?`, { cause });
   }
@@ -116,7 +122,15 @@ function writeExecState(state: CprState, options: ExecCprOptions): number {
 
 /** The whole file from its start, wherever its position is: the writer leaves it at the end. */
 function readAll(fd: number): Uint8Array {
-  const bytes = new Uint8Array(fstatSync(fd).size);
+  const stat = fstatSync(fd);
+  if (!stat.isFile())
+    throw new CprkitError("ERR_BAD_STREAM", "expected a memfd with a CPR state, found no file at all");
+  if (stat.size > maxStreamBytes) {
+    throw new CprkitError("ERR_LIMIT", `a file of ${stat.size} bytes: no CPR state has more than ${maxStreamBytes}`, {
+      offset: maxStreamBytes,
+    });
+  }
+  const bytes = new Uint8Array(stat.size);
   let read = 0;
   while (read < bytes.length) {
     const count = readSync(fd, bytes, read, bytes.length - read, read);
@@ -128,4 +142,11 @@ function readAll(fd: number): Uint8Array {
 
 function* fdsOf(state: CprState): Iterable<number> {
   for (const { fd } of state) yield fd;
+}
+
+function notOpen(name: string, id: number, fd: number): CprkitError {
+  return new CprkitError(
+    "ERR_FD_INVALID",
+    `the state says that ${JSON.stringify(name)} id ${id} is fd ${fd}, but that is not open`,
+  );
 }

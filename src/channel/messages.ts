@@ -1,5 +1,6 @@
 // Cuts a stream into messages, so that several fds travel in one sendmsg and every QEMU still finds each at its byte.
 
+import { maxFdsPerMessage } from "../linux/index.ts";
 import { CprkitError, type Output } from "../vmstate/index.ts";
 
 /** One sendmsg: a view of the bytes, and the fds that go with its first byte. */
@@ -14,9 +15,11 @@ export const maxFdsToQemu = 16;
 /**
  * Cuts what was saved into messages of at most `maxFds` fds, each message ending at the byte of its last fd. Every fd
  * then travels in a message that begins at or before its byte: early is fine for every QEMU, late is fatal. The bytes
- * are unchanged. Throws ERR_FD_INVALID for an fd that is unknown (-1): it cannot be sent.
+ * are unchanged. Throws ERR_FD_INVALID for an fd that is unknown (-1): it cannot be sent; ERR_VALUE for a `maxFds` that
+ * is not from 1 to 253.
  */
 export function cutMessages(output: Output, maxFds: number): Message[] {
+  checkMaxFds(maxFds);
   const { bytes, fds } = output;
   const messages: Message[] = [];
   let start = 0;
@@ -43,9 +46,11 @@ export function cutMessages(output: Output, maxFds: number): Message[] {
 /**
  * Cuts one received message into messages of at most `maxFds` fds, without knowing its content: the first group goes
  * with the first byte, the next with the second, and so on. Each fd has a byte of its own in the stream, so none comes
- * late. Throws ERR_BAD_STREAM if there are more groups than bytes: no such stream can be right.
+ * late. Throws ERR_BAD_STREAM if there are more groups than bytes: no such stream can be right; ERR_VALUE as
+ * {@link cutMessages}.
  */
 export function splitMessage(message: Message, maxFds: number): Message[] {
+  checkMaxFds(maxFds);
   const { bytes, fds } = message;
   const groups = Math.max(1, Math.ceil(fds.length / maxFds));
   if (groups > bytes.length) {
@@ -58,4 +63,9 @@ export function splitMessage(message: Message, maxFds: number): Message[] {
     bytes: bytes.subarray(at, at + 1 === groups ? bytes.length : at + 1),
     fds: fds.slice(at * maxFds, (at + 1) * maxFds),
   }));
+}
+
+function checkMaxFds(maxFds: number): void {
+  if (Number.isInteger(maxFds) && maxFds >= 1 && maxFds <= maxFdsPerMessage) return;
+  throw new CprkitError("ERR_VALUE", `fds a message: expected 1 to ${maxFdsPerMessage}, found ${maxFds}`);
 }

@@ -55,6 +55,7 @@ async function sendSome(
   const { signal, timeoutMs = defaultTimeoutMs } = options;
   const end = performance.now() + timeoutMs;
   for (let pause = 1; ; pause = Math.min(pause * 2, 20)) {
+    checkAborted(signal, "sending");
     try {
       const sent = sendFds(socket, bytes, fds);
       if (sent !== "again") return sent;
@@ -62,9 +63,9 @@ async function sendSome(
     } catch (error) {
       // The kernel has nothing to wait for here: the receiver must take fds out of its socket.
       if (!isCprkitError(error) || error.errno !== "ETOOMANYREFS" || performance.now() >= end) throw error;
-      await delay(pause, undefined, signal === undefined ? {} : { signal }).catch(() => {
-        throw new CprkitError("ERR_ABORTED", "sending fds was aborted", { cause: signal?.reason });
-      });
+      await delay(pause, undefined, signal === undefined ? {} : { signal }).catch(() =>
+        checkAborted(signal, "sending"),
+      );
     }
   }
 }
@@ -83,7 +84,8 @@ export interface ReceiveOptions extends StreamOptions {
   readonly onMessage?: ((message: Message) => void | Promise<void>) | undefined;
 }
 
-const maxStreamBytes = 64 * 1024 * 1024;
+/** 200,000 fds with long names. */
+export const maxStreamBytes = 64 * 1024 * 1024;
 
 /**
  * Receives until the peer ends its side. On any error every fd that came is closed.
@@ -97,6 +99,7 @@ export async function receiveStream(socket: number, options: ReceiveOptions = {}
   let bytes = 0;
   try {
     for (;;) {
+      checkAborted(signal, "receiving");
       const received = receiveFds(socket, buffer, { maxFds: maxFdsPerMessage });
       if (received === "again") {
         await waitReadable(socket, { signal, timeoutMs });
@@ -120,6 +123,11 @@ export async function receiveStream(socket: number, options: ReceiveOptions = {}
     throw error;
   }
   return { bytes: joined(chunks, bytes), fds };
+}
+
+function checkAborted(signal: AbortSignal | undefined, what: string): void {
+  if (signal?.aborted !== true) return;
+  throw new CprkitError("ERR_ABORTED", `${what} the CPR state was aborted`, { cause: signal.reason });
 }
 
 function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {

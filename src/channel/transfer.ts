@@ -22,7 +22,8 @@ import {
   shutdownSocket,
   waitHangup,
 } from "../linux/index.ts";
-import { cutMessages, maxFdsToQemu } from "./messages.ts";
+import type { Output } from "../vmstate/index.ts";
+import { cutMessages, type Message, maxFdsToQemu } from "./messages.ts";
 import { guardNonblock } from "./nonblock.ts";
 import { type ReceiveOptions, receiveStream, type StreamOptions, sendMessages } from "./stream.ts";
 
@@ -66,8 +67,15 @@ export async function sendCprState(
   options: SendCprOptions = {},
 ): Promise<SentCpr> {
   const { fdsPerMessage = maxFdsToQemu, peerUid, signal, timeoutMs, waitForListener } = options;
-  const output = saveCprState(state, { ...options, fdForm: "passed" });
-  const messages = cutMessages(output, fdsPerMessage);
+  let output: Output;
+  let messages: Message[];
+  try {
+    output = saveCprState(state, { ...options, fdForm: "passed" });
+    messages = cutMessages(output, fdsPerMessage);
+  } catch (error) {
+    if (typeof to === "number") closeFd(to);
+    throw error;
+  }
   const restoreNonblock = guardNonblock(output.fds.map(({ fd }) => fd));
   const socket =
     typeof to === "number"

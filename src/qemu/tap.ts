@@ -119,6 +119,7 @@ export async function tap(options: TapOptions): Promise<TapResult> {
       sent = output.bytes;
     }
     shutdownSocket(destination, "write");
+    const relayMs = performance.now() - start;
     const passed: PassedState = {
       received: stream.bytes,
       sent,
@@ -126,7 +127,7 @@ export async function tap(options: TapOptions): Promise<TapResult> {
       fds:
         loaded === undefined ? [] : loaded.state.entries().map((entry) => ({ ...entry, what: describeFd(entry.fd) })),
       warnings,
-      relayMs: performance.now() - start,
+      relayMs,
     };
     options.onState?.(passed);
     const hungUpBy = await firstHangup(source, destination, signal);
