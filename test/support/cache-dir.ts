@@ -4,6 +4,5 @@ import { fileURLToPath } from "node:url";
 
 /** `.cache` in the repository, or the folder that CPRKIT_CACHE names. */
 export function cacheDir(): string {
-  // biome-ignore lint/complexity/useLiteralKeys: the compiler asks for brackets on process.env
   return resolve(process.env["CPRKIT_CACHE"] || fileURLToPath(new URL("../../.cache", import.meta.url)));
 }

@@ -51,7 +51,6 @@ export function describeQemu<const Versions extends QemuVersion>(
     return;
   }
   const reason = `${missing.join(" and ")} missing: run "npm run qemu"`;
-  // biome-ignore lint/complexity/useLiteralKeys: the compiler asks for brackets on process.env
   if (process.env["CPRKIT_REQUIRE_QEMU"] === "1") {
     describe(name, (): never => {
       throw new Error(`${reason} (CPRKIT_REQUIRE_QEMU=1 makes this a failure)`);

@@ -45,7 +45,6 @@ export interface CprCapture {
 
 /** The shared folder beside the repository (or CPRKIT_SHARED); undefined where it is missing. */
 export function sharedDir(): string | undefined {
-  // biome-ignore lint/complexity/useLiteralKeys: the compiler asks for brackets on process.env
   const dir = resolve(process.env["CPRKIT_SHARED"] || fileURLToPath(new URL("../../../shared", import.meta.url)));
   return existsSync(join(dir, "captures")) ? dir : undefined;
 }

@@ -34,6 +34,7 @@ async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void>
   const print = (text: string) => {
     if (!json) process.stdout.write(`${text}\n`);
   };
+  const qemu = await findQemu(options.qemu);
   const progress = startProgress("starting a new process", json);
   try {
     const handed = await handOver(options.fds, progress.step, signal);
@@ -49,7 +50,6 @@ async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void>
     progress.stop();
     print(lookUpText(lookUps));
 
-    const qemu = await findQemu(options.qemu);
     let vm = null;
     if (qemu.found) {
       progress.step("moving a real VM");
