@@ -37,7 +37,8 @@ export class FdTable {
     const at = dense[id];
     if (at !== undefined && at !== absent) return this.#fds[at];
     const sparse = found.sparse?.get(scramble(id));
-    return sparse === undefined ? undefined : this.#fds[sparse];
+    // What is no s32 may scramble to what another id does.
+    return sparse !== undefined && this.#ids[sparse] === id ? this.#fds[sparse] : undefined;
   }
 
   /** Adds an entry as the newest. The key must be absent, the id an s32. */
@@ -62,7 +63,7 @@ export class FdTable {
       at = found;
       this.#byName.delete(name);
     } else {
-      const removed = found.remove(id);
+      const removed = found.remove(id, this.#ids);
       if (removed === undefined) return false;
       at = removed;
       if (found.count === 0) this.#byName.delete(name);
@@ -144,7 +145,7 @@ class IdIndex {
     }
   }
 
-  remove(id: number): number | undefined {
+  remove(id: number, ids: Int32Array): number | undefined {
     const at = this.dense[id];
     if (at !== undefined && at !== absent) {
       this.dense[id] = absent;
@@ -153,7 +154,7 @@ class IdIndex {
     }
     const key = scramble(id);
     const found = this.sparse?.get(key);
-    if (found === undefined) return undefined;
+    if (found === undefined || ids[found] !== id) return undefined;
     this.sparse?.delete(key);
     this.count -= 1;
     return found;

@@ -1,0 +1,151 @@
+// Breaks a CPR stream in the ways that streams break, and judges what the reader makes of it.
+
+import { getHeapStatistics } from "node:v8";
+import { type LoadedCpr, loadCprState, saveCprState } from "../../src/cpr/index.ts";
+import { isCprkitError, type PassedFd } from "../../src/vmstate/index.ts";
+import type { Random } from "../support/random.ts";
+
+/** A stream to be broken. */
+export interface Original {
+  readonly bytes: Uint8Array;
+  /** Offsets where an entry begins: pieces cut there keep the rest readable, and reach deeper. */
+  readonly boundaries: readonly number[];
+  /** Offset of the count of entries, in a hash table. */
+  readonly countAt: number | undefined;
+}
+
+const marks = [0x00, 0x01, 0x02, 0x05, 0x15, 0x20, 0x7f, 0x80, 0xff];
+const lengths = [0, 1, 2, 5, 255, 256, 4095, 4096, 4097, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff];
+
+/** One to four faults: flipped bits, set bytes, inserted, deleted, swapped and repeated pieces, lengths, a cut end. */
+export function mutate(original: Original, random: Random): Uint8Array {
+  let bytes = original.bytes;
+  for (let faults = 1 + random.below(4); faults > 0; faults--) bytes = random.pick(kinds)(bytes, original, random);
+  return bytes;
+}
+
+type Fault = (bytes: Uint8Array, original: Original, random: Random) => Uint8Array;
+
+const kinds: readonly Fault[] = [
+  (bytes, _original, random) => changed(bytes, random.below(bytes.length), (byte) => byte ^ (1 << random.below(8))),
+  (bytes, _original, random) => changed(bytes, random.below(bytes.length), () => random.below(256)),
+  (bytes, _original, random) => changed(bytes, random.below(bytes.length), () => random.pick(marks)),
+  (bytes, original, random) => withLength(bytes, place(bytes, original, random) + 1, random.pick(lengths)),
+  (bytes, _original, random) => withLength(bytes, random.below(bytes.length), random.pick(lengths)),
+  (bytes, _original, random) => {
+    const at = random.below(bytes.length + 1);
+    const more = Uint8Array.from({ length: 1 + random.below(8) }, () => random.below(256));
+    return joined(bytes.subarray(0, at), more, bytes.subarray(at));
+  },
+  (bytes, original, random) => {
+    const [from, to] = piece(bytes, original, random);
+    return joined(bytes.subarray(0, from), bytes.subarray(to));
+  },
+  (bytes, original, random) => {
+    const [from, to] = piece(bytes, original, random);
+    const at = place(bytes, original, random);
+    return joined(bytes.subarray(0, at), bytes.subarray(from, to), bytes.subarray(at));
+  },
+  (bytes, original, random) => {
+    const [from, middle] = piece(bytes, original, random);
+    const to = Math.max(middle, place(bytes, original, random));
+    return joined(
+      bytes.subarray(0, from),
+      bytes.subarray(middle, to),
+      bytes.subarray(from, middle),
+      bytes.subarray(to),
+    );
+  },
+  (bytes, _original, random) => bytes.subarray(0, random.below(bytes.length + 1)),
+  // An entry that stands twice, and is counted twice.
+  (bytes, { boundaries, countAt }, random) => {
+    const at = random.below(boundaries.length - 1);
+    const from = boundaries[at] as number;
+    const entry = bytes.subarray(from, boundaries[at + 1]);
+    const to = Math.min(random.pick(boundaries), bytes.length);
+    const more = joined(bytes.subarray(0, to), entry, bytes.subarray(to));
+    return countAt === undefined ? more : withLength(more, countAt, boundaries.length + 1);
+  },
+];
+
+/** An offset: the beginning of an entry, or any. */
+function place(bytes: Uint8Array, { boundaries }: Original, random: Random): number {
+  const at = random.below(2) === 0 ? random.pick(boundaries) : random.below(bytes.length + 1);
+  return Math.min(at, bytes.length);
+}
+
+function piece(bytes: Uint8Array, original: Original, random: Random): readonly [number, number] {
+  const [a, b] = [place(bytes, original, random), place(bytes, original, random)];
+  return a < b ? [a, b] : [b, a];
+}
+
+function changed(bytes: Uint8Array, at: number, change: (byte: number) => number): Uint8Array {
+  const copy = bytes.slice();
+  if (at < copy.length) copy[at] = change(copy[at] as number);
+  return copy;
+}
+
+function withLength(bytes: Uint8Array, at: number, length: number): Uint8Array {
+  const copy = bytes.slice();
+  if (at + 4 <= copy.length) new DataView(copy.buffer).setUint32(at, length);
+  return copy;
+}
+
+function joined(...parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** What became of a case: refused with a code, or read, exactly or with repeated keys left out. */
+export type Verdict = "refused" | "read" | "read without repeated keys";
+
+/**
+ * Reads `bytes` and throws a plain Error if the reader did anything else than refuse them with one clear error, or read
+ * what is right for them: saving gives the same bytes, or, where keys were repeated, those without the repetitions.
+ */
+export function judge(bytes: Uint8Array, fds: readonly PassedFd[] | undefined): Verdict {
+  let loaded: LoadedCpr;
+  try {
+    loaded = loadCprState({ bytes, fds });
+  } catch (error) {
+    if (!isCprkitError(error)) throw new Error(`a foreign error: ${String(error)}`, { cause: error });
+    const { code, offset, message } = error;
+    if (offset === undefined || offset < 0 || offset > bytes.length)
+      throw new Error(`${code} at no offset: ${message}`);
+    // A hook that failed would be a foreign error in disguise.
+    if (code === "ERR_HOOK") throw new Error(`a hook failed: ${message}`);
+    return "refused";
+  }
+  const { state, abi, fdForm, dropped, warnings } = loaded;
+  const output = saveCprState(state, { abi, fdForm });
+  if (dropped.length !== warnings.length) throw new Error("dropped entries without a warning each");
+  if (dropped.length === 0) {
+    if (!same(output.bytes, bytes)) throw new Error("read, but saved to other bytes");
+    return "read";
+  }
+  const again = loadCprState({ bytes: output.bytes });
+  if (again.dropped.length > 0 || again.state.size !== state.size) throw new Error("repeated keys were saved");
+  if (!same(saveCprState(again.state, { abi, fdForm }).bytes, output.bytes)) throw new Error("saved in another order");
+  return "read without repeated keys";
+}
+
+/** Bytes by which the heap and the buffers outside of it grew while `work` ran: an allocation, however short-lived. */
+export function grown(work: () => void): number {
+  const before = allocated();
+  work();
+  return allocated() - before;
+}
+
+function allocated(): number {
+  const { used_heap_size, external_memory } = getHeapStatistics();
+  return used_heap_size + external_memory;
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
+}

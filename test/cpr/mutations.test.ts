@@ -1,0 +1,122 @@
+// Broken streams: each is refused with one clear error or read rightly, and costs nothing else. `npm run fuzz` runs
+// more of the same for as long as it is told.
+
+import { describe, expect, it } from "vitest";
+import { loadCprState, saveCprState } from "../../src/cpr/index.ts";
+import { seeded } from "../support/random.ts";
+import { captures, fdsAtTheirBytes } from "./captures.ts";
+import { grown, judge, mutate, type Original, type Verdict } from "./mutate.ts";
+
+const seconds = Number(process.env["CPRKIT_FUZZ_SECONDS"] ?? 0);
+const seed = Number(process.env["CPRKIT_FUZZ_SEED"] ?? 20260301);
+const cases = 10_000;
+
+/** What reading and saving `length` bytes may take at most; an honest 9,221 bytes take about 600 KB. */
+const allowed = (length: number) => 2 ** 20 + length * 300;
+
+const hashCaptures = captures.map((capture) => {
+  const { bytes, form } = capture;
+  const { state } = loadCprState({ bytes });
+  return {
+    ...capture,
+    name: `${capture.name} as a hash table`,
+    bytes: saveCprState(state, { abi: "hash", fdForm: form }).bytes,
+  };
+});
+
+describe("a capture cut after any number of bytes", () => {
+  const complete = ["microvm-min-10.0", "q35-min-11.1", "exec-microvm-11.1", "pc-5names-10.0", "exec-pc-5names-11.1"];
+
+  it.each(captures.filter(({ name }) => complete.includes(name)))(
+    "$name is refused, or is a whole list by itself",
+    (capture) => {
+      const { bytes, sidecar } = capture;
+      const { fdListEnd, subsections } = sidecar;
+      // Three cuts leave what some QEMU sends: the list alone (10.0), and the subsection without a body.
+      const whole = new Set([fdListEnd, bytes.length, ...subsections.map(() => bytes.length - 1)]);
+      for (let length = 0; length <= bytes.length; length++) {
+        const cut = bytes.slice(0, length);
+        expect([length, judge(cut, undefined)]).toEqual([length, whole.has(length) ? "read" : "refused"]);
+        if (whole.has(length)) continue;
+        expect(() => loadCprState({ bytes: cut })).toThrow(expect.objectContaining({ code: "ERR_EOF" }));
+      }
+    },
+  );
+
+  it.each(hashCaptures.filter(({ name }) => complete.some((one) => name.startsWith(one))))(
+    "$name, too",
+    ({ bytes, sidecar }) => {
+      const tail = bytes.length - (sidecar.subsections.length === 0 ? 0 : 28);
+      // 00 alone is also the empty list of QEMU 10.0.
+      const whole = new Set([9, tail, bytes.length, bytes.length - (sidecar.subsections.length === 0 ? 0 : 1)]);
+      for (let length = 0; length <= bytes.length; length++) {
+        const verdict = judge(bytes.slice(0, length), undefined);
+        expect([length, verdict]).toEqual([length, whole.has(length) ? "read" : "refused"]);
+      }
+    },
+  );
+});
+
+describe.each([...captures, ...hashCaptures])(`$name broken in many ways (seed ${seed})`, (capture) => {
+  const original: Original = {
+    bytes: capture.bytes,
+    boundaries: boundariesOf(capture.bytes),
+    countAt: hashCaptures.includes(capture) ? 8 : undefined,
+  };
+  const fds = capture.form === "passed" ? fdsAtTheirBytes(capture) : undefined;
+
+  it(`is refused or read rightly ${seconds > 0 ? "until the time is up" : `${cases} times`}`, {
+    timeout: 60_000 + seconds * 1000,
+  }, () => {
+    const counts: Record<Verdict, number> = { refused: 0, read: 0, "read without repeated keys": 0 };
+    const until = performance.now() + (seconds * 1000) / (captures.length * 2);
+    for (let at = 0; seconds > 0 ? performance.now() < until : at < cases; at++) {
+      const bytes = mutate(original, seeded(seed + at));
+      try {
+        // With and without fds, in turn.
+        const growth = grown(() => counts[judge(bytes, at % 2 === 0 ? undefined : fds)]++);
+        if (growth > allowed(bytes.length))
+          throw new Error(`allocated ${growth} bytes for a stream of ${bytes.length}`);
+      } catch (error) {
+        const hex = Array.from(bytes.subarray(0, 512), (byte) => byte.toString(16).padStart(2, "0")).join("");
+        throw new Error(`${capture.name}, seed ${seed + at}, ${bytes.length} bytes ${hex}: ${String(error)}`, {
+          cause: error,
+        });
+      }
+    }
+    // The faults must reach both ends of the reader, or they prove nothing.
+    expect(counts.refused).toBeGreaterThan(0);
+    expect(counts.read).toBeGreaterThan(0);
+    expect(counts["read without repeated keys"]).toBeGreaterThan(0);
+  });
+});
+
+describe("the measure itself", () => {
+  it("sees an allocation that is not kept", () => {
+    expect(grown(() => new Uint8Array(2 ** 24).fill(1, 0, 1))).toBeGreaterThan(allowed(10_000));
+  });
+
+  it("sees bytes that are not saved back", () => {
+    const [capture] = captures;
+    const bytes = capture?.bytes ?? new Uint8Array();
+    expect(judge(bytes, undefined)).toBe("read");
+    expect(judge(bytes.slice(0, -1), undefined)).toBe("refused");
+  });
+});
+
+function boundariesOf(bytes: Uint8Array): number[] {
+  const boundaries: number[] = [];
+  loadCprState(
+    { bytes },
+    {
+      observer: {
+        // An element begins after its mark.
+        enter: (label, _type, offset) => {
+          if (typeof label === "number") boundaries.push(offset - 1);
+        },
+        leave: () => {},
+      },
+    },
+  );
+  return boundaries;
+}
