@@ -41,6 +41,11 @@ To go back from QEMU 11.1 to 10.0, add --for 10.0.`,
 
 async function runTap(options: TapCommandOptions, signal: AbortSignal): Promise<void> {
   const print = options.json === true ? printJson : printText;
+  if (options.to === "hash") {
+    process.stderr.write(
+      "cprkit: warning: no released QEMU reads the hash ABI; it takes such a state for an empty one, and the guest wakes up in blank memory\n",
+    );
+  }
   const result = await tap({
     listen: options.listen,
     connect: options.connect,
