@@ -57,7 +57,7 @@ export function startChild(name: string, options: object, spawnOptions: ChildOpt
       // The caller knows what its child sends.
       (come.length > 0
         ? Promise.resolve(come.shift())
-        : new Promise((resolve, reject) => {
+        : new Promise<unknown>((resolve, reject) => {
             if (child.exitCode !== null) reject(new Error(`${name} ended with ${child.exitCode}: ${stderr}`));
             else waiting.push({ resolve, reject });
           })) as Promise<T>,
