@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Gets what the QEMU tests need from Debian's packages, without root and without installing anything:
-// QEMU 10.0 and 11.1, each with its own C library, and a Linux kernel with busybox for the guest.
+// QEMU 10.0 and 11.1, each with its own C library, a Linux kernel with busybox for the guest, and a headless Chromium
+// for the browser tests.
 import {
   chmodSync,
   copyFileSync,
@@ -22,6 +23,7 @@ import { rerunUnderLock } from "./lock.mjs";
 /** Raised when the folder's content changes, so that an older one is made anew. */
 const LAYOUT = 1;
 const LIBRARIES = "usr/lib/x86_64-linux-gnu";
+const LOADER = "ld-linux-x86-64.so.2";
 
 /**
  * @typedef {object} Set
@@ -50,12 +52,22 @@ const SETS = [
     finish: finishGuest,
     leaves: ["vmlinuz", "busybox"],
   },
+  {
+    name: "chromium",
+    folder: "chromium",
+    suites: ["bookworm"],
+    packages: ["chromium-headless-shell", "patchelf"],
+    keep: /./,
+    expect: { name: /^chromium-headless-shell$/, version: /./ },
+    finish: finishChromium,
+    leaves: ["chromium-headless-shell"],
+  },
 ];
 
 const HELP = `Usage: node scripts/qemu/fetch.mjs [${SETS.map(({ name }) => name).join("] [")}] [options]
 
-Fetches QEMU 10.0, QEMU 11.1 and a guest kernel from Debian's packages into
-.cache (CPRKIT_CACHE names another folder). Without a name: all of them. What is
+Fetches QEMU 10.0, QEMU 11.1, a guest kernel and a headless Chromium from
+Debian's packages into .cache (CPRKIT_CACHE names another folder). Without a name: all of them. What is
 there already is left alone.
 
   --check   only say what is there; exit 1 when something is missing
@@ -177,28 +189,14 @@ function qemuSet(version, suites) {
 }
 
 /**
- * Makes QEMU run with the libraries beside it, and writes the one program by which it is called. The loader and the
- * libraries are named in the binary itself, not in the environment: a process that QEMU starts must not inherit them,
- * and /proc/PID/cmdline and /proc/PID/exe show a QEMU, not a loader.
+ * Makes QEMU run with the libraries beside it, and writes the one program by which it is called.
  *
  * @param {string} root
  * @param {string} home
  * @param {string} finalHome
  */
 async function finishQemu(root, home, finalHome) {
-  const libraries = join(root, LIBRARIES);
-  const loader = "ld-linux-x86-64.so.2";
-  const patchelf = [join(root, "usr/bin/patchelf")];
-  const edits = ["--set-interpreter", join(finalHome, "root", LIBRARIES, loader)];
-  edits.push("--force-rpath", "--set-rpath", `$ORIGIN/../../${LIBRARIES}`);
-  const qemu = join(root, "usr/bin/qemu-system-x86_64");
-  await run(
-    join(libraries, loader),
-    ["--library-path", libraries, ...patchelf, ...edits, qemu],
-    root,
-    undefined,
-    "cannot point QEMU to its own libraries",
-  );
+  await useOwnLibraries(root, finalHome, "usr/bin/qemu-system-x86_64");
   const wrapper = join(home, "qemu-system-x86_64");
   writeFileSync(
     wrapper,
@@ -214,6 +212,46 @@ async function finishQemu(root, home, finalHome) {
     ].join("\n"),
   );
   chmodSync(wrapper, 0o755);
+}
+
+/**
+ * @param {string} root
+ * @param {string} home
+ * @param {string} finalHome
+ */
+async function finishChromium(root, home, finalHome) {
+  const program = "usr/lib/chromium/chromium-headless-shell";
+  await useOwnLibraries(root, finalHome, program);
+  // It names a folder of the system for a part of its own.
+  const folder = `${LIBRARIES}/pulseaudio`;
+  await patchelf(root, ["--set-rpath", join(finalHome, "root", folder), join(root, LIBRARIES, "libpulse.so.0")]);
+  symlinkSync(join("root", program), join(home, "chromium-headless-shell"));
+}
+
+/**
+ * Names the loader and the libraries in the program itself, not in the environment: a process that it starts must not
+ * inherit them, and /proc/PID/cmdline and /proc/PID/exe show the program, not a loader.
+ *
+ * @param {string} root
+ * @param {string} finalHome
+ * @param {string} program below root
+ */
+async function useOwnLibraries(root, finalHome, program) {
+  const libraries = join(finalHome, "root", LIBRARIES);
+  const edits = ["--set-interpreter", join(libraries, LOADER), "--force-rpath", "--set-rpath", libraries];
+  await patchelf(root, [...edits, join(root, program)]);
+}
+
+/**
+ * Runs the patchelf that was unpacked, with the loader and libraries beside it.
+ *
+ * @param {string} root
+ * @param {string[]} args
+ */
+async function patchelf(root, args) {
+  const libraries = join(root, LIBRARIES);
+  const command = ["--library-path", libraries, join(root, "usr/bin/patchelf"), ...args];
+  await run(join(libraries, LOADER), command, root, undefined, `patchelf ${args.at(-1)} failed`);
 }
 
 /**
@@ -263,7 +301,7 @@ function report(cache, sets, json) {
   if (json) process.stdout.write(`${JSON.stringify({ cache, sets: rows }, null, 2)}\n`);
   else {
     for (const { name, ready, version, files } of rows) {
-      process.stdout.write(`${name.padEnd(6)} ${ready ? `${version}  ${files.join(" ")}` : "missing"}\n`);
+      process.stdout.write(`${name.padEnd(8)} ${ready ? `${version}  ${files.join(" ")}` : "missing"}\n`);
     }
   }
   return rows.every(({ ready }) => ready);
