@@ -211,12 +211,17 @@ describe("a peer that lies", () => {
       const endless = (async () => {
         for (;;) await sendMessages(from, [{ bytes: new Uint8Array(10_000), fds: [fd] }]);
       })();
+      let passed = 0;
+      const onProgress = ({ bytes }: { bytes: number }) => {
+        passed = bytes;
+      };
       const [error, sender] = await Promise.all([
-        failure(receiveCprState(to, { maxBytes: 1_000_000 })),
+        failure(receiveCprState(to, { maxBytes: 1_000_000, onProgress })),
         failure(endless),
       ]);
       expect(error).toEqual({ code: "ERR_LIMIT", message: expect.stringContaining("longer than 1000000 bytes") });
       expect(sender.code).toBe("ERR_PEER");
+      expect(passed).toBeLessThanOrEqual(1_000_000);
       closeFds([from, fd]);
     }));
 
@@ -321,6 +326,24 @@ describe("the hang-up", () => {
       }
     }));
 });
+
+it("sets O_NONBLOCK again also when the receiver clears it and dies in the middle", () =>
+  expectNoFdLeak(async () => {
+    const [from, to] = socketPair();
+    const { state, fds } = memfdState(3000);
+    const nonblocking = createEventfd();
+    // The newest is sent first.
+    state.saveFd("interrupt", 0, nonblocking);
+    setSendBuffer(from, 1);
+    const sending = failure(sendCprState(from, state));
+    const received = receiveFds(to, new Uint8Array(30));
+    if (received === "again") throw new Error("nothing was sent");
+    setNonblock(received.fds[0] as number, false);
+    closeFds([to, ...received.fds]);
+    expect(await sending).toMatchObject({ code: "ERR_PEER" });
+    expect(getNonblock(nonblocking)).toBe(true);
+    closeFds([nonblocking, ...fds]);
+  }));
 
 if (!isRoot) console.warn("skipped: tests with a peer of another user: only root can start one");
 
