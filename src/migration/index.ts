@@ -1,0 +1,22 @@
+// QEMU's main migration stream: read it, write it again, compare two.
+
+export { encodeDevice } from "./device.ts";
+export { encodeMigration } from "./encode.ts";
+export { fieldToJson, type JsonValue, migrationToJson, valueToJson } from "./json.ts";
+export type {
+  Command,
+  Configuration,
+  DeviceState,
+  FieldNode,
+  MappedRam,
+  Migration,
+  Ram,
+  RamBlock,
+  RamPage,
+  Section,
+  SectionType,
+  Vmdescription,
+} from "./model.ts";
+export { type ReadMigrationOptions, readMigration, readMigrationBytes } from "./read.ts";
+export { type ByteSource, bytesSource, type MigrationSource } from "./source.ts";
+export { applyXbzrle } from "./xbzrle.ts";

@@ -1,0 +1,66 @@
+// Reads a migration stream: the entry of this folder.
+
+import { CprkitError } from "../vmstate/error.ts";
+import { textBytes } from "../vmstate/text.ts";
+import type { Migration, RamPage } from "./model.ts";
+import { bytesSource, isByteSource, type MigrationSource } from "./source.ts";
+import { type FoundDescription, found, locateDescription } from "./vmdescription.ts";
+import { walkStream } from "./walk.ts";
+import { drive, driveOnBytes, sourceFeed, streamFeed, Window } from "./window.ts";
+
+export interface ReadMigrationOptions {
+  /** Where the stream begins in a file (`file:PATH,offset=N`), in bytes. Default 0. On a pipe, so much is skipped. */
+  readonly offset?: number | undefined;
+  /** Called for every page of guest RAM. Without it pages are counted and stepped over. */
+  readonly onPage?: ((page: RamPage) => void) | undefined;
+  /** Called now and then with the offset that was reached. */
+  readonly onProgress?: ((offset: number) => void) | undefined;
+  /** Guest page size in bytes, where the stream does not tell it. Default: what the stream says, else 4096. */
+  readonly pageSize?: number | undefined;
+  /** JSON description of another stream of the same machine, for a stream that lost its own. */
+  readonly vmdesc?: string | undefined;
+}
+
+/**
+ * Reads a migration stream (QEVM) from bytes, a file or a pipe. Memory does not grow with guest RAM: pages pass.
+ *
+ * A file's JSON description is looked up at its end first, so that each section is decoded as it passes. On a pipe the
+ * devices' sections are kept until the JSON arrives, at most 64 MiB; beyond that, sections stay undecoded.
+ *
+ * What is wrong in the stream is in the result, with byte offset and field: `stopped` if the walk ended there, else
+ * `problems`. Throws only for what is no migration stream: ERR_BAD_MAGIC, ERR_VERSION_TOO_OLD, ERR_VERSION_TOO_NEW;
+ * ERR_VALUE for an offset that is none; and what the source or `onPage` throws.
+ */
+export async function readMigration(source: MigrationSource, options: ReadMigrationOptions = {}): Promise<Migration> {
+  if (source instanceof Uint8Array) return readMigrationBytes(source, options);
+  const offset = startOf(options);
+  const w = new Window(offset);
+  if (isByteSource(source)) {
+    const known = given(options) ?? (await locateDescription(source, offset));
+    return await drive(walkStream(w, options, known), w, sourceFeed(source), options.onProgress);
+  }
+  w.base = 0;
+  w.pos = offset;
+  return await drive(walkStream(w, options, given(options)), w, streamFeed(source), options.onProgress);
+}
+
+/** As {@link readMigration}, for a stream that is in memory as a whole; without a promise. */
+export function readMigrationBytes(bytes: Uint8Array, options: ReadMigrationOptions = {}): Migration {
+  const offset = startOf(options);
+  const w = new Window(offset);
+  // Bytes are read at once, so no promise comes back.
+  const known = given(options) ?? (locateDescription(bytesSource(bytes), offset) as FoundDescription | undefined);
+  return driveOnBytes(walkStream(w, options, known), w, bytes);
+}
+
+function startOf({ offset = 0 }: ReadMigrationOptions): number {
+  if (Number.isSafeInteger(offset) && offset >= 0) return offset;
+  throw new CprkitError("ERR_VALUE", `expected the stream's offset as a whole number from 0 on, found ${offset}`);
+}
+
+function given({ vmdesc }: ReadMigrationOptions): FoundDescription | undefined {
+  if (vmdesc === undefined) return undefined;
+  const description = found(textBytes(vmdesc), 0);
+  if (description.problem !== undefined) throw description.problem;
+  return description;
+}

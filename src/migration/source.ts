@@ -1,0 +1,32 @@
+// Where a migration stream's bytes come from, as far as a pure library can say it.
+
+/** A file or whatever else can be read at any place. */
+export interface ByteSource {
+  /** Bytes in all. */
+  readonly size: number;
+  /**
+   * Reads bytes from `offset` on into `target` and returns how many; 0 only at the end. A source that answers with a
+   * number instead of a promise is read without a detour through the event loop.
+   */
+  read(offset: number, target: Uint8Array): number | Promise<number>;
+}
+
+/** All that a migration stream can be read from: bytes in memory, a file, or chunks as a pipe gives them. */
+export type MigrationSource = Uint8Array | ByteSource | AsyncIterable<Uint8Array>;
+
+/** True for a source that can be read at any place. */
+export function isByteSource(source: MigrationSource): source is ByteSource {
+  return "size" in source && "read" in source;
+}
+
+/** Bytes in memory as a {@link ByteSource}. */
+export function bytesSource(bytes: Uint8Array): ByteSource {
+  return {
+    size: bytes.length,
+    read: (offset, target) => {
+      const part = bytes.subarray(offset, offset + target.length);
+      target.set(part);
+      return part.length;
+    },
+  };
+}
