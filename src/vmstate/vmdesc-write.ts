@@ -122,7 +122,9 @@ function bodyJson(body: SavedBody, style: VmdescStyle): string {
 function fieldJson(saved: SavedField, style: VmdescStyle): string[] {
   const { field, elements } = saved;
   if (field.sequence === undefined) return [entryJson(saved.name, field.type, undefined, saved, style)];
-  const compress = canCompress(field);
+  // Pointers with a marker each are never compressed.
+  const marked = field.sequence === "marked pointers" || elements.some(({ form }) => form === "marker");
+  const compress = !marked && canCompress(field);
   const entries: string[] = [];
   let silent = false;
   let wasNull = false;
@@ -139,8 +141,7 @@ function fieldJson(saved: SavedField, style: VmdescStyle): string[] {
     if (!silent) {
       const plain = element.form === "value";
       const type = plain ? field.type : isNull && style === "10.0" ? "nullptr" : "ptr-marker";
-      const alone = rest === 1 || field.sequence === "marked pointers" || element.form === "marker";
-      const count = alone ? undefined : lengthKey(compress, isNull, at, rest, style);
+      const count = rest === 1 || marked ? undefined : lengthKey(compress, isNull, at, rest, style);
       entries.push(entryJson(saved.name, type, count, element, style));
     }
     silent = compress;
