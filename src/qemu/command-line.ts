@@ -1,0 +1,101 @@
+// A QEMU command line taken apart: options with their values, and the key=value lists within.
+
+/** One option of a command line; `name` is "" for a word that is no option (a disk image). */
+export interface CommandOption {
+  /** Without its dashes. */
+  readonly name: string;
+  /** Undefined for an option that takes none. */
+  readonly value?: string | undefined;
+}
+
+/**
+ * Splits the words after the program's name. An option takes the next word whatever it looks like, as QEMU does it,
+ * unless it is one of those that take none (QEMU 10.0 to 11.1 qemu-options.hx).
+ */
+export function parseOptions(words: readonly string[]): CommandOption[] {
+  const options: CommandOption[] = [];
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at] ?? "";
+    if (!word.startsWith("-") || word === "-") {
+      options.push({ name: "", value: word });
+      continue;
+    }
+    const name = word.replace(/^--?/, "");
+    if (withoutValue.has(name)) {
+      options.push({ name });
+      continue;
+    }
+    at += 1;
+    options.push({ name, value: words[at] });
+  }
+  return options;
+}
+
+/** The words again. */
+export function formatOptions(options: Iterable<CommandOption>): string[] {
+  return [...options].flatMap(({ name, value }) => [
+    ...(name === "" ? [] : [`-${name}`]),
+    ...(value === undefined ? [] : [value]),
+  ]);
+}
+
+const withoutValue = new Set(
+  (
+    "h help version S s daemonize enable-kvm nodefaults no-user-config nographic snapshot no-reboot no-shutdown " +
+    "full-screen no-fd-bootchk only-migratable mem-prealloc preconfig singlestep no-acpi no-hpet usb win2k-hack " +
+    "rtc-td-hack no-quit alt-grab ctrl-grab portrait old-param semihosting xen-attach xen-domid-restrict curses sdl " +
+    "no-kvm no-kvm-irqchip no-kvm-pit no-kvm-pit-reinjection no-frame enable-fips no-nodefconfig nodefconfig"
+  ).split(" "),
+);
+
+/** The parts of "first,key=value,flag": a part without "=" has the value undefined. */
+export type KeyValues = readonly (readonly [key: string, value: string | undefined])[];
+
+/** Takes "a=b,c=d,,e" apart; a comma in a value is written twice. */
+export function parseKeyValues(text: string): KeyValues {
+  const parts: string[] = [];
+  let part = "";
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] !== ",") part += text[at];
+    else if (text[at + 1] === ",") {
+      part += ",";
+      at += 1;
+    } else {
+      parts.push(part);
+      part = "";
+    }
+  }
+  parts.push(part);
+  return parts.map((each) => {
+    const equals = each.indexOf("=");
+    return equals < 0 ? [each, undefined] : [each.slice(0, equals), each.slice(equals + 1)];
+  });
+}
+
+/** The text again, with commas written twice. */
+export function formatKeyValues(parts: KeyValues): string {
+  return parts.map(([key, value]) => (value === undefined ? key : `${key}=${value}`).replaceAll(",", ",,")).join(",");
+}
+
+/** The value of a key, the last one if it is there twice, as QEMU takes it. */
+export function getValue(parts: KeyValues, key: string): string | undefined {
+  return parts.findLast(([name]) => name === key)?.[1];
+}
+
+/** Whether a switch is on: "key=on", "key" alone; false when it is absent or off. */
+export function isOn(parts: KeyValues, key: string): boolean {
+  const found = parts.findLast(([name]) => name === key);
+  if (found === undefined) return false;
+  return found[1] === undefined || ["on", "yes", "true", "y"].includes(found[1]);
+}
+
+/** The parts with one key set: in its place if it is there, else at the end. */
+export function withValue(parts: KeyValues, key: string, value: string): KeyValues {
+  if (!parts.some(([name]) => name === key)) return [...parts, [key, value]];
+  return parts.map(([name, old]) => [name, name === key ? value : old]);
+}
+
+/** A command line as a shell takes it, for people to read and to copy. */
+export function shellQuoted(words: readonly string[]): string {
+  return words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(" ");
+}
