@@ -53,7 +53,7 @@ export interface TapOptions {
   readonly onState?: ((passed: PassedState) => void) | undefined;
 }
 
-/** An fd that passed, and what it is: "memfd:pc.ram", "anon_inode:[eventfd]", "/dev/vfio/12". */
+/** An fd that passed, and what it is: "memfd:pc.ram", "anon_inode:[eventfd]", "/dev/vfio/12". Its number is the tap's. */
 export interface PassedEntry extends FdEntry {
   readonly what: string;
 }
@@ -66,6 +66,7 @@ export interface PassedState {
   readonly sent: Uint8Array;
   /** Undefined if the bytes are no state that cprkit can read; they were passed on all the same. */
   readonly abi: CprAbi | undefined;
+  /** Open in `onState` and until the tap ends, closed afterwards. */
   readonly fds: readonly PassedEntry[];
   readonly warnings: readonly string[];
   /** Time from the first connection to the end of sending, in ms. */
