@@ -9,7 +9,7 @@ export interface JsonObject {
   readonly members: readonly JsonMember[];
 }
 
-export interface JsonMember {
+interface JsonMember {
   readonly key: string;
   readonly value: JsonValue;
 }
@@ -21,7 +21,7 @@ export interface JsonArray {
 }
 
 /** A string, a number, true, false or null. */
-export interface JsonScalar {
+interface JsonScalar {
   readonly kind: "scalar";
   readonly offset: number;
   readonly value: string | number | boolean | null;

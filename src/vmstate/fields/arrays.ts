@@ -8,7 +8,7 @@ import { fieldMinimum } from "../sizes.ts";
 import type { Writer } from "../writer.ts";
 
 /** Elements that take no bytes cost the sender nothing: more of them than this is a mistake or an attack. */
-export const maxEmptyElements = 4096;
+const maxEmptyElements = 4096;
 
 /** `length` elements (VMSTATE_UINT32_ARRAY, VMSTATE_STRUCT_ARRAY and the like, for any kind of element). */
 export function array<T>(element: Field<T>, length: number): Field<T[]> {
