@@ -46,7 +46,7 @@ export function* findFooter(w: Window, search: FooterSearch): Step<number | unde
   }
 }
 
-/** True if a legal item, or the end of the input, stands `at` bytes ahead. */
+/** True if a legal item, or the end of the input, stands `at` bytes ahead. An item may be cut by the input's end. */
 export function* itemFollows(w: Window, at: number, started: ReadonlyMap<number, unknown>): Step<boolean> {
   if (!(yield* has(w, at + 1))) return w.available === at;
   switch (w.bytes[w.pos + at]) {
@@ -57,9 +57,9 @@ export function* itemFollows(w: Window, at: number, started: ReadonlyMap<number,
       return yield* headerFollows(w, at + 1);
     case item.part:
     case item.final:
-      return (yield* has(w, at + 5)) && started.has(w.view.getUint32(w.pos + at + 1));
+      return !(yield* has(w, at + 5)) || started.has(w.view.getUint32(w.pos + at + 1));
     case item.command: {
-      if (!(yield* has(w, at + 5))) return false;
+      if (!(yield* has(w, at + 5))) return true;
       const number = w.view.getUint16(w.pos + at + 1);
       return number > 0 && number < 64;
     }
@@ -68,14 +68,16 @@ export function* itemFollows(w: Window, at: number, started: ReadonlyMap<number,
   }
 }
 
+/** True for a section's id and a name. Version and instance may be any: an EEPROM's version is 20061112. */
 function* headerFollows(w: Window, at: number): Step<boolean> {
-  if (!(yield* has(w, at + 5))) return false;
+  if (!(yield* has(w, at + 5))) return true;
   const length = w.bytes[w.pos + at + 4] as number;
-  if (length === 0 || !(yield* has(w, at + 5 + length + 8))) return false;
+  if (length === 0) return false;
+  yield* has(w, at + 5 + length);
   const start = w.pos + at + 5;
-  for (let i = start; i < start + length; i++) {
+  for (let i = start; i < Math.min(start + length, w.end); i++) {
     const byte = w.bytes[i] as number;
     if (byte < 0x20 || byte > 0x7e) return false;
   }
-  return w.view.getUint32(start + length + 4) < 0x1_0000;
+  return true;
 }

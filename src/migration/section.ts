@@ -4,7 +4,7 @@ import { CprkitError, isCprkitError } from "../vmstate/error.ts";
 import { hex } from "../vmstate/reader.ts";
 import type { VmdescDevice } from "../vmstate/vmdesc-read.ts";
 import { item } from "./constants.ts";
-import { decodeBody } from "./device.ts";
+import { decodeBody, decodeCut } from "./device.ts";
 import { findFooter, itemFollows } from "./footer.ts";
 import { iterativeReader } from "./iterative.ts";
 import { globalStateVmstate } from "./known.ts";
@@ -120,8 +120,10 @@ function* readDevice(w: Window, walk: Walk, section: Section): Step<void> {
   const length = device.length ?? (yield* lengthByFooter(w, walk, section)) ?? (yield* lengthByLoading(w, device));
   if (!(yield* has(w, length))) {
     const body = w.copy(Math.max(0, w.available));
-    const error = decode(section, description, body);
-    throw error ?? cut(w, length - body.length, "a device's state");
+    const { fields, error } = decodeCut(description, body, length, section.bodyOffset);
+    section.fields = fields;
+    section.device = { body, description, state: undefined };
+    throw error;
   }
   if (yield* endsAt(w, walk, section, length)) {
     const error = decode(section, description, w.copy(length));

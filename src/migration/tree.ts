@@ -66,3 +66,27 @@ function isScalarElement(field: FieldNode): boolean {
 function isBody(value: unknown): boolean {
   return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
+
+/** The tree without what stands behind `end`; a field across it keeps the elements before it, or no value. */
+export function clip(fields: readonly FieldNode[], end: number): readonly FieldNode[] {
+  return fields
+    .filter((field) => field.offset < end)
+    .map((field) => {
+      if (field.offset + field.size <= end) return field;
+      const size = end - field.offset;
+      if (field.fields !== undefined) return { ...field, size, fields: clip(field.fields, end) };
+      const { value } = field;
+      if (!Array.isArray(value) || value.length === 0) return { ...field, size, value: undefined };
+      return { ...field, size, value: value.slice(0, Math.floor(size / (field.size / value.length))) };
+    });
+}
+
+/** Names down to the field that has the byte at `offset`. */
+export function pathTo(fields: readonly FieldNode[], offset: number): (string | number)[] {
+  const field = fields.find((one) => one.offset + one.size > offset);
+  if (field === undefined) return [];
+  const { name, value, size } = field;
+  if (field.fields !== undefined) return [name, ...pathTo(field.fields, offset)];
+  if (!Array.isArray(value) || value.length === 0) return [name];
+  return [name, Math.max(0, Math.floor((offset - field.offset) / (size / value.length)))];
+}

@@ -18,6 +18,8 @@ export interface FoundDescription {
 
 /** How far from the end it is looked for, and how much of a pipe is kept while waiting for it. */
 const reach = 64 * 1024 * 1024;
+/** Places that look like the JSON's begin and are not: more is no accident. */
+const maxAttempts = 16;
 const chunkSize = 1024 * 1024;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
@@ -76,7 +78,8 @@ function* locate(size: number, start: number): Generator<Range, FoundDescription
  */
 export function* seekDescription(w: Window): Step<FoundDescription | undefined> {
   yield* has(w, reach);
-  for (let at = w.pos; ; at++) {
+  let attempts = 0;
+  for (let at = w.pos; attempts < maxAttempts; at++) {
     at = w.bytes.indexOf(item.description, at);
     if (at < 0 || at + 7 > w.end) return undefined;
     // The end byte stands before it.
@@ -85,7 +88,9 @@ export function* seekDescription(w: Window): Step<FoundDescription | undefined> 
     if (end > w.end || w.bytes[end - 1] !== closeBrace) continue;
     const result = found(w.bytes.subarray(at + 5, end), w.base + at);
     if (result.vmdesc !== undefined) return result;
+    attempts += 1;
   }
+  return undefined;
 }
 
 /** Reads JSON that stands at `offset + 5`. Does not throw for damaged JSON. */
