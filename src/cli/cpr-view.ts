@@ -1,7 +1,8 @@
 // A CPR state for people: its entries in a table, or its bytes with the fields beside them.
 
 import { type CprReport, reportCprState } from "../cpr/index.ts";
-import { annotated, spanCollector } from "./hex.ts";
+import { spanRecorder } from "../vmstate/index.ts";
+import { annotated } from "./hex.ts";
 import { table } from "./table.ts";
 import { counted, printable } from "./text.ts";
 
@@ -14,7 +15,7 @@ export interface CprViewOptions {
 export function showCprState(bytes: Uint8Array, options: CprViewOptions): string {
   if (options.json === true) return `${JSON.stringify(reportCprState({ bytes }))}\n`;
   if (options.hex !== true) return summary(reportCprState({ bytes }));
-  const { observer, spans } = spanCollector();
+  const { observer, spans } = spanRecorder("CprState");
   reportCprState({ bytes }, observer);
   return annotated(bytes, spans);
 }

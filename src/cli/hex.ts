@@ -1,54 +1,11 @@
 // Annotated bytes: every field with its offset, its bytes and its value beside them.
 
-import type { Observer } from "../vmstate/index.ts";
+import type { Span } from "../vmstate/index.ts";
 import { printable } from "./text.ts";
-
-/** A field, element or body that was read. `end` is exclusive. */
-interface Span {
-  readonly label: string;
-  readonly type: string;
-  readonly depth: number;
-  readonly start: number;
-  end: number;
-  value: unknown;
-  leaf: boolean;
-}
-
-/** Collects what a reader sees. */
-export function spanCollector(): { readonly observer: Observer; readonly spans: readonly Span[] } {
-  const spans: Span[] = [];
-  const open: Span[] = [];
-  return {
-    spans,
-    observer: {
-      enter: (label, type, offset) => {
-        const parent = open.at(-1);
-        if (parent !== undefined) parent.leaf = false;
-        const span = {
-          label: typeof label === "number" ? `[${label}]` : label,
-          type,
-          depth: open.length,
-          start: offset,
-          end: offset,
-          value: undefined,
-          leaf: true,
-        };
-        spans.push(span);
-        open.push(span);
-      },
-      leave: (offset, value) => {
-        const span = open.pop();
-        if (span === undefined) return;
-        span.end = offset;
-        span.value = value;
-      },
-    },
-  };
-}
 
 const perLine = 16;
 
-/** Every byte of `bytes` once, in lines of at most 16, with the field it belongs to. */
+/** Every byte of `bytes` once, in lines of at most 16, with the field it belongs to. Offsets in `spans` are of `bytes`. */
 export function annotated(bytes: Uint8Array, spans: readonly Span[]): string {
   const lines: string[] = [];
   let at = 0;
@@ -56,25 +13,32 @@ export function annotated(bytes: Uint8Array, spans: readonly Span[]): string {
     let text = label;
     for (; at < end; at += perLine) {
       const part = bytes.subarray(at, Math.min(at + perLine, end));
-      const digits = [...part].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-      lines.push(
-        `${at.toString(16).padStart(6, "0")}  ${digits.padEnd(perLine * 3)} ${"  ".repeat(depth)}${text}`.trimEnd(),
-      );
+      lines.push(line(at, hexDigits(part), depth, text));
       text = "";
     }
-    at = Math.max(at, end);
     at = end;
   };
-  for (const span of spans) {
+  for (const [index, span] of spans.entries()) {
     if (span.start > at) dump(span.start, "(mark)", span.depth);
-    if (span.leaf) dump(span.end, `${span.label}: ${valueText(span.value)} (${span.type})`, span.depth);
-    else
-      lines.push(
-        `${span.start.toString(16).padStart(6, "0")}  ${" ".repeat(perLine * 3)} ${"  ".repeat(span.depth)}${span.label} (${span.type})`,
-      );
+    const hasParts = (spans[index + 1]?.depth ?? 0) > span.depth;
+    if (hasParts) lines.push(line(span.start, "", span.depth, `${label(span)} (${span.type})`));
+    else dump(span.end, `${label(span)}: ${valueText(span.value)} (${span.type})`, span.depth);
   }
   if (at < bytes.length) dump(bytes.length, "(end)", 0);
   return `${lines.join("\n")}\n`;
+}
+
+function line(offset: number, digits: string, depth: number, text: string): string {
+  return `${offset.toString(16).padStart(6, "0")}  ${digits.padEnd(perLine * 3)} ${"  ".repeat(depth)}${text}`.trimEnd();
+}
+
+function hexDigits(bytes: Uint8Array): string {
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+}
+
+/** The last part of the path: "namelen", or "[3]" for an element; of a subsection, whose name has slashes, all below the root. */
+function label({ path, type }: Span): string {
+  return type === "subsection" ? path.slice(path.indexOf("/") + 1) : (/(\[\d+\]|[^/[\]]+)$/.exec(path)?.[0] ?? path);
 }
 
 function valueText(value: unknown): string {
