@@ -44,9 +44,12 @@ export function loadFrom<State>(
   description: Description<State>,
   options: LoadOptions<State> = {},
 ): State {
+  const { depth } = reader;
   try {
     return loadBody(reader, description, options.version ?? description.version, options.into);
   } catch (error) {
+    // A reader of a whole stream may go on after a section that is damaged.
+    reader.depth = depth;
     throw located(error, description.name);
   }
 }

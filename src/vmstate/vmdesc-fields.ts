@@ -1,9 +1,11 @@
 // Field kinds made from a JSON description: they load and save exactly the elements that it lists.
 
 import type { Description } from "./description.ts";
-import { loadBody, located, saveBody } from "./engine.ts";
+import { located, saveBody } from "./engine.ts";
 import { type AnyField, type Field, misfit } from "./field.ts";
 import { loadElement } from "./fields/lists.ts";
+import { nullMark, setMark } from "./fields/pointers.ts";
+import { vstruct } from "./fields/struct.ts";
 import { hex, type Reader } from "./reader.ts";
 import { fieldMinimum } from "./sizes.ts";
 import type { Writer } from "./writer.ts";
@@ -68,7 +70,7 @@ export function run(
               const set = value[at] !== null;
               if (set && !(marked && count === 1)) throw misfit("null", value[at]);
               writer.observer?.enterElement(set ? "marker" : "null", writer.pos);
-              writer.uint8(set ? 0x31 : 0x30);
+              writer.uint8(set ? setMark : nullMark);
               writer.observer?.leaveElement(writer.pos);
               if (!set) at += 1;
             } else {
@@ -90,26 +92,8 @@ export function run(
 
 /** The body of a "struct", "vstruct" or "tmp" as the JSON description has it, at the version that stands there. */
 export function described(type: string, description: Description<PlainState>, length?: number): Field<PlainState> {
-  return {
-    type,
-    size: length,
-    minimum: length ?? 0,
-    descriptions: [description],
-    load: (reader) => {
-      try {
-        return loadBody(reader, description, description.version);
-      } catch (error) {
-        throw located(error, description.name);
-      }
-    },
-    save: (writer, value) => {
-      try {
-        saveBody(writer, description, value);
-      } catch (error) {
-        throw located(error, description.name);
-      }
-    },
-  };
+  const field = vstruct(description, description.version);
+  return { ...field, type, size: length ?? field.size };
 }
 
 /** A qlist or qtailq: each element by its own description. */
@@ -201,8 +185,8 @@ export function describedTree(
 /** True for a null pointer, false for the marker of one that is set. */
 function loadNull(reader: Reader, maySet: boolean): boolean {
   const byte = reader.uint8();
-  if (byte === 0x30) return true;
-  if (byte === 0x31 && maySet) return false;
+  if (byte === nullMark) return true;
+  if (byte === setMark && maySet) return false;
   throw reader.error(
     "ERR_BAD_BYTE",
     `expected 30${maySet ? " (null) or 31 (set)" : ", a null pointer"}, found ${hex(byte)}`,

@@ -245,7 +245,7 @@ function buildEntry(entry: EntryShape, context: Context): Built {
   const typed = scalars.get(type)?.();
   if (typed !== undefined && (typed.size === undefined || typed.size === size))
     return { field: typed, length: typed.size, weight: 1 };
-  if (type === "bitmap" && size % 8 === 0 && size * 8 <= 0x7fff_ffff)
+  if (type === "bitmap" && size % 8 === 0 && size <= maxBitmapBytes)
     return { field: bitmap(size * 8), length: size, weight: 1 };
   if (type === "fd" && (size === 1 || size === 4)) return { field: fd(), length: size, weight: 1 };
   if (typed !== undefined) warn(entry, context, `"${type}" has ${typed.size} bytes, not ${size}`);
@@ -301,6 +301,9 @@ function listField(
   }
   return describedTree(type, entries) as AnyField;
 }
+
+/** What `bitmap` takes; a longer one stays bytes. */
+const maxBitmapBytes = 2 ** 25;
 
 const bodyTypes: ReadonlySet<string> = new Set(["vstruct", "tmp"]);
 const listTypes: ReadonlySet<string> = new Set(["qlist", "qtailq", "gtree"]);

@@ -181,6 +181,12 @@ describe("subsections", () => {
     expect(reader.pos).toBe(consumed);
   });
 
+  test("a reader that goes on after a fault nests no deeper", () => {
+    const outer = vmstate({ name: "outer", version: 1, fields: { inner: struct(dev) } });
+    const reader = new Reader({ bytes: new Uint8Array(0) });
+    for (let i = 0; i < 200; i++) expect(codeOf(caught(() => loadFrom(reader, outer)))).toBe("ERR_EOF");
+  });
+
   test("what does not belong to an inner structure is offered to its parent", () => {
     const inner = vmstate({ name: "inner", version: 1, fields: { i: uint8() } });
     const outer = vmstate({

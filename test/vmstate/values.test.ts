@@ -48,7 +48,8 @@ validTable("bitmap", sized, [
 ]);
 invalidTable("bitmap", sized, [
   { hex: "00000041 0000000000000002", code: "ERR_EOF", path: "map/map", offset: 4 },
-  { hex: "7fffffff", code: "ERR_EOF", path: "map/map", offset: 4 },
+  { hex: "10000000", code: "ERR_EOF", path: "map/map", offset: 4 },
+  { title: "more than a bigint holds", hex: "10000001", code: "ERR_LIMIT", path: "map/map", offset: 4 },
   { hex: "ffffffff", code: "ERR_LIMIT", path: "map/map", offset: 4 },
   { state: { bits: 64, map: 2n ** 64n }, code: "ERR_VALUE", path: "map/map" },
   { state: { bits: 64, map: -1n }, code: "ERR_VALUE", path: "map/map" },

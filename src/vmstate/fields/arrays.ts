@@ -33,8 +33,8 @@ export interface VarrayOptions {
 }
 
 /**
- * As many elements as the field `countField`, which stands before it, says (VMSTATE_VARRAY_INT32, _UINT32, _UINT16,
- * _UINT8, VMSTATE_STRUCT_VARRAY_*). The count may be of any integer kind. Throws ERR_LIMIT when it is negative or
+ * As many elements as the field `countField`, which stands before it, says (VMSTATE_VARRAY_*,
+ * VMSTATE_STRUCT_VARRAY_*). The count may be of any integer kind. Throws ERR_LIMIT when it is negative or
  * 2^31 and more, ERR_COUNT when the rest of the input cannot hold so many.
  */
 export function varray<T>(countField: string, element: Field<T>, { times = 1 }: VarrayOptions = {}): Field<T[]> {
@@ -118,8 +118,8 @@ function saveElements<T>(
   }
 }
 
-/** Throws ERR_DESCRIPTION unless `value` is an integer from 0 to 2^31-1. */
-export function checkNumber(what: string, value: number): void {
-  if (!Number.isInteger(value) || value < 0 || value > 0x7fff_ffff)
-    throw new CprkitError("ERR_DESCRIPTION", `${what} must be an integer from 0 to 2147483647, not ${value}`);
+/** Throws ERR_DESCRIPTION unless `value` is an integer from 0 to `max`, by default 2^31-1. */
+export function checkNumber(what: string, value: number, max = 0x7fff_ffff): void {
+  if (!Number.isInteger(value) || value < 0 || value > max)
+    throw new CprkitError("ERR_DESCRIPTION", `${what} must be an integer from 0 to ${max}, not ${value}`);
 }

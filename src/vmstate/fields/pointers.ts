@@ -8,8 +8,8 @@ import type { Writer } from "../writer.ts";
 import { checkCount, checkNumber, shape } from "./arrays.ts";
 
 /** '0' and '1': a null pointer, and (QEMU 11) a pointer that is set. */
-const nullMark = 0x30;
-const setMark = 0x31;
+export const nullMark = 0x30;
+export const setMark = 0x31;
 
 /** The byte 30 of a null pointer (vmstate_info_nullptr, QEMU 10.0). Throws ERR_BAD_BYTE for another. */
 export function nullPointer(): Field<null> {

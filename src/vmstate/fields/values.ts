@@ -1,5 +1,6 @@
 // Scalars with a meaning of their own: a timer, a double, a bitmap.
 
+import { CprkitError } from "../error.ts";
 import { countOf, type Field, misfit, type Siblings } from "../field.ts";
 import type { Reader } from "../reader.ts";
 import { checkNumber } from "./arrays.ts";
@@ -26,7 +27,7 @@ export function timer(): Field<bigint | null> {
 const canonicalNan = 0x7ff8_0000_0000_0000n;
 
 /**
- * A double (VMSTATE_CPU_DOUBLE_U): its IEEE 754 bits, upper half first. A NaN other than the usual one comes as
+ * A double (vmstate_info_cpudouble, VMSTATE_CPUDOUBLE_ARRAY): its IEEE 754 bits, upper half first. A NaN other than the usual one comes as
  * these bits, a bigint, because JavaScript may change the bits of a NaN.
  */
 export function cpuDouble(): Field<number | bigint> {
@@ -51,15 +52,22 @@ export function cpuDouble(): Field<number | bigint> {
   };
 }
 
+/** 32 MiB: JavaScript's bigint ends at 2^30 bits. */
+const maxBitmapBits = 2 ** 28;
+
 /**
  * A bitmap of as many bits as `bits` says, or the field of this name, which stands before it (VMSTATE_BITMAP). Bit n
  * of the value is bit n of the map. On the wire: words of 64 bits, the lowest first. Bits above the size in the last
- * word are kept, as QEMU sends what is in memory.
+ * word are kept, as QEMU sends what is in memory. Throws ERR_LIMIT above 2^28 bits.
  */
 export function bitmap(bits: number | string): Field<bigint> {
-  if (typeof bits === "number") checkNumber("a bitmap's size", bits);
-  const wordsIn = (siblings: Siblings, reader?: Reader) =>
-    Math.ceil((typeof bits === "number" ? bits : countOf(siblings, bits, reader)) / 64);
+  if (typeof bits === "number") checkNumber("a bitmap's size", bits, maxBitmapBits);
+  const wordsIn = (siblings: Siblings, reader?: Reader) => {
+    const size = typeof bits === "number" ? bits : countOf(siblings, bits, reader);
+    if (size <= maxBitmapBits) return Math.ceil(size / 64);
+    const reason = `expected at most ${maxBitmapBits} bits, found ${size}`;
+    throw reader === undefined ? new CprkitError("ERR_VALUE", reason) : reader.error("ERR_LIMIT", reason);
+  };
   return {
     type: "bitmap",
     size: typeof bits === "number" ? Math.ceil(bits / 64) * 8 : undefined,
