@@ -137,6 +137,7 @@ const refused: readonly (readonly [string, Uint8Array, string, number, RegExp])[
   ["a name without NUL", stream("01 00000002 6161 00000000 20 00"), "ERR_BAD_BYTE", 14, /expected the final NUL/],
   ["a NUL within a name", stream("01 00000003 610000 00000000 20 00"), "ERR_BAD_BYTE", 14, /NUL before the end/],
   ["another byte for an fd", stream("01", key("a"), "21 00"), "ERR_BAD_BYTE", 19, /expected 20 .* found 21/],
+  ["a number of an fd from 2^24 on", stream("01", key("a"), "01000000 00"), "ERR_BAD_BYTE", 19, /found 01/],
   ["a negative number of an fd", stream("01", key("a"), "ffffffff 00"), "ERR_BAD_BYTE", 19, /found ff/],
   [
     "a later negative number of an fd",
