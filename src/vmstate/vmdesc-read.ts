@@ -69,7 +69,7 @@ export interface Vmdesc {
 /**
  * Reads the JSON description at a stream's end (the bytes after 06 and the length). Known types become their typed
  * kinds, unknown ones stay as many bytes as the JSON says. Throws ERR_BAD_STREAM with the offset in the JSON,
- * ERR_DEPTH, ERR_LIMIT for arrays that could be built from no bytes. (Format: QEMU 10.0 migration/savevm.c, vmstate.c)
+ * ERR_DEPTH, ERR_LIMIT. (Format: QEMU 10.0 migration/savevm.c, vmstate.c)
  */
 export function parseVmdesc(json: string | Uint8Array): Vmdesc {
   const root = objectAt(parseJson(textOf(json)), "it");
@@ -184,7 +184,8 @@ function buildField(entries: readonly EntryShape[], context: Context): Built {
   if (second === undefined && first.arrayLength === undefined) return buildEntry(first, context);
   if (second === undefined && first.arrayLength !== undefined && !isNull(first)) {
     const element = buildEntry(first, context);
-    checkWeight(first, first.arrayLength, element);
+    const bytes = tooManyValues(first, first.arrayLength, element, context);
+    if (bytes !== undefined) return bytes;
     const field = { ...array(element.field as never, first.arrayLength), compressible: true } as AnyField;
     return { field, ...times(element, first.arrayLength) };
   }
@@ -200,10 +201,12 @@ function buildField(entries: readonly EntryShape[], context: Context): Built {
       length = sum(length, count);
       weight += count;
     } else {
-      const element = buildEntry(entry, context);
-      checkWeight(entry, count, element);
-      parts.push({ field: element.field, count });
-      const all = times(element, count);
+      const whole = buildEntry(entry, context);
+      const bytes = tooManyValues(entry, count, whole, context);
+      const element = bytes ?? whole;
+      const elements = bytes === undefined ? count : 1;
+      parts.push({ field: element.field, count: elements });
+      const all = times(element, elements);
       length = sum(length, all.length);
       weight += all.weight;
       type = entry.type;
@@ -335,14 +338,17 @@ function checkName(place: { readonly offset: number }, name: string, names: Set<
 
 /**
  * Values may take more memory than their bytes, but in proportion: an array of elements without bytes would let a
- * short description make a state of any size.
+ * short description make a state of any size. Such an array stays bytes.
  */
-function checkWeight(entry: EntryShape, count: number, element: Built): void {
+function tooManyValues(entry: EntryShape, count: number, element: Built, context: Context): Built | undefined {
   const bytes = element.length ?? element.field.minimum ?? 0;
-  if (count * element.weight > 64 * count * bytes + 4096) {
-    const reason = `an array of ${count} elements of ${bytes} bytes each is more than a stream can mean`;
+  if (count * element.weight <= 16 * count * bytes + 16) return undefined;
+  const reason = `${count} elements of ${bytes} bytes each make more values than their bytes can mean`;
+  const length = count * bytes;
+  if (length > 0x7fff_ffff)
     throw new CprkitError("ERR_LIMIT", `the JSON description: ${reason}`, { offset: entry.offset });
-  }
+  warn(entry, context, reason);
+  return { field: opaque(entry.type, length), length, weight: 1 };
 }
 
 function times(element: Built, count: number): { length: number | undefined; weight: number } {
