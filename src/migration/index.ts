@@ -1,6 +1,17 @@
 // QEMU's main migration stream: read it, write it again, compare two.
 
+export { checkMigration } from "./check.ts";
+export type { Finding, FindingCode } from "./check-body.ts";
+export {
+  type CheckBody,
+  type CheckField,
+  type CheckSection,
+  type CheckSide,
+  checkSideOf,
+  checkSideOfJson,
+} from "./check-input.ts";
 export { encodeDevice } from "./device.ts";
+export { type Difference, type DifferenceKind, type DifferenceSide, diffMigrations } from "./diff.ts";
 export { encodeMigration } from "./encode.ts";
 export { fieldToJson, type JsonValue, migrationToJson, valueToJson } from "./json.ts";
 export type {
