@@ -1,0 +1,48 @@
+// Past the point of no return: ends the old QEMU, hands its names over, and closes the journal. Whatever fails here is
+// a warning: the guest runs.
+
+import { CprkitError } from "../../vmstate/error.ts";
+import type { Journal } from "./journal.ts";
+import { handOver } from "./names.ts";
+import { askPeer, endProcess, keepsGuest, type Peer } from "./peer.ts";
+import { restoreSettings, tell } from "./tell.ts";
+
+/** The steps of the end; both a running update and a later `--resume` go through them. */
+export interface Finish {
+  readonly journal: Journal;
+  readonly source: Peer;
+  /** The QEMU that has the guest; in cpr-exec the source's own process. */
+  readonly destination: Peer;
+  step(step: "source-ended" | "names-handed-over", act: () => Promise<void>): Promise<void>;
+  warn(text: string): void;
+}
+
+/** Goes forward to the end. @throws CprkitError ERR_UPDATE_FAILED when both QEMUs say that they have the guest */
+export async function goForward({ journal, source, destination, step, warn }: Finish): Promise<void> {
+  if (journal.mode !== "cpr-exec") {
+    await step("source-ended", async () => {
+      const problem = await endSource(source);
+      if (problem !== undefined) warn(problem);
+    });
+  }
+  await step("names-handed-over", async () => {
+    for (const problem of handOver(journal.moved)) warn(problem);
+    await restoreSettings(destination, journal);
+  });
+}
+
+async function endSource(source: Peer): Promise<string | undefined> {
+  const here = await askPeer(source);
+  const { pid } = source.identity;
+  if (!here.alive) return undefined;
+  if (keepsGuest(here)) {
+    throw new CprkitError(
+      "ERR_UPDATE_FAILED",
+      `the old QEMU (pid ${pid}) says that it has the guest (${here.run}) while the new one has it too: pause one of ` +
+        "them at once, and keep the one whose guest is right",
+    );
+  }
+  await tell(source, "quit");
+  const ended = await endProcess(source.identity, [0, "SIGTERM", "SIGKILL"], 10_000);
+  return ended ? undefined : `the old QEMU (pid ${pid}) can't be ended; it does not run the guest`;
+}

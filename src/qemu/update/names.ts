@@ -1,0 +1,43 @@
+// Hands the paths that people use over to the new QEMU, and tidies up the paths of one that is gone.
+
+import { lstatSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
+import { listeningUnixSockets } from "../../linux/index.ts";
+import type { MovedName } from "../command-line-derive.ts";
+
+/**
+ * Makes each public path a link to what the new QEMU made, in one step: at no moment is it absent or half made. Only
+ * once the old QEMU has ended: it removes the paths of its sockets when it ends, whoever's they are by then.
+ *
+ * @returns what could not be done, in words
+ */
+export function handOver(moved: readonly MovedName[]): string[] {
+  const problems: string[] = [];
+  for (const name of moved) {
+    try {
+      // One whose socket never appeared (a chardev that failed would have ended QEMU): nothing to lead to.
+      if (lstatSync(name.new, { throwIfNoEntry: false }) === undefined) continue;
+      const link = join(dirname(name.public), `.${basename(name.public)}.${process.pid}`);
+      rmSync(link, { force: true });
+      // Relative, so that it also leads there from within a container that has the folder elsewhere.
+      symlinkSync(relative(dirname(name.public), name.new), link);
+      renameSync(link, name.public);
+      if (name.old !== name.public) removeUnused(name.old);
+    } catch (error) {
+      problems.push(`${name.public} could not be made to lead to ${name.new}: ${String(error)}`);
+    }
+  }
+  return problems;
+}
+
+/** Removes what a QEMU that was killed left behind: it had no time to do it. */
+export function removeNames(moved: readonly MovedName[]): void {
+  for (const { new: path } of moved) removeUnused(path);
+}
+
+function removeUnused(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined || !(found.isSocket() || found.isFile())) return;
+  if (found.isSocket() && listeningUnixSockets().some((socket) => socket.path === path)) return;
+  rmSync(path, { force: true });
+}

@@ -1,0 +1,96 @@
+// What an update is asked for, and what it reports.
+
+import type { CprModeName } from "../binary.ts";
+import type { Finding } from "../command-line-derive.ts";
+import type { VmTarget } from "../vm-process.ts";
+import type { UpdateStep } from "./steps.ts";
+
+/** Options of {@link planUpdate} and {@link updateVm}. */
+export interface UpdateOptions {
+  /** Which VM: by the path of its QMP socket or by its process id. */
+  readonly target: VmTarget;
+  /** The new QEMU; may be a wrapper script that ends in exec. Default: the program that runs now. */
+  readonly qemu?: string | undefined;
+  /** The whole new command line, from the program on; sockets in it must be new. Default: derived from the running one. */
+  readonly command?: readonly string[] | undefined;
+  /** Default: cpr-transfer where both QEMUs have it, else cpr-exec. */
+  readonly mode?: CprModeName | undefined;
+  /** Longest wait in ms for each thing that a QEMU has to do. Default 60,000. */
+  readonly timeoutMs?: number | undefined;
+  /** Folder for journals, locks, sockets and logs. Default: see the guide. */
+  readonly stateDir?: string | undefined;
+  /** Codes of findings that shall not stop the update. */
+  readonly allow?: readonly string[] | undefined;
+  readonly hooks?: UpdateHooks | undefined;
+  /** Rolls back while that can be done, and is too late after it. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called, and waited for, at each step. What it throws counts as a failure of the update. */
+  readonly onStep?: ((step: UpdateStep, processes: UpdateProcesses) => void | Promise<void>) | undefined;
+}
+
+/** The two processes of an update, as far as they exist. */
+export interface UpdateProcesses {
+  readonly source: number;
+  readonly destination?: number | undefined;
+}
+
+/** Commands for /bin/sh. They see CPRKIT_SOURCE_PID, CPRKIT_PID, CPRKIT_QMP and CPRKIT_MODE. */
+export interface UpdateHooks {
+  /** Just before the guest's stop, when all else is ready. Its failure rolls the update back. */
+  readonly beforePause?: string | undefined;
+  readonly onSuccess?: string | undefined;
+  readonly onFailure?: string | undefined;
+}
+
+/** One fd that was carried. */
+export interface CarriedFd {
+  readonly name: string;
+  readonly id: number;
+  /** For people: "memfd:pc.ram". */
+  readonly what: string;
+}
+
+/** What a finished update reports. Times in milliseconds. */
+export interface UpdateReport {
+  readonly outcome: "updated";
+  readonly mode: CprModeName;
+  /** Versions such as "10.0.2". */
+  readonly from: string;
+  readonly to: string;
+  readonly sourcePid: number;
+  readonly pid: number;
+  /** The path of the QMP socket that people use. */
+  readonly qmp: string;
+  /** Of the guest at the end, such as "running". */
+  readonly runState: string;
+  /**
+   * STOP of the source to RESUME of the destination, by the QEMUs' own clocks. Undefined for a guest that was paused.
+   * With cpr-exec RESUME comes before anybody can be connected: then it ends when the new program said "running".
+   */
+  readonly downtimeMs: number | undefined;
+  /** Of cpr-exec undefined if the state was gone before it could be looked at; of cpr-reboot always empty. */
+  readonly fds: readonly CarriedFd[] | undefined;
+  /** Fds on which O_NONBLOCK was set again after the new QEMU had cleared it (10.0 does). */
+  readonly nonblockRestored: number;
+  /** Time from the step before to each step. */
+  readonly phases: readonly { readonly step: UpdateStep; readonly ms: number }[];
+  readonly totalMs: number;
+  readonly warnings: readonly string[];
+  readonly command: readonly string[];
+  /** What the new QEMU prints goes here. */
+  readonly log: string;
+}
+
+/** What an update would do. */
+export interface UpdatePlan {
+  readonly mode: CprModeName;
+  readonly from: string;
+  readonly to: string;
+  readonly pid: number;
+  readonly qmp: string;
+  /** The new QEMU's command line, from the program on, without what cprkit adds for the hand-over (-incoming). */
+  readonly command: readonly string[];
+  /** Version for which the CPR state is written, when the new QEMU is older. */
+  readonly forVersion: string | undefined;
+  readonly findings: readonly Finding[];
+}

@@ -1,0 +1,420 @@
+// Looks at the running VM and at the new binary, chooses the mode, derives the new command line, and collects what is
+// in the way. Changes nothing.
+
+import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import type { QemuVersion } from "../../cpr/index.ts";
+import { CprkitError } from "../../vmstate/error.ts";
+import {
+  abilitiesOf,
+  type CprModeName,
+  compareVersions,
+  probeBinary,
+  type QemuAbilities,
+  resolveMachine,
+  versionText,
+} from "../binary.ts";
+import { type CommandOption, getValue, isOn, parseKeyValues, parseOptions } from "../command-line.ts";
+import {
+  type Derived,
+  deriveCommandLine,
+  type Finding,
+  type MovedName,
+  machineOf,
+  prefixOf,
+  publicName,
+} from "../command-line-derive.ts";
+import { qmpSocketPaths } from "../command-line-monitors.ts";
+import { type OpenVm, openVm, type VmProcess } from "../vm-process.ts";
+import type { UpdateOptions, UpdatePlan } from "./options.ts";
+import { stateBase, vmFolder } from "./state-dir.ts";
+
+/** A plan with all that carrying it out needs. */
+export interface Prepared {
+  readonly plan: UpdatePlan;
+  readonly vm: OpenVm;
+  readonly old: QemuAbilities;
+  readonly next: QemuAbilities;
+  /** The guest's run state, such as "running". */
+  readonly runState: string;
+  readonly moved: readonly MovedName[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Words before the program that give it the old one's cgroup and limits. */
+  readonly launcher: readonly string[];
+  /** Absolute paths of the destination's QMP socket and of the one that people use. */
+  readonly destinationQmp: string;
+  readonly publicQmp: string;
+  readonly forVersion: QemuVersion | undefined;
+  /** The folder of this VM's journal. */
+  readonly folder: string;
+  readonly vfio: boolean;
+  /** cpr-exec: the new command with names of its own, for a try beside the running QEMU; undefined if that can't be. */
+  readonly rehearsal: Rehearsal | undefined;
+}
+
+export interface Rehearsal {
+  readonly command: readonly string[];
+  readonly qmp: string;
+  readonly moved: readonly MovedName[];
+}
+
+/** Holds the monitor of the VM in `vm` and looks further. Closes nothing. @throws CprkitError see updateVm */
+export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepared> {
+  const { process: running, qmp } = vm;
+  const { signal } = options;
+  const [status, migration, old] = await Promise.all([
+    qmp.execute("query-status", undefined, { signal }),
+    qmp.execute("query-migrate", undefined, { signal }),
+    abilitiesOf(qmp),
+  ]);
+  refuseBusy(status.status, migration.status);
+
+  const { head, args } = splitProgram(running);
+  const own = parseOptions(args);
+  const program = newProgram(options, running, head);
+  const env = newEnvironment(running, options.qemu !== undefined);
+  const next = await probeBinary(program, { signal, cwd: running.cwd, env, timeoutMs: options.timeoutMs ?? 60_000 });
+  const findings: Finding[] = [];
+  const mode = chooseMode(options.mode, old, next);
+  const machine = resolveMachine(old.machines, machineOf(own));
+  if (machine !== undefined && !next.machines.some(({ name }) => name === machine)) {
+    findings.push(
+      blocker(
+        "machine-missing",
+        `the guest's machine type ${machine} is unknown to QEMU ${versionText(next.version)}`,
+        "use a QEMU that has it (QEMU … -machine help), or restart the guest with a newer machine type",
+      ),
+    );
+  }
+  const how = {
+    cwd: running.cwd,
+    machine,
+    oldPrefix: options.qemu === undefined ? undefined : prefixOf(running.program),
+  };
+  const derived = command(options, own, { ...how, sideBySide: mode !== "cpr-exec" });
+  const newCommand = options.command ?? [...program, ...derived.args];
+  findings.push(...derived.findings);
+  findings.push(...modeFindings(mode, own, old, next));
+  findings.push(...(await diskFindings(vm)));
+  findings.push(...userFindings(running));
+  const { launcher, finding } = launcherFor(running);
+  if (finding !== undefined && mode !== "cpr-exec") findings.push(finding);
+
+  const serves = qmpSocketPaths(parseOptions(newCommand.slice(1)), running.cwd);
+  const destinationQmp = derived.moved.find((name) => name.old === vm.qmpPath)?.new ?? serves[0];
+  if (destinationQmp === undefined) {
+    findings.push(
+      blocker(
+        "no-qmp",
+        "the new command line has no QMP monitor on a UNIX socket: the update can't be watched",
+        "add -qmp unix:PATH,server=on,wait=off to it, with a PATH of its own",
+      ),
+    );
+  }
+  const publicQmp = publicName(vm.qmpPath);
+  const base = stateBase(options.stateDir, publicQmp) ?? join(dirname(publicQmp), ".cprkit");
+  const folder = vmFolder(base, publicQmp);
+  if (mode === "cpr-reboot") findings.push(...roomFindings(own, base));
+  const forVersion = compareVersions(next.version, old.version) < 0 ? versionText(next.version) : undefined;
+  return {
+    plan: {
+      mode,
+      from: versionText(old.version),
+      to: versionText(next.version),
+      pid: running.identity.pid,
+      qmp: publicQmp,
+      command: newCommand,
+      forVersion: mode === "cpr-transfer" ? forVersion : undefined,
+      findings: allowed(findings, options.allow ?? []),
+    },
+    vm,
+    old,
+    next,
+    runState: status.status,
+    moved: derived.moved,
+    env,
+    launcher,
+    destinationQmp: destinationQmp ?? "",
+    publicQmp,
+    forVersion: mode === "cpr-transfer" ? forVersion : undefined,
+    folder,
+    vfio: args.some((word) => word.includes("vfio")),
+    rehearsal: mode === "cpr-exec" ? rehearsalOf(options, vm, program, deriveCommandLine(own, how)) : undefined,
+  };
+}
+
+function rehearsalOf(
+  { command: given }: UpdateOptions,
+  { qmpPath }: OpenVm,
+  program: readonly string[],
+  { args, moved, findings }: Derived,
+): Rehearsal | undefined {
+  const qmp = moved.find(({ old }) => old === qmpPath)?.new;
+  const impossible = given !== undefined || findings.some(({ severity }) => severity === "blocker");
+  return impossible || qmp === undefined ? undefined : { command: [...program, ...args], qmp, moved };
+}
+
+/**
+ * What `updateVm` would do: the new command line, the mode, and what is in the way. Nothing is changed.
+ *
+ * @throws CprkitError as {@link updateVm} before it changes anything.
+ */
+export async function planUpdate(options: UpdateOptions): Promise<UpdatePlan> {
+  const vm = await openVm(options.target, { signal: options.signal });
+  try {
+    return (await prepare(vm, options)).plan;
+  } finally {
+    await vm.qmp.close();
+  }
+}
+
+/** @throws CprkitError ERR_UPDATE_REFUSED naming every blocker with its remedy. */
+export function refuseBlocked(findings: readonly Finding[]): void {
+  const blockers = findings.filter(({ severity }) => severity === "blocker");
+  if (blockers.length === 0) return;
+  const text = blockers.map(({ code, message, remedy }) => `[${code}] ${message}; ${remedy}`).join(". ");
+  throw new CprkitError("ERR_UPDATE_REFUSED", `this VM can't be updated like this; nothing was changed. ${text}`);
+}
+
+function refuseBusy(runState: string, migration: string | undefined): void {
+  const idle = [undefined, "none", "completed", "failed", "cancelled"];
+  if (!idle.includes(migration)) {
+    const text = `a migration of this VM is under way (${migration})`;
+    throw new CprkitError("ERR_UPDATE_REFUSED", `${text}: wait for its end, or cancel it (migrate_cancel)`);
+  }
+  if (["inmigrate", "postmigrate", "finish-migrate", "internal-error", "shutdown"].includes(runState)) {
+    const text = `this QEMU's run state is ${runState}: it does not run a guest that could be updated`;
+    throw new CprkitError("ERR_UPDATE_REFUSED", `${text}; \`cprkit status\` says more`);
+  }
+}
+
+function command(
+  options: UpdateOptions,
+  own: readonly CommandOption[],
+  how: Parameters<typeof deriveCommandLine>[1],
+): Derived {
+  if (options.command === undefined) return deriveCommandLine(own, how);
+  if (options.command.includes("-incoming")) {
+    throw new CprkitError("ERR_USAGE", "the command after -- must not have -incoming: cprkit adds its own");
+  }
+  return { args: [], moved: [], findings: [] };
+}
+
+/** The words up to QEMU's program (a loader with its options may stand before it), and QEMU's own words. */
+function splitProgram({ argv, program }: VmProcess): { readonly head: readonly string[]; readonly args: string[] } {
+  const isLoader = /^ld(-linux[\w.-]*|-musl[\w.-]*|64)?\.so/.test(basename(program));
+  if (!isLoader) return { head: argv.slice(0, 1), args: argv.slice(1) };
+  let at = 1;
+  while (at < argv.length && (argv[at] ?? "").startsWith("--")) {
+    at += ["--library-path", "--preload", "--argv0", "--audit", "--inhibit-rpath"].includes(argv[at] ?? "") ? 2 : 1;
+  }
+  return { head: argv.slice(0, at + 1), args: argv.slice(at + 1) };
+}
+
+function newProgram(options: UpdateOptions, running: VmProcess, head: readonly string[]): readonly string[] {
+  const named = options.command?.[0] ?? options.qemu;
+  if (named !== undefined) return [named.includes("/") ? resolve(named) : named];
+  const [first = ""] = head;
+  const program = first.includes("/") ? resolve(running.cwd, first) : running.program;
+  if (!existsSync(program)) {
+    const text = `the program of process ${running.identity.pid}, ${program}, is not there any more`;
+    throw new CprkitError("ERR_QEMU_NOT_FOUND", `${text}: name the new one with --qemu`);
+  }
+  return [program, ...head.slice(1)];
+}
+
+function newEnvironment(running: VmProcess, otherBinary: boolean): Record<string, string> {
+  const prefix = prefixOf(running.program);
+  const env = { ...running.env };
+  // Modules of the old binary do not fit the new one.
+  for (const name of ["QEMU_MODULE_DIR"]) {
+    if (otherBinary && prefix !== "/" && env[name]?.startsWith(`${prefix}/`)) delete env[name];
+  }
+  return env;
+}
+
+function chooseMode(asked: CprModeName | undefined, old: QemuAbilities, next: QemuAbilities): CprModeName {
+  const both = old.modes.filter((mode) => next.modes.includes(mode));
+  const [best] = both.filter((mode) => mode !== "cpr-reboot");
+  const mode = asked ?? best;
+  if (mode !== undefined && both.includes(mode)) return mode;
+  const say = (qemu: QemuAbilities) => `${versionText(qemu.version)} has ${qemu.modes.join(", ") || "none"}`;
+  throw new CprkitError(
+    "ERR_UPDATE_REFUSED",
+    `${asked ?? "cpr-transfer"} needs both QEMUs to know it: the running ${say(old)}; the new ${say(next)}`,
+  );
+}
+
+function modeFindings(
+  mode: CprModeName,
+  own: readonly CommandOption[],
+  old: QemuAbilities,
+  next: QemuAbilities,
+): Finding[] {
+  const findings: Finding[] = [];
+  if (mode === "cpr-exec" && compareVersions(next.version, old.version) < 0) {
+    findings.push(
+      blocker(
+        "downgrade-exec",
+        "with cpr-exec the CPR state can't be written for an older QEMU: nobody stands in between",
+        "use --mode cpr-transfer",
+      ),
+    );
+  }
+  const vfio = own.some(({ value }) => value?.includes("vfio") === true);
+  const carriesVfio = compareVersions(old.version, { major: 10, minor: 1, micro: 0, package: "" }) >= 0;
+  if (vfio && mode === "cpr-transfer" && !carriesVfio) {
+    findings.push(
+      blocker(
+        "vfio",
+        `QEMU ${versionText(old.version)} neither carries vfio devices nor says so: the new one could not open them`,
+        "unplug them first, or restart the guest with QEMU 10.1 or newer",
+      ),
+    );
+  }
+  for (const { name, value = "" } of own) {
+    if (name === "sandbox" && mode === "cpr-exec" && getValue(parseKeyValues(value), "spawn") === "deny") {
+      findings.push(blocker("sandbox", "-sandbox spawn=deny forbids the exec of cpr-exec", "use --mode cpr-transfer"));
+    }
+    if (name === "object" && mode === "cpr-reboot" && isOn(parseKeyValues(value), "discard-data")) {
+      findings.push(
+        blocker(
+          "discard-data",
+          `-object ${value}: discard-data=on empties the guest's RAM when the old QEMU ends`,
+          "leave it out",
+        ),
+      );
+    }
+  }
+  return findings;
+}
+
+/** A disk that the command line does not name (a snapshot was taken since) would be opened at its old layer. */
+async function diskFindings({ qmp, process: running }: OpenVm): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  const text = running.argv.join("\0");
+  for (const { device, qdev, inserted } of await qmp.execute("query-block")) {
+    const file = inserted?.image.filename;
+    if (file === undefined || file === "" || file.startsWith("json:") || text.includes(file)) continue;
+    // Drivers without a file have a name of their own making, such as null-co://.
+    if (/^[\w+-]+:\/\//.test(file) || text.includes(basename(file))) continue;
+    findings.push(
+      blocker(
+        "disk-changed",
+        `drive ${device || qdev || "?"} uses ${file}, which is not on the command line: a snapshot was taken, or the medium changed`,
+        "give the new command, with this file, after --",
+      ),
+    );
+  }
+  return findings;
+}
+
+function userFindings(running: VmProcess): Finding[] {
+  const uid = process.geteuid?.();
+  if (uid === running.uid) return [];
+  return [
+    blocker(
+      "user",
+      `QEMU runs as uid ${running.uid}, cprkit as uid ${uid}: the new QEMU must run as the old one's user`,
+      `run cprkit as that user: sudo -u '#${running.uid}' cprkit update …`,
+    ),
+  ];
+}
+
+/** cpr-reboot copies what is not in a named shared file. */
+function roomFindings(own: readonly CommandOption[], base: string): Finding[] {
+  const backends = own.filter(({ name, value }) => name === "object" && /^memory-backend-/.test(value ?? ""));
+  const copied = backends.filter(({ value = "" }) => {
+    const parts = parseKeyValues(value);
+    return !(value.startsWith("memory-backend-file") && isOn(parts, "share"));
+  });
+  if (copied.length === 0 && backends.length > 0) return [];
+  let bytes = 0;
+  for (const { value = "" } of copied) bytes += sizeOf(getValue(parseKeyValues(value), "size") ?? "");
+  const findings: Finding[] = [
+    {
+      code: "ram-copied",
+      severity: "warning",
+      message: "the guest's RAM is not in a shared file (memory-backend-file,share=on): cpr-reboot copies all of it",
+      remedy: "use cpr-transfer, or a VM with memory-backend-file,share=on",
+    },
+  ];
+  const room = statfsSync(existing(base));
+  const free = room.bavail * room.bsize;
+  if (free < bytes) {
+    findings.push(
+      blocker(
+        "no-room",
+        `${base} has ${free} bytes free, the guest's RAM takes up to ${bytes}`,
+        "name a larger place with --state-dir",
+      ),
+    );
+  }
+  return findings;
+}
+
+function sizeOf(text: string): number {
+  const [, number = "0", unit = "M"] = /^([\d.]+)([kKMGTbB]?)/.exec(text) ?? [];
+  const powers: Readonly<Record<string, number>> = { b: 0, B: 0, k: 1, K: 1, M: 2, G: 3, T: 4 };
+  return Number(number) * 1024 ** (powers[unit === "" ? "b" : unit] ?? 2);
+}
+
+function existing(folder: string): string {
+  let at = resolve(folder);
+  while (!existsSync(at)) at = dirname(at);
+  return at;
+}
+
+/** prlimit(1)'s names of the kernel's limits. */
+const limitOptions: Readonly<Record<string, string>> = {
+  "Max cpu time": "cpu",
+  "Max file size": "fsize",
+  "Max data size": "data",
+  "Max stack size": "stack",
+  "Max core file size": "core",
+  "Max resident set": "rss",
+  "Max processes": "nproc",
+  "Max open files": "nofile",
+  "Max locked memory": "memlock",
+  "Max address space": "as",
+  "Max file locks": "locks",
+  "Max pending signals": "sigpending",
+  "Max msgqueue size": "msgqueue",
+  "Max nice priority": "nice",
+  "Max realtime priority": "rtprio",
+  "Max realtime timeout": "rttime",
+};
+
+function launcherFor(running: VmProcess): { readonly launcher: readonly string[]; readonly finding?: Finding } {
+  const value = (limit: number) => (Number.isFinite(limit) ? String(limit) : "unlimited");
+  // Every limit: what this process has is not what QEMU has (Node raises its own number of open files).
+  const limits = [...running.limits].flatMap(([name, { soft, hard }]) => {
+    const option = limitOptions[name];
+    return option === undefined ? [] : [`--${option}=${value(soft)}:${value(hard)}`];
+  });
+  const launcher = ["prlimit", ...limits, "--"];
+  const own = /^0::(.*)$/m.exec(readFileSync("/proc/self/cgroup", "utf8"))?.[1];
+  if (running.cgroup === undefined || running.cgroup === own) return { launcher };
+  const file = join("/sys/fs/cgroup", running.cgroup, "cgroup.procs");
+  try {
+    accessSync(file, constants.W_OK);
+  } catch {
+    return {
+      launcher,
+      finding: blocker(
+        "cgroup",
+        `QEMU is in the cgroup ${running.cgroup}, which cprkit may not put a process into`,
+        "run cprkit in the same unit (systemd-run --slice, or as root), or allow this with --allow cgroup",
+      ),
+    };
+  }
+  return { launcher: ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', file, ...launcher] };
+}
+
+function allowed(findings: readonly Finding[], codes: readonly string[]): Finding[] {
+  return findings.map((finding) => (codes.includes(finding.code) ? { ...finding, severity: "warning" } : finding));
+}
+
+function blocker(code: string, message: string, remedy: string): Finding {
+  return { code, severity: "blocker", message, remedy };
+}

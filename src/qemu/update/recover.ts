@@ -1,0 +1,153 @@
+// Finishes an update whose cprkit was killed: forward if the new QEMU has the guest, else back.
+
+import { CprkitError } from "../../vmstate/error.ts";
+import { goForward } from "./finish.ts";
+import { closeJournal, type Journal, writeJournal } from "./journal.ts";
+import { takeLock } from "./lock.ts";
+import { findMarked } from "./marked.ts";
+import { removeNames } from "./names.ts";
+import type { UpdateOptions, UpdateReport } from "./options.ts";
+import { type Peer, peerOf } from "./peer.ts";
+import { removeFiles } from "./run.ts";
+import { type Settled, settle } from "./settle.ts";
+import { findJournal, stateBase } from "./state-dir.ts";
+import { restoreSettings } from "./tell.ts";
+import { updateVm } from "./update.ts";
+
+/** How an interrupted update ended. */
+export interface Recovery {
+  /** "updated": the new QEMU had the guest already, or the update was done anew. */
+  readonly outcome: "updated" | "rolled-back" | "lost";
+  /** Of the QEMU that runs the guest. */
+  readonly pid: number | undefined;
+  readonly why: string;
+  readonly warnings: readonly string[];
+  /** Of the update that was done anew. */
+  readonly report: UpdateReport | undefined;
+}
+
+/** Options of {@link resumeUpdate} and {@link abortUpdate}: the target, and of a new update what it may need. */
+export type RecoverOptions = Pick<UpdateOptions, "target" | "stateDir" | "signal" | "onStep" | "hooks" | "timeoutMs">;
+
+/**
+ * Takes an interrupted update back. If the new QEMU has the guest already, it is too late for that: the update is
+ * finished instead, and the outcome says "updated".
+ *
+ * @throws CprkitError ERR_UPDATE_REFUSED when there is none, or another process works at it; ERR_UPDATE_FAILED when a
+ * QEMU that may have the guest does not answer (try again later), or ending the old one would be wrong.
+ */
+export function abortUpdate(options: RecoverOptions): Promise<Recovery> {
+  return recover(options);
+}
+
+/**
+ * Finishes an interrupted update: forward if the new QEMU has the guest; else it is taken back and done anew, as it was
+ * asked for.
+ *
+ * @throws CprkitError as {@link abortUpdate}, and what {@link updateVm} throws.
+ */
+export async function resumeUpdate(options: RecoverOptions): Promise<Recovery> {
+  const { journal } = find(options);
+  const recovery = await recover(options);
+  if (recovery.outcome !== "rolled-back") return recovery;
+  const { qemu, command, mode, allow, timeoutMs } = journal.request;
+  const report = await updateVm({
+    timeoutMs,
+    ...options,
+    target: { qmp: journal.source.qmp },
+    qemu,
+    command,
+    mode,
+    allow,
+  });
+  return { ...recovery, outcome: "updated", pid: report.pid, report };
+}
+
+function find({ target, stateDir }: RecoverOptions): { readonly folder: string; readonly journal: Journal } {
+  const base = stateBase(stateDir, target.qmp);
+  const found = base === undefined ? undefined : findJournal(base, target);
+  if (found !== undefined && found.journal.outcome === undefined) return found;
+  throw new CprkitError(
+    "ERR_UPDATE_REFUSED",
+    `there is no unfinished update of this VM${base === undefined ? "" : ` in ${base}`}: nothing to do`,
+  );
+}
+
+async function recover(options: RecoverOptions): Promise<Recovery> {
+  const { folder } = find(options);
+  const unlock = takeLock(folder);
+  const opened: Peer[] = [];
+  try {
+    // Read again: whoever held the lock until now may have finished it.
+    const { journal } = find(options);
+    const source = peerOf(journal.source);
+    const destination = destinationOf(journal);
+    opened.push(source, ...(destination === undefined ? [] : [destination]));
+    const settled = await settle({
+      journal,
+      source,
+      destination,
+      sawAll: false,
+      timeoutMs: options.timeoutMs ?? journal.request.timeoutMs,
+    });
+    return await close(folder, journal, settled, source, destination);
+  } finally {
+    await Promise.all(opened.map(({ qmp }) => qmp?.close()));
+    unlock();
+  }
+}
+
+/** The destination of the journal, or one that was started but not written down any more. */
+function destinationOf(journal: Journal): Peer | undefined {
+  if (journal.mode === "cpr-exec") return undefined;
+  if (journal.destination !== undefined) return peerOf(journal.destination);
+  const [identity] = findMarked(journal.id);
+  const qmpPath = journal.moved.find(({ old }) => old === journal.source.qmp)?.new;
+  return identity === undefined || qmpPath === undefined ? undefined : { identity, qmpPath, qmp: undefined };
+}
+
+async function close(
+  folder: string,
+  journal: Journal,
+  { guest, why }: Settled,
+  source: Peer,
+  destination: Peer | undefined,
+): Promise<Recovery> {
+  const warnings: string[] = [];
+  if (guest === "unsettled") {
+    throw new CprkitError("ERR_UPDATE_FAILED", `the update can't be finished yet: ${why}; try again when it answers`);
+  }
+  if (guest === "destination") {
+    const owner = destination ?? source;
+    journal.step = "running";
+    writeIfPossible(folder, journal, warnings);
+    await goForward({
+      journal,
+      source,
+      destination: owner,
+      step: async (step, act) => {
+        await act();
+        journal.step = step;
+        writeIfPossible(folder, journal, warnings);
+      },
+      warn: (text) => warnings.push(text),
+    });
+    removeFiles(journal);
+    closeJournal(folder, journal, "updated", why);
+    return { outcome: "updated", pid: owner.identity.pid, why, warnings, report: undefined };
+  }
+  const outcome = guest === "source" ? "rolled-back" : "lost";
+  if (guest === "source") await restoreSettings(source, journal);
+  removeNames(journal.moved);
+  if (guest === "source") removeFiles(journal);
+  closeJournal(folder, journal, outcome, why);
+  return { outcome, pid: guest === "source" ? source.identity.pid : undefined, why, warnings, report: undefined };
+}
+
+function writeIfPossible(folder: string, journal: Journal, warnings: string[]): void {
+  try {
+    writeJournal(folder, journal);
+  } catch (error) {
+    warnings.push(error instanceof Error ? error.message : String(error));
+  }
+}

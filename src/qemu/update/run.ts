@@ -1,0 +1,261 @@
+// One update under way: its steps, its journal, its two QEMUs. The three modes are built from this.
+
+import { spawn } from "node:child_process";
+import { existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { listeningUnixSockets } from "../../linux/index.ts";
+import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import type { Qmp } from "../qmp.ts";
+import type { Destination } from "./destination.ts";
+import { startDestination } from "./destination.ts";
+import { type Journal, writeJournal } from "./journal.ts";
+import { markVariable } from "./marked.ts";
+import type { CarriedFd, UpdateOptions } from "./options.ts";
+import { askPeer, hasEnded, type Peer } from "./peer.ts";
+import type { Prepared } from "./plan.ts";
+import { isPastReturn, type UpdateStep } from "./steps.ts";
+
+/** An update under way. */
+export interface Run {
+  readonly options: UpdateOptions;
+  readonly prepared: Prepared;
+  readonly source: Peer;
+  destination: Destination | undefined;
+  readonly journal: Journal;
+  readonly timeoutMs: number;
+  readonly warnings: string[];
+  /** Aborted when the update ends in any way: what still waits for the tap gives up. */
+  readonly over: AbortController;
+  fds: readonly CarriedFd[] | undefined;
+  nonblockRestored: number;
+  downtimeMs: number | undefined;
+  readonly phases: { readonly step: UpdateStep; readonly ms: number }[];
+  /** Writes the step down, does it, and tells the caller of it. */
+  step(step: UpdateStep, act?: () => Promise<unknown>): Promise<void>;
+}
+
+/** Steps that come while the guest is stopped: nothing may wait for a disk then. */
+const unwritten = new Set<UpdateStep>(["inspected", "planned", "locked", "stopped", "saved", "replaced"]);
+
+/** Counts and tells the steps; the first one's time counts from `start` (performance.now()). */
+export function stepper(
+  options: UpdateOptions,
+  state: () => { readonly run: Run | undefined; readonly folder: string; readonly source: number },
+  phases: { step: UpdateStep; ms: number }[],
+  start: number,
+): Run["step"] {
+  let before = start;
+  return async (step, act) => {
+    const { run, folder, source } = state();
+    const past = run !== undefined && isPastReturn(run.journal.mode, step);
+    const attempt = async (work: () => unknown) => {
+      try {
+        await work();
+      } catch (error) {
+        if (!past) throw error;
+        run.warnings.push(error instanceof Error ? error.message : String(error));
+      }
+    };
+    if (!past) throwIfAborted(options.signal, step);
+    if (run !== undefined && !unwritten.has(step)) {
+      run.journal.step = step;
+      await attempt(() => writeJournal(folder, run.journal));
+    }
+    await act?.();
+    const now = performance.now();
+    phases.push({ step, ms: now - before });
+    before = now;
+    await attempt(() => options.onStep?.(step, { source, destination: run?.destination?.identity.pid }));
+  };
+}
+
+function throwIfAborted(signal: AbortSignal | undefined, step: string): void {
+  if (signal?.aborted !== true) return;
+  throw new CprkitError("ERR_ABORTED", `aborted before the step "${step}"`, { cause: signal.reason });
+}
+
+/** The source's monitor. @throws CprkitError ERR_QEMU_EXITED when it has hung up */
+export async function sourceQmp({ source }: Run): Promise<Qmp> {
+  const { qmp } = source;
+  if (qmp !== undefined && !(await hasEnded(qmp))) return qmp;
+  throw new CprkitError(
+    "ERR_QEMU_EXITED",
+    `the old QEMU (pid ${source.identity.pid}) has closed its monitor: it has ended`,
+  );
+}
+
+/** Sets mode and capabilities on a QEMU, then asks whether anything in it blocks the update. */
+export async function setSource(
+  run: Run,
+  parameters: Readonly<Record<string, unknown>>,
+  capabilities: readonly string[],
+): Promise<void> {
+  const qmp = await sourceQmp(run);
+  const wait = { signal: run.options.signal, timeoutMs: run.timeoutMs };
+  await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(capabilities) }, wait);
+  await qmp.execute("migrate-set-parameters", parameters, wait);
+  const blockers = (await qmp.execute("query-migrate", undefined, wait))["blocked-reasons"] ?? [];
+  if (blockers.length > 0) {
+    throw new CprkitError("ERR_UPDATE_REFUSED", `QEMU says that this VM can't be updated: ${blockers.join("; ")}`);
+  }
+}
+
+export function switchedOn(names: readonly string[]): { capability: string; state: boolean }[] {
+  return names.map((capability) => ({ capability, state: true }));
+}
+
+/** Starts the new QEMU with the given -incoming options and notes it in the journal. */
+export async function startBeside(
+  run: Run,
+  command: readonly string[],
+  qmpPath: string,
+  incoming: readonly string[],
+): Promise<Destination> {
+  const { prepared, journal } = run;
+  const words = [...prepared.launcher, ...command, ...incoming.flatMap((value) => ["-incoming", value])];
+  const destination = await startDestination({
+    command: words,
+    cwd: prepared.vm.process.cwd,
+    env: { ...prepared.env, [markVariable]: journal.id },
+    log: journal.log,
+    qmpPath,
+  });
+  return destination;
+}
+
+/** Notes the destination, so that a later cprkit finds it. */
+export function adopt(run: Run, destination: Destination): void {
+  run.destination = destination;
+  const { pid, startTime } = destination.identity;
+  run.journal.destination = {
+    pid,
+    startTime: String(startTime),
+    qmp: destination.qmpPath,
+    version: run.prepared.plan.to,
+  };
+}
+
+/** Waits until somebody listens on the path. Never connects: the first connection is the only one that counts. */
+export async function untilListening(path: string, run: Run): Promise<void> {
+  const end = performance.now() + run.timeoutMs;
+  while (!listeningUnixSockets().some((socket) => socket.path === path)) {
+    throwIfAborted(run.options.signal, "listening");
+    if (performance.now() > end) {
+      throw new CprkitError("ERR_TIMEOUT", `the new QEMU did not listen on ${path} within ${run.timeoutMs} ms`);
+    }
+    await delay(5, undefined, { signal: run.over.signal });
+  }
+}
+
+/** Waits until the destination has the guest. @throws CprkitError when it can't be any more, or after the timeout */
+export async function untilTakenOver(run: Run, destination: Destination): Promise<void> {
+  const qmp = await sourceQmp(run);
+  await destination.orExit(
+    waitFor(run, [qmp, destination.qmp], async () => {
+      const there = await askPeer(destination, run.timeoutMs);
+      if (there.run === "running") return true;
+      if (there.migration === "completed" && there.run !== "inmigrate") return true;
+      const here = await askPeer(run.source, run.timeoutMs);
+      if (!here.alive) throw new CprkitError("ERR_QEMU_EXITED", "the old QEMU has ended in the middle of the update");
+      if (here.migration === "failed" || here.migration === "cancelled") {
+        throw new CprkitError(
+          "ERR_UPDATE_FAILED",
+          `the old QEMU could not hand the guest over: ${here.error ?? here.migration}`,
+        );
+      }
+      return false;
+    }),
+  );
+}
+
+/** Calls `look` after each event of the monitors, and every 100 ms, until it is true. */
+export async function waitFor(
+  run: Run,
+  monitors: readonly (Qmp | undefined)[],
+  look: () => Promise<boolean>,
+): Promise<void> {
+  const { signal } = run.options;
+  const end = performance.now() + run.timeoutMs;
+  let wake: () => void = () => undefined;
+  const stops = monitors.map((qmp) => qmp?.onEvent(() => wake()));
+  signal?.addEventListener("abort", () => wake(), { once: true });
+  try {
+    for (;;) {
+      const woken = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      if (await look()) return;
+      throwIfAborted(signal, "running");
+      if (performance.now() > end) {
+        throw new CprkitError("ERR_TIMEOUT", `the guest was not handed over within ${run.timeoutMs} ms`);
+      }
+      await Promise.race([woken, delay(100, undefined, { signal: run.over.signal }).catch(() => undefined)]);
+    }
+  } finally {
+    for (const stop of stops) stop?.();
+  }
+}
+
+/** STOP of the source to RESUME of the destination. */
+export function downtimeOf(source: Qmp | undefined, destination: Qmp | undefined): number | undefined {
+  const stop = source?.events().findLast(({ name }) => name === "STOP");
+  const resume = destination?.events().findLast(({ name }) => name === "RESUME");
+  return stop === undefined || resume === undefined ? undefined : (resume.timeUs - stop.timeUs) / 1000;
+}
+
+/** Calls the step "stopped" as soon as the source says so; the returned promise is that step. */
+export function tellStopped(run: Run, qmp: Qmp): () => Promise<void> {
+  const since = qmp.lastEventSeq();
+  let told: Promise<void> | undefined;
+  const tellOnce = () => {
+    told ??= run.step("stopped");
+    told.catch(() => undefined);
+    return told;
+  };
+  const stop = qmp.onEvent(({ name, seq }) => {
+    if (name === "STOP" && seq > since) tellOnce();
+  });
+  return () => {
+    stop();
+    return tellOnce();
+  };
+}
+
+/** Runs a command of the operator. @throws CprkitError ERR_UPDATE_FAILED when it fails */
+export async function runHook(run: Run, which: "beforePause" | "onSuccess" | "onFailure"): Promise<void> {
+  const command = run.options.hooks?.[which];
+  if (command === undefined) return;
+  const { source, destination, prepared } = run;
+  const env = {
+    ...process.env,
+    CPRKIT_MODE: prepared.plan.mode,
+    CPRKIT_QMP: prepared.publicQmp,
+    CPRKIT_SOURCE_PID: String(source.identity.pid),
+    CPRKIT_PID: String((destination ?? source).identity.pid),
+  };
+  const signal = which === "beforePause" ? run.options.signal : undefined;
+  const child = spawn("/bin/sh", ["-c", command], { stdio: ["ignore", 2, 2], env, signal, timeout: run.timeoutMs });
+  const how = await new Promise<string | undefined>((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("exit", (code, name) => resolve(code === 0 ? undefined : `ended with ${name ?? `status ${code}`}`));
+  });
+  if (how !== undefined) throw new CprkitError("ERR_UPDATE_FAILED", `the ${which} command ${how}: ${command}`);
+}
+
+/** Removes what the update put into its folder. */
+export function removeFiles(journal: Journal): void {
+  for (const file of journal.files) if (existsSync(file)) rmSync(file, { force: true });
+}
+
+/** A path of this update in its folder. */
+export function fileOf(folder: string, id: string, kind: string): string {
+  return join(folder, `${id}.${kind}`);
+}
+
+/** Turns what was thrown into an error of cprkit's. */
+export function asCprkitError(error: unknown): CprkitError {
+  if (isCprkitError(error)) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  return new CprkitError("ERR_UPDATE_FAILED", text, { cause: error });
+}

@@ -1,0 +1,171 @@
+// After a failure, or after cprkit itself was killed: finds out which QEMU has the guest, makes sure that the other
+// one can never run it, and brings the guest back if that is certain to be right. The rules are those of
+// docs/decisions/0010-update-state-machine.md.
+
+import { readFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Journal } from "./journal.ts";
+import { endMarked } from "./marked.ts";
+import { askPeer, hasTakenOver, keepsGuest, killPeer, type Peer, type PeerState } from "./peer.ts";
+import { isBefore } from "./steps.ts";
+import { tell } from "./tell.ts";
+
+/** Where the guest is. */
+export interface Settled {
+  /** "unsettled": a QEMU lives but does not answer; the journal stays, for a later try. */
+  readonly guest: "source" | "destination" | "lost" | "unsettled";
+  readonly why: string;
+}
+
+/** What settling needs to know. */
+export interface Unsettled {
+  readonly journal: Journal;
+  readonly source: Peer;
+  /** The source itself in cpr-exec. */
+  readonly destination: Peer | undefined;
+  /** True when the destination's events have been seen from before it could start. */
+  readonly sawAll: boolean;
+  readonly timeoutMs: number;
+}
+
+const pollMs = 20;
+const inProgress = new Set(["setup", "active", "pre-switchover", "device", "cancelling", "failing", "wait-unplug"]);
+
+/** Settles where the guest is; see above. Throws only for a bug. */
+export async function settle(state: Unsettled): Promise<Settled> {
+  const settled = state.journal.mode === "cpr-exec" ? await settleExec(state) : await settlePair(state);
+  // A wrapper that did not exec leaves its QEMU behind when it is killed.
+  if (settled.guest !== "destination") await endMarked(state.journal.id, [state.source.identity.pid]);
+  return settled;
+}
+
+async function settlePair(state: Unsettled): Promise<Settled> {
+  const { source, destination, journal } = state;
+  const first = await askPeer(source);
+  // Still running there: cancelled first, the source does not even try to connect. A refusal means that it is over.
+  if (keepsGuest(first) && inProgress.has(first.migration ?? "")) await tell(source, "migrate_cancel");
+  if (destination !== undefined) {
+    let there = await askPeer(destination, 2_000);
+    const ran = hasResumed(destination) || (journal.returnPath && first.run === "postmigrate");
+    if (there.alive && ran && !keepsGuest(first)) {
+      return { guest: "destination", why: "the new QEMU has started the guest" };
+    }
+    if (there.alive && !hasTakenOver(there)) {
+      // From here on it can't start by itself, whatever arrives (QEMU 10.0 monitor/qmp-cmds.c, qmp_stop).
+      if (there.run !== undefined) await tell(destination, "stop");
+      there = await askPeer(destination, 2_000);
+    }
+    if (there.alive && hasTakenOver(there)) {
+      const taken = await keepTaken(state, there);
+      if (taken !== undefined) return taken;
+    }
+    await killPeer(destination);
+  }
+  return backToSource(state, journal);
+}
+
+/** The destination has the guest: unless the source has it as well, in which case the source's is the older right. */
+async function keepTaken({ source, destination, journal }: Unsettled, there: PeerState): Promise<Settled | undefined> {
+  const here = await askPeer(source);
+  if (keepsGuest(here) && there.run !== "running") return undefined;
+  if (destination !== undefined && there.run === "paused" && journal.runState === "running") {
+    await tell(destination, "cont");
+  }
+  return { guest: "destination", why: "the new QEMU has taken the guest over" };
+}
+
+async function backToSource(state: Unsettled, journal: Journal): Promise<Settled> {
+  const { source, destination } = state;
+  const resumed = destination !== undefined && hasResumed(destination);
+  const start = performance.now();
+  let cancelled = false;
+  for (;;) {
+    const here = await askPeer(source);
+    if (!here.alive) return { guest: "lost", why: "the old QEMU has ended, and the new one had not taken over" };
+    const spent = performance.now() - start;
+    if (here.run === undefined) {
+      if (spent > state.timeoutMs) return { guest: "unsettled", why: `the old QEMU does not answer: ${here.silence}` };
+    } else if (!inProgress.has(here.migration ?? "")) {
+      if (keepsGuest(here)) {
+        const stale = resumed ? "; it had run in the new one for a moment: check it" : "";
+        return { guest: "source", why: `the old QEMU has the guest (${here.run})${stale}` };
+      }
+      if (here.run === "postmigrate") return mayContinue(state, journal, resumed);
+      if (spent > state.timeoutMs) return { guest: "unsettled", why: `the old QEMU stays in ${here.run}` };
+    } else if (spent > 1_000 && !cancelled) {
+      cancelled = true;
+      await tell(source, "migrate_cancel");
+    } else if (spent > state.timeoutMs) {
+      return { guest: "unsettled", why: `the old QEMU's migration stays ${here.migration}` };
+    }
+    await delay(pollMs);
+  }
+}
+
+function hasResumed({ qmp }: Peer): boolean {
+  return qmp?.events().some(({ name }) => name === "RESUME") === true;
+}
+
+/** The source gave the guest up: it may go on only if nobody else can have moved the guest on since. */
+async function mayContinue(state: Unsettled, journal: Journal, resumed: boolean): Promise<Settled> {
+  const told = journal.mode === "cpr-reboot" ? "loading" : "switching";
+  const neverTold = isBefore(journal.mode, journal.step, told);
+  const objections = [
+    ...(resumed ? ["the guest ran in the new QEMU"] : []),
+    ...(journal.returnPath ? ["the old QEMU was told that the new one had started the guest"] : []),
+    ...(state.sawAll || neverTold ? [] : ["nobody saw whether the new QEMU had started the guest"]),
+    ...(journal.vfio ? ["the old QEMU has given up its vfio devices"] : []),
+  ];
+  if (objections.length > 0) {
+    const why = `the new QEMU has ended, and the old one must not go on from its old state: ${objections.join("; ")}`;
+    return { guest: "lost", why };
+  }
+  if (journal.runState !== "running") return { guest: "source", why: "the old QEMU has the guest (paused, as before)" };
+  const refused = await tell(state.source, "cont");
+  return refused === undefined
+    ? { guest: "source", why: "the old QEMU runs the guest again" }
+    : { guest: "lost", why: `the old QEMU refuses to run the guest again: ${refused}` };
+}
+
+async function settleExec(state: Unsettled): Promise<Settled> {
+  const { source, journal } = state;
+  const start = performance.now();
+  let cancelled = false;
+  for (;;) {
+    const here = await askPeer(source, 2_000);
+    const replaced = hasReplaced(journal);
+    if (!here.alive) {
+      const kept =
+        journal.stateFile === undefined ? "" : `; its devices' state is in ${journal.stateFile}, its RAM is gone`;
+      return { guest: "lost", why: `the process of the guest has ended${kept}` };
+    }
+    const spent = performance.now() - start;
+    if (replaced) {
+      if (hasTakenOver(here)) return { guest: "destination", why: "the new program runs the guest" };
+    } else if (!inProgress.has(here.migration ?? "") && keepsGuest(here)) {
+      return { guest: "source", why: `the old program has the guest (${here.run})` };
+    } else if (keepsGuest(here) || (spent > 1_000 && !cancelled && here.run !== undefined)) {
+      cancelled = true;
+      await tell(source, "migrate_cancel");
+    }
+    if (spent > state.timeoutMs) {
+      const who = replaced ? "new" : "old";
+      return {
+        guest: "unsettled",
+        why: `the ${who} program says: ${here.silence ?? `${here.run}, ${here.migration}`}`,
+      };
+    }
+    await delay(pollMs);
+  }
+}
+
+/** cpr-exec: whether the process is the new program already, which was started with this update's file. */
+export function hasReplaced(journal: Journal): boolean {
+  const { source, stateFile } = journal;
+  try {
+    const words = readFileSync(`/proc/${source.pid}/cmdline`, "utf8").split("\0");
+    return stateFile !== undefined && words.includes(`file:${stateFile}`);
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,180 @@
+// Which QEMU runs the guest, asked of the processes themselves: the journal only says where to look.
+
+import type { CprModeName } from "../binary.ts";
+import { type OpenVm, openVm, type VmTarget } from "../vm-process.ts";
+import { type Journal, listJournals } from "./journal.ts";
+import { type LockHolder, lockHolder } from "./lock.ts";
+import { findMarked } from "./marked.ts";
+import { askPeer, hasTakenOver, keepsGuest, type PeerState, peerOf } from "./peer.ts";
+import { hasReplaced } from "./settle.ts";
+import { findJournal, stateBase } from "./state-dir.ts";
+import type { UpdateStep } from "./steps.ts";
+
+/** One of the QEMUs that a status is about. */
+export interface QemuStatus extends PeerState {
+  readonly pid: number;
+  readonly version: string;
+}
+
+/** What is known of one VM. */
+export interface VmStatus {
+  /** The path of the QMP socket that people use. */
+  readonly qmp: string;
+  /**
+   * Who has the guest: the old or the new QEMU of the last update, the only one there is ("source", without an
+   * update), nobody, neither while the update is between the two, or not known because a QEMU does not answer.
+   */
+  readonly guest: "source" | "destination" | "nobody" | "handing-over" | "unknown";
+  /** Of the QEMU that has the guest. */
+  readonly pid: number | undefined;
+  /** Its run state, such as "running". */
+  readonly runState: string | undefined;
+  readonly source: QemuStatus;
+  readonly destination: QemuStatus | undefined;
+  /** The last update, if cprkit made one. */
+  readonly update:
+    | {
+        readonly mode: CprModeName;
+        readonly startedAt: string;
+        readonly step: UpdateStep;
+        readonly outcome: "updated" | "rolled-back" | "lost" | "unfinished";
+        readonly message: string | undefined;
+        /** The process that is updating right now. */
+        readonly holder: number | undefined;
+      }
+    | undefined;
+  /** One sentence for people. */
+  readonly text: string;
+}
+
+/** Options of {@link vmStatus} and {@link allStatus}. */
+export interface StatusOptions {
+  readonly target?: VmTarget | undefined;
+  readonly stateDir?: string | undefined;
+}
+
+/**
+ * Says which QEMU runs the guest of one VM; asks the QEMUs, changes nothing.
+ *
+ * @throws CprkitError as `openVm` when no update of this VM is known and no QEMU answers at its socket.
+ */
+export async function vmStatus(target: VmTarget, options: StatusOptions = {}): Promise<VmStatus> {
+  const base = stateBase(options.stateDir, target.qmp);
+  const found = base === undefined ? undefined : findJournal(base, target);
+  const known = found === undefined ? undefined : await statusOf(found.folder, found.journal);
+  // A journal of long ago says nothing of a VM that was started since.
+  if (known !== undefined && (known.guest !== "nobody" || known.update?.outcome === "unfinished")) return known;
+  let vm: OpenVm;
+  try {
+    vm = await openVm(target);
+  } catch (error) {
+    if (known === undefined) throw error;
+    return known;
+  }
+  try {
+    const { pid } = vm.process.identity;
+    const { status } = await vm.qmp.execute("query-status");
+    const { major, minor, micro } = vm.qmp.greeting.version;
+    return {
+      qmp: vm.qmpPath,
+      guest: "source",
+      pid,
+      runState: status,
+      source: { alive: true, run: status, pid, version: `${major}.${minor}.${micro}` },
+      destination: undefined,
+      update: undefined,
+      text: `QEMU ${major}.${minor}.${micro} (pid ${pid}) has the guest: ${status}`,
+    };
+  } finally {
+    await vm.qmp.close();
+  }
+}
+
+/** The status of every VM that has a journal in the state folder. */
+export async function allStatus(options: StatusOptions = {}): Promise<VmStatus[]> {
+  const base = stateBase(options.stateDir, undefined);
+  if (base === undefined) return [];
+  return Promise.all(listJournals(base).map(({ folder, journal }) => statusOf(folder, journal)));
+}
+
+async function statusOf(folder: string, journal: Journal): Promise<VmStatus> {
+  const isExec = journal.mode === "cpr-exec";
+  const source = peerOf(journal.source);
+  const destination = journal.destination === undefined || isExec ? undefined : peerOf(journal.destination);
+  try {
+    const [here, there] = await Promise.all([
+      askPeer(source, 2_000),
+      destination === undefined ? undefined : askPeer(destination, 2_000),
+    ]);
+    const guest = whoHas(journal, here, there);
+    const holder = lockHolder(folder);
+    const who = guest === "destination" && !isExec ? journal.destination : journal.source;
+    const has = guest === "source" || guest === "destination";
+    const state = guest === "destination" && !isExec ? there : here;
+    return {
+      qmp: journal.publicQmp,
+      guest,
+      pid: has ? who?.pid : undefined,
+      runState: has ? state?.run : undefined,
+      source: { ...here, pid: journal.source.pid, version: journal.source.version },
+      destination:
+        there === undefined || journal.destination === undefined
+          ? undefined
+          : { ...there, pid: journal.destination.pid, version: journal.destination.version },
+      update: {
+        mode: journal.mode,
+        startedAt: journal.startedAt,
+        step: journal.step,
+        outcome: journal.outcome ?? "unfinished",
+        message: journal.message,
+        holder: holder?.pid,
+      },
+      text: `${guestText(guest, who?.pid, state?.run)}; ${updateText(journal, holder)}`,
+    };
+  } finally {
+    await Promise.all([source.qmp?.close(), destination?.qmp?.close()]);
+  }
+}
+
+function whoHas(journal: Journal, here: PeerState, there: PeerState | undefined): VmStatus["guest"] {
+  if (journal.mode === "cpr-exec") {
+    if (!here.alive) return "nobody";
+    if (here.run === undefined) return "unknown";
+    if (hasReplaced(journal)) return hasTakenOver(here) ? "destination" : "handing-over";
+    return keepsGuest(here) ? "source" : "handing-over";
+  }
+  if (there !== undefined && hasTakenOver(there)) return "destination";
+  if (keepsGuest(here)) return "source";
+  const isSilent = ({ alive, run }: PeerState) => alive && run === undefined;
+  if (isSilent(here) || (there !== undefined && isSilent(there) && !keepsGuest(here))) return "unknown";
+  if (here.alive || there?.alive === true) return "handing-over";
+  // Something that was started before it could be written down.
+  return findMarked(journal.id).length > 0 ? "unknown" : "nobody";
+}
+
+function guestText(guest: VmStatus["guest"], pid: number | undefined, run: string | undefined): string {
+  switch (guest) {
+    case "source":
+      return `the old QEMU (pid ${pid}) has the guest: ${run}`;
+    case "destination":
+      return `the new QEMU (pid ${pid}) has the guest: ${run}`;
+    case "nobody":
+      return "no QEMU runs the guest";
+    case "handing-over":
+      return "the guest is stopped, between the two QEMUs";
+    case "unknown":
+      return "not known who runs the guest: a QEMU does not answer (does another client hold its monitor?)";
+  }
+}
+
+function updateText({ step, mode, outcome, message }: Journal, holder: LockHolder | undefined): string {
+  if (holder !== undefined) return `process ${holder.pid} is updating it (${mode}, step "${step}")`;
+  if (outcome === "updated") return `the last update (${mode}) is done`;
+  if (outcome === undefined) {
+    return `an update (${mode}) stopped at "${step}": finish it with \`cprkit update --resume\` or --abort`;
+  }
+  const why = message === undefined ? "" : `: ${message}`;
+  return outcome === "lost"
+    ? `the last update (${mode}) lost the guest${why}`
+    : `the last update (${mode}) was rolled back${why}`;
+}

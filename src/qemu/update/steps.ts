@@ -1,0 +1,123 @@
+// The steps of an update, in their order, and which of them can be undone. docs/decisions/0010-update-state-machine.md
+// explains each.
+
+import type { CprModeName } from "../binary.ts";
+
+/** Every step that some mode has. A step is named for what has been done when it is reached. */
+export const allSteps = [
+  /** The VM has been looked at and its monitor is held. */
+  "inspected",
+  /** The new binary has been asked, the new command line derived, nothing is in the way. */
+  "planned",
+  "locked",
+  "journalled",
+  /** cpr-exec: the new command was started beside the old one, got as far as its monitor, and was ended. */
+  "rehearsed",
+  /** Mode and capabilities are set on the source; it reports no blocker. */
+  "source-set",
+  /** The destination's process exists. */
+  "started",
+  /** cpr-transfer: the destination waits on the CPR channel, the tap before it. */
+  "listening",
+  /** cpr-transfer: the source has written its CPR state and still runs the guest. */
+  "migrating",
+  /** cpr-transfer: the destination has the whole CPR state. */
+  "state-passed",
+  /** The destination has built its machine and answers on its monitor. */
+  "destination-ready",
+  /** The command before the pause has run. The last step at which nothing has been stopped for certain. */
+  "before-switch",
+  /** The command that leads to the guest's stop has been sent. */
+  "switching",
+  /** The source has stopped the guest. */
+  "stopped",
+  /** cpr-reboot: the whole state is in the file. */
+  "saved",
+  /** cpr-reboot: the destination has been told to load. */
+  "loading",
+  /** cpr-exec: the process is the new program. */
+  "replaced",
+  /** The destination runs the guest: from here on only forward. */
+  "running",
+  "source-ended",
+  /** The paths that people use lead to the destination. */
+  "names-handed-over",
+  "done",
+] as const;
+
+/** One of {@link allSteps}. */
+export type UpdateStep = (typeof allSteps)[number];
+
+/** The steps of each mode, in order. */
+export const updateSteps: Readonly<Record<CprModeName, readonly UpdateStep[]>> = {
+  "cpr-transfer": [
+    "inspected",
+    "planned",
+    "locked",
+    "journalled",
+    "source-set",
+    "started",
+    "listening",
+    "migrating",
+    "state-passed",
+    "destination-ready",
+    "before-switch",
+    "switching",
+    "stopped",
+    "running",
+    "source-ended",
+    "names-handed-over",
+    "done",
+  ],
+  "cpr-exec": [
+    "inspected",
+    "planned",
+    "locked",
+    "journalled",
+    "rehearsed",
+    "source-set",
+    "before-switch",
+    "switching",
+    "stopped",
+    "replaced",
+    "running",
+    "names-handed-over",
+    "done",
+  ],
+  "cpr-reboot": [
+    "inspected",
+    "planned",
+    "locked",
+    "journalled",
+    "source-set",
+    "started",
+    "destination-ready",
+    "before-switch",
+    "switching",
+    "stopped",
+    "saved",
+    "loading",
+    "running",
+    "source-ended",
+    "names-handed-over",
+    "done",
+  ],
+};
+
+/** True from the first step on at which the guest may be stopped, or run in the destination. */
+export function isSwitching(mode: CprModeName, step: UpdateStep): boolean {
+  const steps = updateSteps[mode];
+  return steps.indexOf(step) >= steps.indexOf("switching");
+}
+
+/** True before the step of the mode. */
+export function isBefore(mode: CprModeName, step: UpdateStep, other: UpdateStep): boolean {
+  const steps = updateSteps[mode];
+  return steps.indexOf(step) < steps.indexOf(other);
+}
+
+/** True from the step on after which an update only goes forward. */
+export function isPastReturn(mode: CprModeName, step: UpdateStep): boolean {
+  const steps = updateSteps[mode];
+  return steps.indexOf(step) >= steps.indexOf("running");
+}

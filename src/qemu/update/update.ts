@@ -1,0 +1,231 @@
+// Replaces the QEMU under a running guest: plans, locks, writes down, runs the mode, and on any failure settles where
+// the guest is. The state machine is described in docs/decisions/0010-update-state-machine.md.
+
+import { randomBytes } from "node:crypto";
+import { CprkitError } from "../../vmstate/error.ts";
+import { publicName } from "../command-line-derive.ts";
+import { type OpenVm, openVm } from "../vm-process.ts";
+import { runExec } from "./exec.ts";
+import { goForward } from "./finish.ts";
+import { closeJournal, type Journal, makeFolder, readJournal } from "./journal.ts";
+import { takeLock } from "./lock.ts";
+import { removeNames } from "./names.ts";
+import type { UpdateOptions, UpdateReport } from "./options.ts";
+import { askPeer, type Peer } from "./peer.ts";
+import { type Prepared, prepare, refuseBlocked } from "./plan.ts";
+import { runReboot } from "./reboot.ts";
+import { asCprkitError, fileOf, type Run, removeFiles, runHook, stepper } from "./run.ts";
+import { type Settled, settle } from "./settle.ts";
+import type { UpdateStep } from "./steps.ts";
+import { restoreSettings } from "./tell.ts";
+import { runTransfer } from "./transfer.ts";
+
+const modes = { "cpr-transfer": runTransfer, "cpr-exec": runExec, "cpr-reboot": runReboot };
+
+/**
+ * Replaces the QEMU under a running guest.
+ *
+ * Until the destination runs the guest, every failure, and the signal, ends with the guest running in the source;
+ * from then on the update only goes forward, and what goes wrong is a warning in the report.
+ *
+ * @throws CprkitError ERR_UPDATE_REFUSED when something is in the way (nothing was changed), ERR_UPDATE_FAILED when it
+ * was rolled back or the guest is lost (the message says which, and where the guest is; `cause` is the failure),
+ * ERR_USAGE, ERR_QEMU_NOT_FOUND, ERR_QEMU_EXITED, ERR_TIMEOUT, ERR_ABORTED, ERR_QMP, ERR_FILE before anything was
+ * changed.
+ */
+export async function updateVm(options: UpdateOptions): Promise<UpdateReport> {
+  const start = performance.now();
+  const vm = await openVm(options.target, { signal: options.signal });
+  const source: Peer = { identity: vm.process.identity, qmpPath: vm.qmpPath, qmp: vm.qmp };
+  const phases: { step: UpdateStep; ms: number }[] = [];
+  let run: Run | undefined;
+  let folder = "";
+  let unlock: (() => void) | undefined;
+  const step = stepper(options, () => ({ run, folder, source: vm.process.identity.pid }), phases, start);
+  try {
+    await step("inspected");
+    const prepared = await prepare(vm, options);
+    refuseBlocked(prepared.plan.findings);
+    await step("planned");
+    folder = prepared.folder;
+    makeFolder(folder);
+    unlock = takeLock(folder);
+    await step("locked");
+    refuseUnfinished(folder, prepared.publicQmp);
+    run = await newRun(prepared, options, source, phases, step);
+    return await carryOut(run, start);
+  } finally {
+    run?.over.abort();
+    await Promise.all([source.qmp?.close(), vm.qmp.close(), run?.destination?.qmp?.close()]);
+    unlock?.();
+  }
+}
+
+async function carryOut(run: Run, start: number): Promise<UpdateReport> {
+  const { journal, prepared } = run;
+  let failure: CprkitError | undefined;
+  try {
+    await run.step("journalled");
+    await modes[journal.mode](run);
+  } catch (error) {
+    failure = asCprkitError(error);
+  }
+  if (failure !== undefined) {
+    const settled = await settleRun(run);
+    if (settled.guest !== "destination") throw await rolledBack(run, failure, settled);
+    run.warnings.push(`the update went on although ${failure.message}`);
+  }
+  await run.step("running");
+  const destination: Peer = run.destination ?? run.source;
+  await goForward({
+    journal,
+    source: run.source,
+    destination,
+    step: run.step,
+    warn: (text) => run.warnings.push(text),
+  });
+  removeFiles(journal);
+  await runHook(run, "onSuccess").catch((error: unknown) => run.warnings.push(asCprkitError(error).message));
+  journal.outcome = "updated";
+  await run.step("done");
+  const { run: runState = "unknown" } = await askPeer(destination);
+  return {
+    outcome: "updated",
+    mode: journal.mode,
+    from: prepared.plan.from,
+    to: prepared.plan.to,
+    sourcePid: run.source.identity.pid,
+    pid: destination.identity.pid,
+    qmp: prepared.publicQmp,
+    runState,
+    downtimeMs: run.downtimeMs,
+    fds: run.fds,
+    nonblockRestored: run.nonblockRestored,
+    phases: run.phases,
+    totalMs: performance.now() - start,
+    warnings: run.warnings,
+    command: prepared.plan.command,
+    log: journal.log,
+  };
+}
+
+/** What was failing may have left the tap waiting: it lets go only once the source has been told to stop. */
+async function settleRun(run: Run): Promise<Settled> {
+  const settled = await settle({
+    journal: run.journal,
+    source: run.source,
+    destination: run.destination,
+    sawAll: run.destination?.qmp !== undefined,
+    timeoutMs: run.timeoutMs,
+  });
+  if (settled.guest !== "destination") run.over.abort();
+  return settled;
+}
+
+/** Tidies up after a failure and makes the error that says where the guest is. */
+async function rolledBack(run: Run, failure: CprkitError, { guest, why }: Settled): Promise<CprkitError> {
+  const { journal, source, prepared } = run;
+  const outcome = guest === "source" ? "rolled-back" : guest === "lost" ? "lost" : undefined;
+  if (outcome !== undefined) {
+    if (guest === "source") await restoreSettings(source, journal);
+    removeNames(journal.moved);
+    if (outcome === "rolled-back") removeFiles(journal);
+  }
+  if (outcome !== undefined) closeJournal(prepared.folder, journal, outcome, failure.message);
+  const hook = await runHook(run, "onFailure").then(
+    () => "",
+    (error: unknown) => `. Also, ${asCprkitError(error).message}`,
+  );
+  return new CprkitError("ERR_UPDATE_FAILED", `${sentence(guest, source, why)}. Cause: ${failure.message}${hook}`, {
+    cause: failure,
+  });
+}
+
+function sentence(guest: Settled["guest"], { identity }: Peer, why: string): string {
+  switch (guest) {
+    case "source":
+      return `the update was rolled back: ${why}, pid ${identity.pid}`;
+    case "lost":
+      return `the guest is lost, no QEMU runs it: ${why}`;
+    default:
+      return `the update stands still: ${why}; look at it, then \`cprkit update --abort\` or --resume`;
+  }
+}
+
+function refuseUnfinished(folder: string, qmp: string): void {
+  const earlier = readJournal(folder);
+  if (earlier === undefined || earlier.outcome !== undefined) return;
+  throw new CprkitError(
+    "ERR_UPDATE_REFUSED",
+    `an update of this VM was begun at ${earlier.startedAt} and not finished (step "${earlier.step}"): finish it with ` +
+      `\`cprkit update --resume --qmp ${qmp}\`, or take it back with --abort`,
+  );
+}
+
+async function newRun(
+  prepared: Prepared,
+  options: UpdateOptions,
+  source: Peer,
+  phases: { step: UpdateStep; ms: number }[],
+  step: Run["step"],
+): Promise<Run> {
+  const { plan, vm, folder } = prepared;
+  const { timeoutMs = 60_000 } = options;
+  const id = randomBytes(3).toString("hex");
+  const { startTime, pid } = vm.process.identity;
+  const stateFile = plan.mode === "cpr-transfer" ? undefined : fileOf(folder, id, "vm");
+  const journal: Journal = {
+    version: 1,
+    id,
+    startedAt: new Date().toISOString(),
+    mode: plan.mode,
+    step: "locked",
+    source: { pid, startTime: String(startTime), qmp: vm.qmpPath, version: plan.from },
+    runState: prepared.runState,
+    returnPath: plan.mode === "cpr-transfer",
+    settings: await settingsOf(vm),
+    moved: [...(prepared.rehearsal?.moved ?? prepared.moved)],
+    publicQmp: publicName(vm.qmpPath),
+    ...(stateFile === undefined ? {} : { stateFile }),
+    files: [
+      fileOf(folder, id, "t"),
+      fileOf(folder, id, "c"),
+      fileOf(folder, id, "m"),
+      ...(stateFile === undefined ? [] : [stateFile]),
+    ],
+    log: fileOf(folder, id, "log"),
+    vfio: prepared.vfio,
+    request: {
+      ...(options.qemu === undefined ? {} : { qemu: plan.command[0] ?? options.qemu }),
+      ...(options.command === undefined ? {} : { command: [...options.command] }),
+      mode: plan.mode,
+      allow: [...(options.allow ?? [])],
+      timeoutMs,
+    },
+  };
+  return {
+    options,
+    prepared,
+    source,
+    destination: undefined,
+    journal,
+    timeoutMs,
+    warnings: plan.findings.map(({ message, remedy }) => `${message}; ${remedy}`),
+    over: new AbortController(),
+    fds: undefined,
+    nonblockRestored: 0,
+    downtimeMs: undefined,
+    phases,
+    step,
+  };
+}
+
+async function settingsOf({ qmp }: OpenVm): Promise<Journal["settings"]> {
+  const [{ mode = "normal" }, list] = await Promise.all([
+    qmp.execute("query-migrate-parameters"),
+    qmp.execute("query-migrate-capabilities"),
+  ]);
+  const ours = new Set(["events", "return-path", "x-ignore-shared"]);
+  const known = list.filter(({ capability }) => ours.has(capability));
+  return { mode, capabilities: Object.fromEntries(known.map(({ capability, state }) => [capability, state])) };
+}
