@@ -11,6 +11,8 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   inspect: async () => (await import("./commands/inspect.ts")).inspectCommand,
   convert: async () => (await import("./commands/convert.ts")).convertCommand,
   tap: async () => (await import("./commands/tap.ts")).tapCommand,
+  preflight: async () => (await import("./commands/preflight.ts")).preflightCommand,
+  fds: async () => (await import("./commands/fds.ts")).fdsCommand,
   demo: async () => (await import("./commands/demo.ts")).demoCommand,
 };
 

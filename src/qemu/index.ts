@@ -1,5 +1,7 @@
 // Works on real QEMUs: QMP, the tap on the CPR channel.
 
+export { type FindingCode, findingCodes, type PreflightFinding } from "./preflight/finding.ts";
+export { type PreflightOptions, type PreflightReport, preflight } from "./preflight/preflight.ts";
 export {
   type ConnectQmpOptions,
   connectQmp,
@@ -12,3 +14,5 @@ export {
 export type { QmpEvent, WaitForEventOptions } from "./qmp-events.ts";
 export type { QmpCommand, QmpReturn } from "./qmp-schema.ts";
 export { type PassedEntry, type PassedState, type TapOptions, type TapResult, tap } from "./tap.ts";
+export { type FdFate, listVmFds, type VmFd, type VmFdsOptions } from "./vm-fds.ts";
+export { reportVmFds, type VmFdsReport } from "./vm-fds-report.ts";

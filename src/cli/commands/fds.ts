@@ -1,0 +1,56 @@
+// cprkit fds: every fd of a running QEMU, and what a CPR update does with it.
+
+import { Command, Option } from "commander";
+import { reportVmFds, type VmFdsReport } from "../../qemu/vm-fds-report.ts";
+import { interruptible } from "../interrupt.ts";
+import { wholeNumber } from "../options.ts";
+import { table } from "../table.ts";
+import { counted, printable } from "../text.ts";
+
+interface FdsCommandOptions {
+  readonly pid: number;
+  readonly json?: true;
+}
+
+export function fdsCommand(): Command {
+  return new Command("fds")
+    .description("List every fd of a running QEMU: what it is, and whether CPR would carry it, under which name.")
+    .addOption(
+      new Option("--pid <pid>", "process of the running QEMU").argParser(wholeNumber(1, 2 ** 22)).makeOptionMandatory(),
+    )
+    .addOption(new Option("--json", "print JSON"))
+    .addHelpText(
+      "after",
+      `
+Example:
+  $ cprkit fds --pid "$(pidof qemu-system-x86_64)"
+
+FATE says what becomes of an fd in a cpr-transfer or cpr-exec update:
+  carried    CPR hands it to the new QEMU under NAME and ID
+  reopened   the new QEMU opens the same path
+  recreated  the new QEMU makes one of its own
+  inherited  comes from whoever starts the new QEMU
+  lost       neither; WHY says what to do
+  unknown    can't be told from outside
+Run it as the user of QEMU, or as root. Names need QEMU's monitor; while another client holds it, some are missing.`,
+    )
+    .action((options: FdsCommandOptions) => interruptible((signal) => runFds(options, signal)));
+}
+
+async function runFds({ pid, json }: FdsCommandOptions, signal: AbortSignal): Promise<void> {
+  const report = await reportVmFds({ pid }, { signal });
+  process.stdout.write(json === true ? `${JSON.stringify(report)}\n` : asText(report));
+  if (json !== true) for (const text of report.warnings) process.stderr.write(`cprkit: warning: ${printable(text)}\n`);
+}
+
+function asText({ pid, program, version, fds }: VmFdsReport): string {
+  const rows = fds.map(({ fd, what, fate, name, id, why }) =>
+    [String(fd), what, fate, name ?? "", id === undefined ? "" : String(id), why].map(printable),
+  );
+  const of = version === undefined ? program : `QEMU ${version}, ${program}`;
+  const carried = fds.filter(({ fate }) => fate === "carried").length;
+  return (
+    table(["FD", "WHAT", "FATE", "NAME", "ID", "WHY"], rows, ["FD", "ID"]) +
+    `Process ${pid} (${printable(of)}): ${counted(fds.length, "fd")}, CPR carries ${carried}\n`
+  );
+}

@@ -1,0 +1,90 @@
+// cprkit preflight: can this VM be updated, and what is in the way?
+
+import { Command, Option } from "commander";
+import pc from "picocolors";
+import { type CprModeName, cprModes } from "../../qemu/binary.ts";
+import type { PreflightFinding } from "../../qemu/preflight/finding.ts";
+import { type PreflightReport, preflight } from "../../qemu/preflight/preflight.ts";
+import { CprkitError } from "../../vmstate/error.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { interruptible } from "../interrupt.ts";
+import { wholeNumber } from "../options.ts";
+import { startProgress } from "../progress.ts";
+import { counted, printable } from "../text.ts";
+
+interface PreflightCommandOptions {
+  readonly qmp?: string;
+  readonly pid?: number;
+  readonly qemu?: string;
+  readonly mode: CprModeName;
+  readonly strict?: true;
+  readonly json?: true;
+}
+
+export function preflightCommand(): Command {
+  return new Command("preflight")
+    .description("Say whether a running VM can be updated, and what is in the way. Changes nothing.")
+    .addOption(new Option("--qmp <path>", "QMP socket of the running QEMU"))
+    .addOption(new Option("--pid <pid>", "its process, instead of --qmp").argParser(wholeNumber(1, 2 ** 22)))
+    .addOption(new Option("--qemu <program>", "the new QEMU (default: the path that the running one came from)"))
+    .addOption(new Option("--mode <mode>", "how to update").choices([...cprModes]).default("cpr-transfer"))
+    .addOption(new Option("--strict", "exit with 1 for warnings, too"))
+    .addOption(new Option("--json", "print JSON"))
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ cprkit preflight --qmp /run/vm1/qmp.sock --qemu /opt/qemu-11.1/bin/qemu-system-x86_64
+  $ cprkit preflight --pid 4711 --mode cpr-exec --json
+
+Exit code: 0 nothing blocks the update, 1 something does (with --strict: or there is a warning), 4 the VM could not be
+asked. Each finding has a code that stays the same in every version: see docs/preflight.md.`,
+    )
+    .action((options: PreflightCommandOptions) => interruptible((signal) => runPreflight(options, signal)));
+}
+
+async function runPreflight(options: PreflightCommandOptions, signal: AbortSignal): Promise<void> {
+  const { qmp, pid, qemu, mode, strict, json } = options;
+  if (qmp === undefined && pid === undefined) {
+    throw new CprkitError("ERR_USAGE", "no VM named: give --qmp PATH or --pid PID");
+  }
+  const progress = startProgress("looking at the VM", json === true);
+  let report: PreflightReport;
+  try {
+    report = await preflight({ qmp, pid }, { qemu, mode, signal, onStep: progress.step });
+  } finally {
+    progress.stop();
+  }
+  process.stdout.write(json === true ? `${JSON.stringify(report)}\n` : asText(report));
+  if (!report.ok || (strict === true && report.findings.length > 0)) process.exitCode = exitCodes.finding;
+}
+
+/** Colour only on a terminal: picocolors by itself takes a CI log for one. */
+const colours = pc.createColors(process.stdout.isTTY === true && pc.isColorSupported);
+
+function asText({ vm, new: next, mode, findings, ok }: PreflightReport): string {
+  const blockers = findings.filter(({ severity }) => severity === "blocker").length;
+  const warnings = findings.length - blockers;
+  const verdict = ok ? colours.green("can be updated") : colours.red("can't be updated yet");
+  const found =
+    findings.length === 0 ? "nothing in the way" : `${counted(blockers, "blocker")}, ${counted(warnings, "warning")}`;
+  return [
+    `VM       process ${vm.pid}, QEMU ${vm.version}, ${vm.machine}, ${vm.runState}; ${counted(vm.fds.open, "fd")}, CPR carries ${vm.fds.carried}`,
+    `New      QEMU ${next.version ?? "?"}, ${printable(next.program)}`,
+    `Mode     ${mode}`,
+    "",
+    ...findings.flatMap(findingLines),
+    `This VM ${verdict}: ${found}.`,
+    "",
+  ].join("\n");
+}
+
+function findingLines({ code, severity, message, remedy }: PreflightFinding): string[] {
+  const mark = severity === "blocker" ? colours.red("blocker") : colours.yellow("warning");
+  return [
+    `${mark}  ${colours.bold(code)}`,
+    `         ${printable(message)}`,
+    `         remedy: ${printable(remedy)}`,
+    "",
+  ];
+}

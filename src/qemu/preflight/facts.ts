@@ -1,0 +1,157 @@
+// All that a preflight looks at, gathered once: from QMP, /proc and the new binary. Checks are functions of it.
+
+import { getNofileLimit, listFds } from "../../linux/index.ts";
+import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import { abilitiesOf, type CprModeName, compareVersions, type QemuAbilities } from "../binary.ts";
+import { type CommandOption, parseOptions } from "../command-line.ts";
+import { type Derived, deriveCommandLine, prefixOf } from "../command-line-derive.ts";
+import type { Qmp } from "../qmp.ts";
+import type { QmpReturn } from "../qmp-schema.ts";
+import type { WaitOptions } from "../qmp-wait.ts";
+import { listVmFds, type VmFd } from "../vm-fds.ts";
+import { childType, type MemoryBackend, memoryBackends } from "../vm-fds-ram.ts";
+import { readSockets } from "../vm-fds-sockets.ts";
+import type { OpenVm, VmProcess } from "../vm-process.ts";
+import { blockedReasons } from "./blocked-reasons.ts";
+import { compareDeviceStates, deviceTypes, type StateDifference } from "./device-states.ts";
+import { type HostMemory, readHostMemory } from "./host-memory.ts";
+import type { NewQemu } from "./new-qemu.ts";
+
+/** A device that was made by -device or device_add. */
+export interface Device {
+  /** Undefined for one without an id. */
+  readonly id: string | undefined;
+  /** Such as "virtio-blk-pci". */
+  readonly type: string;
+}
+
+export interface Facts {
+  readonly mode: CprModeName;
+  /** True when both QEMUs live side by side: all modes but cpr-exec. */
+  readonly sideBySide: boolean;
+  readonly process: VmProcess;
+  readonly options: readonly CommandOption[];
+  readonly derived: Derived;
+  readonly abilities: QemuAbilities;
+  /** The machine type with its version, such as "pc-q35-10.0". */
+  readonly machine: string;
+  /** Undefined where the property does not exist (before QEMU 10.0). */
+  readonly auxRamShare: boolean | undefined;
+  readonly accelerator: "kvm" | "tcg" | undefined;
+  readonly runState: string;
+  readonly migrationStatus: string | undefined;
+  /** Capabilities that are on. */
+  readonly capabilities: readonly string[];
+  /** QEMU's own blockers for the mode; undefined when it could not be asked. */
+  readonly blockedReasons: readonly string[] | undefined;
+  readonly backends: readonly MemoryBackend[];
+  readonly devices: readonly Device[];
+  readonly chardevs: QmpReturn<"query-chardev">;
+  readonly blockNodes: QmpReturn<"query-named-block-nodes">;
+  readonly fds: readonly VmFd[];
+  /** Paths of UNIX sockets on which somebody listens. */
+  readonly listening: ReadonlySet<string>;
+  readonly next: NewQemu;
+  /** Only for an older new QEMU: device models whose state may not fit it, or why that is not known. */
+  readonly stateDifferences: readonly StateDifference[] | CprkitError;
+  readonly host: HostMemory;
+  /** Of cprkit's own process. */
+  readonly own: { readonly nofile: number; readonly fds: number; readonly uid: number | undefined };
+}
+
+/** Asks the VM. @throws CprkitError as `Qmp.execute` and for a process that may not be looked at */
+export async function gatherFacts(vm: OpenVm, mode: CprModeName, next: NewQemu, wait: WaitOptions): Promise<Facts> {
+  const { qmp, process, qmpPath } = vm;
+  const { pid } = process.identity;
+  const options = parseOptions(process.argv.slice(1));
+  const sideBySide = mode !== "cpr-exec";
+  const abilities = await abilitiesOf(qmp);
+  const [machineClass, status, migration, parameters, capabilities, kvm] = await Promise.all([
+    machineProperty(qmp, "type"),
+    qmp.execute("query-status"),
+    qmp.execute("query-migrate"),
+    qmp.execute("query-migrate-parameters"),
+    qmp.execute("query-migrate-capabilities"),
+    qmp.execute("query-kvm"),
+  ]);
+  const machine = String(machineClass).replace(/-machine$/, "");
+  const auxRamShare = await machineProperty(qmp, "aux-ram-share");
+  return {
+    mode,
+    sideBySide,
+    process,
+    options,
+    derived: deriveCommandLine(options, {
+      cwd: process.cwd,
+      sideBySide,
+      machine,
+      oldPrefix: prefixOf(process.program),
+    }),
+    abilities,
+    machine,
+    auxRamShare: typeof auxRamShare === "boolean" ? auxRamShare : undefined,
+    accelerator: kvm.enabled ? "kvm" : options.some(usesTcg) ? "tcg" : undefined,
+    runState: status.status,
+    migrationStatus: migration.status,
+    capabilities: capabilities.filter(({ state }) => state).map(({ capability }) => capability),
+    blockedReasons: await blockedReasons(qmp, { mode, known: abilities.modes, present: parameters.mode, migration }),
+    backends: await memoryBackends(qmp),
+    devices: await devicesOf(qmp),
+    chardevs: await qmp.execute("query-chardev"),
+    blockNodes: await qmp.execute("query-named-block-nodes"),
+    fds: await listVmFds(pid, { qmp, qmpPath, options }),
+    listening: new Set(
+      [...readSockets(pid).values()].flatMap(({ kind, at }) => (kind === "listening" && at ? [at] : [])),
+    ),
+    next,
+    stateDifferences: await stateDifferences(vm, machine, abilities, next, wait),
+    host: readHostMemory(pid),
+    own: { nofile: getNofileLimit().soft, fds: listFds().length, uid: globalThis.process.geteuid?.() },
+  };
+}
+
+/** undefined where the machine has no such property. */
+async function machineProperty(qmp: Qmp, property: string): Promise<unknown> {
+  const properties = await qmp.execute("qom-list", { path: "/machine" });
+  return properties.some(({ name }) => name === property)
+    ? qmp.execute("qom-get", { path: "/machine", property })
+    : undefined;
+}
+
+async function devicesOf(qmp: Qmp): Promise<Device[]> {
+  const named = await qmp.execute("qom-list", { path: "/machine/peripheral" });
+  const unnamed = await qmp.execute("qom-list", { path: "/machine/peripheral-anon" });
+  const list = (properties: QmpReturn<"qom-list">, hasId: boolean): Device[] =>
+    properties.flatMap(({ name, type }) => {
+      const model = childType(type);
+      return model === undefined ? [] : [{ id: hasId ? name : undefined, type: model }];
+    });
+  return [...list(named, true), ...list(unnamed, false)];
+}
+
+function usesTcg({ name, value = "" }: CommandOption): boolean {
+  return (name === "accel" && /^(accel=)?tcg/.test(value)) || (name === "machine" && /\baccel=tcg/.test(value));
+}
+
+async function stateDifferences(
+  { process, qmp }: OpenVm,
+  machine: string,
+  { version }: QemuAbilities,
+  { program, env, said }: NewQemu,
+  wait: WaitOptions,
+): Promise<readonly StateDifference[] | CprkitError> {
+  const isOlder = "abilities" in said && compareVersions(said.abilities.version, version) < 0;
+  if (!isOlder || !said.abilities.machines.some(({ name }) => name === machine)) return [];
+  const { cwd } = process;
+  const words = parseOptions(process.argv.slice(1)).flatMap(({ name, value = "" }) =>
+    name === "L" ? ["-L", value] : [],
+  );
+  // The very program that runs, even if its file has been replaced.
+  const running = { program: `/proc/${process.identity.pid}/exe`, words, cwd, env: process.env };
+  try {
+    return await compareDeviceStates(running, { program, cwd, env }, machine, await deviceTypes(qmp), wait);
+  } catch (error) {
+    if (!isCprkitError(error) || error.code === "ERR_ABORTED") throw error;
+    return error;
+  }
+}

@@ -1,0 +1,70 @@
+// The sockets of a process, from the tables of its network namespace.
+
+import { readFileSync } from "node:fs";
+
+/** A socket, as the kernel's tables have it. */
+export interface SocketInfo {
+  readonly kind: "listening" | "accepted" | "connected" | "other";
+  readonly family: "unix" | "tcp";
+  /** For people. */
+  readonly what: string;
+  /** The UNIX path it is bound to ("@…" is the abstract namespace), or "ADDRESS:PORT". */
+  readonly at?: string;
+}
+
+/** By inode, the N of "socket:[N]". A table that can't be read is taken for empty. */
+export function readSockets(pid: number): Map<number, SocketInfo> {
+  const sockets = new Map<number, SocketInfo>();
+  for (const line of lines(`/proc/${pid}/net/unix`)) {
+    const [, flags, state, inode, at] = /^\S+: \S+ \S+ (\S+) \S+ (\S+) +(\d+)(?: (.+))?$/.exec(line) ?? [];
+    if (inode !== undefined) sockets.set(Number(inode), unixSocket(flags ?? "", state ?? "", at));
+  }
+  for (const family of ["tcp", "tcp6"]) {
+    for (const line of lines(`/proc/${pid}/net/${family}`)) {
+      const words = line.trim().split(/\s+/);
+      const [local, state, inode] = [words[1], words[3], words[9]];
+      if (local === undefined || inode === undefined || inode === "0") continue;
+      const at = tcpAddress(local);
+      const listening = state === "0A";
+      const what = listening ? `TCP socket listening at ${at}` : `TCP connection at ${at}`;
+      sockets.set(Number(inode), { kind: listening ? "listening" : "accepted", family: "tcp", what, at });
+    }
+  }
+  return sockets;
+}
+
+function unixSocket(flags: string, state: string, at: string | undefined): SocketInfo {
+  const acceptsConnections = 0x10000;
+  const connected = "03";
+  if (at === undefined) {
+    return state === connected
+      ? { kind: "connected", family: "unix", what: "UNIX socket, connected" }
+      : { kind: "other", family: "unix", what: "UNIX socket" };
+  }
+  if ((Number.parseInt(flags, 16) & acceptsConnections) !== 0) {
+    return { kind: "listening", family: "unix", what: `UNIX socket listening at ${at}`, at };
+  }
+  // An accepted socket has the listening one's name.
+  return state === connected
+    ? { kind: "accepted", family: "unix", what: `UNIX connection accepted at ${at}`, at }
+    : { kind: "other", family: "unix", what: `UNIX socket at ${at}`, at };
+}
+
+/** "0100007F:170C" is 127.0.0.1:5900: 32-bit words in the machine's byte order, as this process's own. */
+function tcpAddress(text: string): string {
+  const [address = "", port = ""] = text.split(":");
+  const bytes = (address.match(/.{8}/g) ?? []).flatMap((word) => (word.match(/../g) ?? []).reverse());
+  const shown =
+    bytes.length === 4
+      ? bytes.map((byte) => Number.parseInt(byte, 16)).join(".")
+      : `[${(bytes.join("").match(/.{4}/g) ?? []).map((group) => group.replace(/^0{1,3}/, "").toLowerCase()).join(":")}]`;
+  return `${shown}:${Number.parseInt(port, 16)}`;
+}
+
+function lines(path: string): string[] {
+  try {
+    return readFileSync(path, "utf8").split("\n").slice(1);
+  } catch {
+    return [];
+  }
+}
