@@ -1,8 +1,11 @@
 // The table behind CprState: (name, id) -> fd in O(1), in the order of saving, without building a key per look-up.
 //
-// Name first, then id: a string's hash is kept in the string, so a look-up hashes nothing anew. Most names have one
-// fd (RAM blocks, devices): their entry's index stands in the map itself. A name with more (interrupt vectors) has an
-// index by id. docs/decisions/0002-fd-table.md tells what else was tried.
+// Name first: a Map gives the place of its part in one array that all names share (a string keeps its hash, so a
+// look-up hashes nothing anew). Then the id: a part is indexed by it, as long as ids are dense (interrupt vectors, or
+// just 0). All other ids, negative or far apart, stand in one hash table. docs/decisions/0002-fd-table.md tells what
+// else was tried, with figures.
+
+import { SparseIndex } from "./sparse-index.ts";
 
 /** An fd and the key it is kept under. `id` is signed, 32 bits. */
 export interface FdEntry {
@@ -11,16 +14,28 @@ export interface FdEntry {
   readonly fd: number;
 }
 
-/** Keys to fds. It knows nothing of rules: {@link FdTable.add} expects an absent key. */
+/** Keys to fds. It knows nothing of rules: an id must be an s32, an fd one from -1 on. */
 export class FdTable {
-  /** Index of the entry when the name has only one, else the index by id. */
-  readonly #byName = new Map<string, number | IdIndex>();
-  // Entry i, oldest first; a deleted one has no name.
-  #names: (string | undefined)[] = [];
-  #ids = new Int32Array(16);
-  #fds = new Int32Array(16);
+  readonly #checkNewName: (name: string) => void;
+  /** Name -> where the slot of its id 0 is, or would be. */
+  #parts = new Map<string, number>();
+  /** By number of the name. */
+  #names: string[] = [];
+  /** Parts: a head (see below), then fd + 2 for each id, 0 where there is none. A look-up of a dense id needs no more. */
+  #slots = new Int32Array(64);
+  /** By slot: the entry. */
+  #slotEntries = new Int32Array(64);
+  #slotsUsed = 0;
+  #sparse = new SparseIndex();
+  /** Entries, oldest first: number of the name (-1: deleted), id, fd. */
+  #entries = new Int32Array(entryFields * 32);
   #used = 0;
   #size = 0;
+
+  /** `checkNewName` is called before the first entry of a name is added, and throws if it must not be. */
+  constructor(checkNewName: (name: string) => void) {
+    this.#checkNewName = checkNewName;
+  }
 
   /** Entries in the table. */
   get size(): number {
@@ -29,160 +44,182 @@ export class FdTable {
 
   /** The fd kept under the key, or undefined. */
   get(name: string, id: number): number | undefined {
-    const found = this.#byName.get(name);
-    if (typeof found === "number") return this.#ids[found] === id ? this.#fds[found] : undefined;
-    if (found === undefined) return undefined;
-    const { dense } = found;
-    // A negative or a too large id reads as undefined here.
-    const at = dense[id];
-    if (at !== undefined && at !== absent) return this.#fds[at];
-    const sparse = found.sparse?.get(scramble(id));
-    // What is no s32 may scramble to what another id does.
-    return sparse !== undefined && this.#ids[sparse] === id ? this.#fds[sparse] : undefined;
+    // Reading a character makes V8 join a name that was put together from parts; the Map would do it too, but slower
+    // (100 ns for hash and comparison, against 75).
+    if (name.charCodeAt(0) > 0xffff) return undefined;
+    const part = this.#parts.get(name);
+    return part === undefined ? undefined : this.#read(part, id);
   }
 
-  /** Adds an entry as the newest. The key must be absent, the id an s32. */
-  add(name: string, id: number, fd: number): void {
-    const at = this.#used;
-    if (at === this.#ids.length) this.#grow();
-    this.#names[at] = name;
-    this.#ids[at] = id;
-    this.#fds[at] = fd;
-    this.#used = at + 1;
+  /** Makes room for `count` more entries at once. */
+  reserve(count: number): void {
+    const needed = (this.#used + count) * entryFields;
+    if (needed > this.#entries.length) this.#entries = enlarged(this.#entries, needed);
+  }
+
+  /** Adds an entry as the newest. If the key is taken, nothing changes and the fd that is there is returned. */
+  add(name: string, id: number, fd: number): number | undefined {
+    let part = this.#parts.get(name);
+    if (part === undefined) {
+      part = this.#newPart(name);
+    } else {
+      const found = this.#read(part, id);
+      if (found !== undefined) return found;
+    }
+    const entry = this.#used++;
+    const entryAt = entry * entryFields;
+    if (entryAt === this.#entries.length) this.#entries = enlarged(this.#entries, entryAt * 2);
+    this.#entries[entryAt] = at(this.#slots, part - headNumber);
+    this.#entries[entryAt + entryId] = id;
+    this.#entries[entryAt + entryFd] = fd;
     this.#size += 1;
-    this.#index(name, id, at);
+    this.#index(name, part, id, fd, entry);
+    return undefined;
   }
 
   /** Removes the entry; false if there is none. */
   delete(name: string, id: number): boolean {
-    const found = this.#byName.get(name);
-    if (found === undefined) return false;
-    let at: number;
-    if (typeof found === "number") {
-      if (this.#ids[found] !== id) return false;
-      at = found;
-      this.#byName.delete(name);
-    } else {
-      const removed = found.remove(id, this.#ids);
-      if (removed === undefined) return false;
-      at = removed;
-      if (found.count === 0) this.#byName.delete(name);
-    }
-    this.#names[at] = undefined;
+    const part = this.#parts.get(name);
+    if (part === undefined || (id | 0) !== id) return false;
+    const entry = this.#unindex(part, id);
+    if (entry < 0) return false;
+    this.#entries[entry * entryFields] = -1;
+    this.#slots[part - headCount] = at(this.#slots, part - headCount) - 1;
     this.#size -= 1;
-    if (this.#used > 64 && this.#size < this.#used >> 1) this.#compact();
+    if (this.#used > 64 && this.#size < this.#used >> 1) this.#rebuild();
     return true;
   }
 
   /** Calls `visit` for each entry, newest first, until it returns false; false if it did. The table must not change. */
   walk(visit: (name: string, id: number, fd: number) => boolean): boolean {
-    for (let at = this.#used - 1; at >= 0; at--) {
-      const name = this.#names[at];
-      if (name === undefined) continue;
-      if (!visit(name, this.#ids[at] as number, this.#fds[at] as number)) return false;
+    const entries = this.#entries;
+    for (let entryAt = (this.#used - 1) * entryFields; entryAt >= 0; entryAt -= entryFields) {
+      const number = at(entries, entryAt);
+      if (number < 0) continue;
+      if (!visit(this.#names[number] as string, at(entries, entryAt + entryId), at(entries, entryAt + entryFd)))
+        return false;
     }
     return true;
   }
 
-  #index(name: string, id: number, at: number): void {
-    const found = this.#byName.get(name);
-    if (found === undefined) {
-      this.#byName.set(name, at);
-    } else if (typeof found === "number") {
-      const index = new IdIndex();
-      index.put(this.#ids[found] as number, found, this.#ids);
-      index.put(id, at, this.#ids);
-      this.#byName.set(name, index);
+  #read(part: number, id: number): number | undefined {
+    // Another kind of id would read beside its slot.
+    if ((id | 0) !== id) return undefined;
+    const slots = this.#slots;
+    if (id >= 0 && id < at(slots, part - headLength)) {
+      const found = at(slots, part + id);
+      if (found !== 0) return (found - 2) | 0;
+    }
+    if (at(slots, part - headSparse) === 0) return undefined;
+    const entry = this.#sparse.find(at(slots, part - headNumber), id);
+    return entry < 0 ? undefined : at(this.#entries, entry * entryFields + entryFd);
+  }
+
+  #newPart(name: string): number {
+    this.#checkNewName(name);
+    const part = this.#slotsUsed + headFields;
+    this.#useSlots(part);
+    this.#slots[part - headNumber] = this.#names.push(name) - 1;
+    this.#parts.set(name, part);
+    return part;
+  }
+
+  #index(name: string, part: number, id: number, fd: number, entry: number): void {
+    const slots = this.#slots;
+    const count = at(slots, part - headCount) + 1;
+    slots[part - headCount] = count;
+    const length = at(slots, part - headLength);
+    if (id >= 0 && (id < length || id < count * 2)) {
+      const slot = id + (id < length ? part : this.#widen(name, part, id));
+      this.#slots[slot] = fd + 2;
+      this.#slotEntries[slot] = entry;
     } else {
-      found.put(id, at, this.#ids);
+      slots[part - headSparse] = at(slots, part - headSparse) + 1;
+      this.#sparse.add(at(slots, part - headNumber), id, entry);
     }
   }
 
-  #grow(): void {
-    this.#ids = enlarged(this.#ids, this.#ids.length * 2);
-    this.#fds = enlarged(this.#fds, this.#fds.length * 2);
+  /** Takes the key out of the index and returns its entry, or -1. */
+  #unindex(part: number, id: number): number {
+    const slots = this.#slots;
+    if (id >= 0 && id < at(slots, part - headLength)) {
+      const slot = part + id;
+      if (at(slots, slot) !== 0) {
+        slots[slot] = 0;
+        return at(this.#slotEntries, slot);
+      }
+    }
+    const sparse = at(slots, part - headSparse);
+    if (sparse === 0) return -1;
+    const entry = this.#sparse.delete(at(slots, part - headNumber), id);
+    if (entry >= 0) slots[part - headSparse] = sparse - 1;
+    return entry;
   }
 
-  /** Closes the gaps that deleted entries left. */
-  #compact(): void {
+  /** Makes a part long enough for `id`: in place if nothing stands behind it, else at the end of all. Returns it. */
+  #widen(name: string, part: number, id: number): number {
+    const length = at(this.#slots, part - headLength);
+    const wanted = Math.max(id + 1, length * 2);
+    let to = part;
+    if (part + length === this.#slotsUsed) {
+      this.#useSlots(part + wanted);
+    } else {
+      to = this.#slotsUsed + headFields;
+      this.#useSlots(to + wanted);
+      this.#slots.copyWithin(to - headFields, part - headFields, part + length);
+      this.#slotEntries.copyWithin(to, part, part + length);
+      this.#parts.set(name, to);
+    }
+    this.#slots[to - headLength] = wanted;
+    return to;
+  }
+
+  #useSlots(end: number): void {
+    this.#slotsUsed = end;
+    if (end <= this.#slots.length) return;
+    const room = Math.max(end, this.#slots.length * 2);
+    this.#slots = enlarged(this.#slots, room);
+    this.#slotEntries = enlarged(this.#slotEntries, room);
+  }
+
+  /** Closes the gaps that deleted entries left, and forgets names that have none any more. */
+  #rebuild(): void {
     const names = this.#names;
+    const entries = this.#entries;
     const used = this.#used;
-    this.#byName.clear();
+    this.#parts = new Map();
     this.#names = [];
+    this.#slots = new Int32Array(64);
+    this.#slotEntries = new Int32Array(64);
+    this.#slotsUsed = 0;
+    this.#sparse = new SparseIndex();
+    this.#entries = new Int32Array(entryFields * Math.max(32, this.#size));
     this.#used = 0;
-    for (let at = 0; at < used; at++) {
-      const name = names[at];
-      if (name === undefined) continue;
-      const to = this.#used++;
-      this.#names[to] = name;
-      this.#ids[to] = this.#ids[at] as number;
-      this.#fds[to] = this.#fds[at] as number;
-      this.#index(name, this.#ids[to] as number, to);
+    this.#size = 0;
+    for (let entryAt = 0; entryAt < used * entryFields; entryAt += entryFields) {
+      const number = at(entries, entryAt);
+      if (number >= 0)
+        this.add(names[number] as string, at(entries, entryAt + entryId), at(entries, entryAt + entryFd));
     }
   }
 }
 
-const absent = -1;
+// A part's head, counted back from the slot of id 0: its number of slots, how many of its name's entries stand in the
+// sparse index, the number of the name, its entries in all.
+const headLength = 1;
+const headSparse = 2;
+const headNumber = 3;
+const headCount = 4;
+const headFields = 4;
 
-/** Entry indexes of one name by id: an array for ids from 0 on as long as it stays well filled, a map for the rest. */
-class IdIndex {
-  dense = new Int32Array(0);
-  /** By {@link scramble}d id. */
-  sparse: Map<number, number> | undefined = undefined;
-  count = 0;
+// An entry: number of the name, id, fd.
+const entryId = 1;
+const entryFd = 2;
+const entryFields = 3;
 
-  /** `ids` has the id of each entry. */
-  put(id: number, at: number, ids: Int32Array): void {
-    this.count += 1;
-    if (id >= 0 && id < this.dense.length) {
-      this.dense[id] = at;
-    } else if (id >= 0 && id < this.count * 2 + 8) {
-      this.#widen(Math.max(id + 1, this.dense.length * 2, 8), ids);
-      this.dense[id] = at;
-    } else {
-      this.sparse ??= new Map();
-      this.sparse.set(scramble(id), at);
-    }
-  }
-
-  remove(id: number, ids: Int32Array): number | undefined {
-    const at = this.dense[id];
-    if (at !== undefined && at !== absent) {
-      this.dense[id] = absent;
-      this.count -= 1;
-      return at;
-    }
-    const key = scramble(id);
-    const found = this.sparse?.get(key);
-    if (found === undefined || ids[found] !== id) return undefined;
-    this.sparse?.delete(key);
-    this.count -= 1;
-    return found;
-  }
-
-  #widen(length: number, ids: Int32Array): void {
-    const from = this.dense.length;
-    this.dense = enlarged(this.dense, length);
-    this.dense.fill(absent, from);
-    // What came before its place existed moves into it, so that an id is never looked for twice.
-    if (this.sparse === undefined) return;
-    for (const [key, at] of this.sparse) {
-      const id = ids[at] as number;
-      if (id < 0 || id >= length) continue;
-      this.dense[id] = at;
-      this.sparse.delete(key);
-    }
-  }
-}
-
-// A Map hashes a string with a seed, but a number without: ids chosen so that they collide would make each look-up walk
-// them all (60,000 took 5.7 s to insert). One-to-one on 32 bits, and another one in each process.
-const salt = (Math.random() * 2 ** 32) | 0;
-const factor = (Math.random() * 2 ** 32) | 0 | 1;
-
-function scramble(id: number): number {
-  const mixed = Math.imul(id ^ salt, factor);
-  return mixed ^ (mixed >>> 16);
+/** An element that is known to be there. */
+function at(array: Int32Array, index: number): number {
+  return array[index] as number;
 }
 
 function enlarged(array: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {

@@ -15,7 +15,7 @@ export class CprState implements Iterable<FdEntry> {
   isIncoming = false;
   /** The subsection "CprState/vfio devices" (QEMU 10.1 on); undefined: there is none. */
   vfioDevices: VfioSubsection | undefined = undefined;
-  readonly #table = new FdTable();
+  readonly #table = new FdTable(checkNewName);
   readonly #trace: Trace | undefined;
 
   constructor(options: CprStateOptions = {}) {
@@ -34,14 +34,14 @@ export class CprState implements Iterable<FdEntry> {
    */
   saveFd(name: string, id: number, fd: number): void {
     checkFd(name, id, fd);
-    const found = this.#table.get(name, id);
+    const found = this.#table.add(name, id, fd);
     if (found !== undefined) {
       throw new CprkitError(
         "ERR_FD_EXISTS",
         `fd ${found} is already registered as ${JSON.stringify(name)} id ${id}; cannot save fd ${fd} there`,
       );
     }
-    this.#add(name, id, fd);
+    this.#traceSaved(name, id, fd);
   }
 
   /** The fd kept under (`name`, `id`), or -1. It stays in the table. O(1), allocates nothing. (QEMU: cpr_find_fd) */
@@ -73,7 +73,8 @@ export class CprState implements Iterable<FdEntry> {
       );
     }
     if (found !== undefined) this.#table.delete(name, id);
-    this.#add(name, id, fd);
+    this.#table.add(name, id, fd);
+    this.#traceSaved(name, id, fd);
   }
 
   /**
@@ -144,32 +145,27 @@ export class CprState implements Iterable<FdEntry> {
    */
   fill(entries: readonly FdEntry[]): FdEntry[] {
     const dropped: FdEntry[] = [];
+    this.#table.reserve(entries.length);
     for (let at = entries.length - 1; at >= 0; at--) {
       const { name, id, fd } = entries[at] as FdEntry;
-      const older = this.#table.get(name, id);
+      const older = this.#table.add(name, id, fd);
       if (older !== undefined) {
         dropped.push({ name, id, fd: older });
         this.#table.delete(name, id);
+        this.#table.add(name, id, fd);
       }
-      this.#table.add(name, id, fd);
     }
     // Once at the end: an unshift for each moves them all each time.
     return dropped.reverse();
   }
 
-  #add(name: string, id: number, fd: number): void {
-    this.#table.add(name, id, fd);
+  #traceSaved(name: string, id: number, fd: number): void {
     emit(this.#trace, "cpr_save_fd", () => ({ event: "cpr_save_fd", name, id, fd }));
   }
 }
 
 function checkFd(name: string, id: number, fd: number): void {
-  if (typeof name !== "string" || name.includes("\0")) {
-    throw new CprkitError(
-      "ERR_FD_INVALID",
-      `the name of an fd must be text without NUL, found ${typeof name === "string" ? JSON.stringify(name) : typeof name}`,
-    );
-  }
+  if (typeof name !== "string") throw badName(typeof name);
   if (!isInt32(id)) {
     throw new CprkitError(
       "ERR_FD_INVALID",
@@ -179,6 +175,15 @@ function checkFd(name: string, id: number, fd: number): void {
   if (!isInt32(fd) || fd < 0) {
     throw new CprkitError("ERR_FD_INVALID", `${JSON.stringify(name)} id ${id} must be an open fd, found ${String(fd)}`);
   }
+}
+
+/** Asked once a name, not once an fd. */
+function checkNewName(name: string): void {
+  if (name.includes("\0")) throw badName(JSON.stringify(name));
+}
+
+function badName(found: string): CprkitError {
+  return new CprkitError("ERR_FD_INVALID", `the name of an fd must be text without NUL, found ${found}`);
 }
 
 function isInt32(value: unknown): boolean {
