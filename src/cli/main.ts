@@ -13,6 +13,8 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   tap: async () => (await import("./commands/tap.ts")).tapCommand,
   preflight: async () => (await import("./commands/preflight.ts")).preflightCommand,
   fds: async () => (await import("./commands/fds.ts")).fdsCommand,
+  update: async () => (await import("./commands/update.ts")).updateCommand,
+  status: async () => (await import("./commands/status.ts")).statusCommand,
   demo: async () => (await import("./commands/demo.ts")).demoCommand,
 };
 

@@ -14,5 +14,18 @@ export {
 export type { QmpEvent, WaitForEventOptions } from "./qmp-events.ts";
 export type { QmpCommand, QmpReturn } from "./qmp-schema.ts";
 export { type PassedEntry, type PassedState, type TapOptions, type TapResult, tap } from "./tap.ts";
+export type {
+  CarriedFd,
+  UpdateHooks,
+  UpdateOptions,
+  UpdatePlan,
+  UpdateProcesses,
+  UpdateReport,
+} from "./update/options.ts";
+export { planUpdate } from "./update/plan.ts";
+export { abortUpdate, type RecoverOptions, type Recovery, resumeUpdate } from "./update/recover.ts";
+export { allStatus, type QemuStatus, type StatusOptions, type VmStatus, vmStatus } from "./update/status.ts";
+export { type UpdateStep, updateSteps } from "./update/steps.ts";
+export { updateVm } from "./update/update.ts";
 export { type FdFate, listVmFds, type VmFd, type VmFdsOptions } from "./vm-fds.ts";
 export { reportVmFds, type VmFdsReport } from "./vm-fds-report.ts";

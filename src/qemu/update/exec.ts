@@ -11,7 +11,7 @@ import { isAlive, openMonitor } from "../vm-process.ts";
 import { removeNames } from "./names.ts";
 import type { CarriedFd } from "./options.ts";
 import { askPeer, hasTakenOver, killPeer, type Peer } from "./peer.ts";
-import { type Run, runHook, setSource, sourceQmp, startBeside, tellStopped, waitFor } from "./run.ts";
+import { type Run, runHook, setSource, sourceQmp, startBeside, switchOver, waitFor } from "./run.ts";
 import { hasReplaced } from "./settle.ts";
 
 /** Runs the update up to the moment when the new program has the guest. @throws whatever went wrong; then settle */
@@ -28,8 +28,7 @@ export async function runExec(run: Run): Promise<void> {
   await run.step("before-switch");
 
   const source = await sourceQmp(run);
-  const stopped = tellStopped(run, source);
-  await run.step("switching", async () => {
+  const stopped = await switchOver(run, source, async () => {
     await source.execute("migrate", { uri: `file:${stateFile}` }, { signal, timeoutMs });
     run.fds = carriedFds(run.source.identity.pid);
   });

@@ -25,6 +25,7 @@ import {
   publicName,
 } from "../command-line-derive.ts";
 import { qmpSocketPaths } from "../command-line-monitors.ts";
+import { preflight } from "../preflight/preflight.ts";
 import { type OpenVm, openVm, type VmProcess } from "../vm-process.ts";
 import type { UpdateOptions, UpdatePlan } from "./options.ts";
 import { stateBase, vmFolder } from "./state-dir.ts";
@@ -62,30 +63,15 @@ export interface Rehearsal {
 export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepared> {
   const { process: running, qmp } = vm;
   const { signal } = options;
-  const [status, migration, old] = await Promise.all([
-    qmp.execute("query-status", undefined, { signal }),
-    qmp.execute("query-migrate", undefined, { signal }),
-    abilitiesOf(qmp),
-  ]);
-  refuseBusy(status.status, migration.status);
+  const [status, old] = await Promise.all([qmp.execute("query-status", undefined, { signal }), abilitiesOf(qmp)]);
 
   const { head, args } = splitProgram(running);
   const own = parseOptions(args);
   const program = newProgram(options, running, head);
   const env = newEnvironment(running, options.qemu !== undefined);
   const next = await probeBinary(program, { signal, cwd: running.cwd, env, timeoutMs: options.timeoutMs ?? 60_000 });
-  const findings: Finding[] = [];
   const mode = chooseMode(options.mode, old, next);
   const machine = resolveMachine(old.machines, machineOf(own));
-  if (machine !== undefined && !next.machines.some(({ name }) => name === machine)) {
-    findings.push(
-      blocker(
-        "machine-missing",
-        `the guest's machine type ${machine} is unknown to QEMU ${versionText(next.version)}`,
-        "use a QEMU that has it (QEMU … -machine help), or restart the guest with a newer machine type",
-      ),
-    );
-  }
   const how = {
     cwd: running.cwd,
     machine,
@@ -93,10 +79,7 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
   };
   const derived = command(options, own, { ...how, sideBySide: mode !== "cpr-exec" });
   const newCommand = options.command ?? [...program, ...derived.args];
-  findings.push(...derived.findings);
-  findings.push(...modeFindings(mode, own, old, next));
-  findings.push(...(await diskFindings(vm)));
-  findings.push(...userFindings(running));
+  const findings = await lookAhead(vm, options, mode);
   const { launcher, finding } = launcherFor(running);
   if (finding !== undefined && mode !== "cpr-exec") findings.push(finding);
 
@@ -143,6 +126,28 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
   };
 }
 
+/** What preflight says; of a command that was given whole, not what it would have derived. */
+async function lookAhead(vm: OpenVm, options: UpdateOptions, mode: CprModeName): Promise<Finding[]> {
+  const { signal, timeoutMs, command: given } = options;
+  const { findings } = await preflight(vm, { qemu: given?.[0] ?? options.qemu, mode, signal, timeoutMs });
+  return findings.filter(({ code }) => given === undefined || !ofDerivedCommand.has(code));
+}
+
+const ofDerivedCommand = new Set([
+  "device-hotplugged",
+  "device-unplugged",
+  "fd-option",
+  "port-taken",
+  "stdio",
+  "file-missing",
+  "file-emptied",
+  "disk-changed",
+  "snapshot",
+  "readconfig",
+  "socket-path",
+  "socket-folder",
+]);
+
 function rehearsalOf(
   { command: given }: UpdateOptions,
   { qmpPath }: OpenVm,
@@ -174,18 +179,6 @@ export function refuseBlocked(findings: readonly Finding[]): void {
   if (blockers.length === 0) return;
   const text = blockers.map(({ code, message, remedy }) => `[${code}] ${message}; ${remedy}`).join(". ");
   throw new CprkitError("ERR_UPDATE_REFUSED", `this VM can't be updated like this; nothing was changed. ${text}`);
-}
-
-function refuseBusy(runState: string, migration: string | undefined): void {
-  const idle = [undefined, "none", "completed", "failed", "cancelled"];
-  if (!idle.includes(migration)) {
-    const text = `a migration of this VM is under way (${migration})`;
-    throw new CprkitError("ERR_UPDATE_REFUSED", `${text}: wait for its end, or cancel it (migrate_cancel)`);
-  }
-  if (["inmigrate", "postmigrate", "finish-migrate", "internal-error", "shutdown"].includes(runState)) {
-    const text = `this QEMU's run state is ${runState}: it does not run a guest that could be updated`;
-    throw new CprkitError("ERR_UPDATE_REFUSED", `${text}; \`cprkit status\` says more`);
-  }
 }
 
 function command(
@@ -245,82 +238,6 @@ function chooseMode(asked: CprModeName | undefined, old: QemuAbilities, next: Qe
   );
 }
 
-function modeFindings(
-  mode: CprModeName,
-  own: readonly CommandOption[],
-  old: QemuAbilities,
-  next: QemuAbilities,
-): Finding[] {
-  const findings: Finding[] = [];
-  if (mode === "cpr-exec" && compareVersions(next.version, old.version) < 0) {
-    findings.push(
-      blocker(
-        "downgrade-exec",
-        "with cpr-exec the CPR state can't be written for an older QEMU: nobody stands in between",
-        "use --mode cpr-transfer",
-      ),
-    );
-  }
-  const vfio = own.some(({ value }) => value?.includes("vfio") === true);
-  const carriesVfio = compareVersions(old.version, { major: 10, minor: 1, micro: 0, package: "" }) >= 0;
-  if (vfio && mode === "cpr-transfer" && !carriesVfio) {
-    findings.push(
-      blocker(
-        "vfio",
-        `QEMU ${versionText(old.version)} neither carries vfio devices nor says so: the new one could not open them`,
-        "unplug them first, or restart the guest with QEMU 10.1 or newer",
-      ),
-    );
-  }
-  for (const { name, value = "" } of own) {
-    if (name === "sandbox" && mode === "cpr-exec" && getValue(parseKeyValues(value), "spawn") === "deny") {
-      findings.push(blocker("sandbox", "-sandbox spawn=deny forbids the exec of cpr-exec", "use --mode cpr-transfer"));
-    }
-    if (name === "object" && mode === "cpr-reboot" && isOn(parseKeyValues(value), "discard-data")) {
-      findings.push(
-        blocker(
-          "discard-data",
-          `-object ${value}: discard-data=on empties the guest's RAM when the old QEMU ends`,
-          "leave it out",
-        ),
-      );
-    }
-  }
-  return findings;
-}
-
-/** A disk that the command line does not name (a snapshot was taken since) would be opened at its old layer. */
-async function diskFindings({ qmp, process: running }: OpenVm): Promise<Finding[]> {
-  const findings: Finding[] = [];
-  const text = running.argv.join("\0");
-  for (const { device, qdev, inserted } of await qmp.execute("query-block")) {
-    const file = inserted?.image.filename;
-    if (file === undefined || file === "" || file.startsWith("json:") || text.includes(file)) continue;
-    // Drivers without a file have a name of their own making, such as null-co://.
-    if (/^[\w+-]+:\/\//.test(file) || text.includes(basename(file))) continue;
-    findings.push(
-      blocker(
-        "disk-changed",
-        `drive ${device || qdev || "?"} uses ${file}, which is not on the command line: a snapshot was taken, or the medium changed`,
-        "give the new command, with this file, after --",
-      ),
-    );
-  }
-  return findings;
-}
-
-function userFindings(running: VmProcess): Finding[] {
-  const uid = process.geteuid?.();
-  if (uid === running.uid) return [];
-  return [
-    blocker(
-      "user",
-      `QEMU runs as uid ${running.uid}, cprkit as uid ${uid}: the new QEMU must run as the old one's user`,
-      `run cprkit as that user: sudo -u '#${running.uid}' cprkit update …`,
-    ),
-  ];
-}
-
 /** cpr-reboot copies what is not in a named shared file. */
 function roomFindings(own: readonly CommandOption[], base: string): Finding[] {
   const backends = own.filter(({ name, value }) => name === "object" && /^memory-backend-/.test(value ?? ""));
@@ -331,26 +248,11 @@ function roomFindings(own: readonly CommandOption[], base: string): Finding[] {
   if (copied.length === 0 && backends.length > 0) return [];
   let bytes = 0;
   for (const { value = "" } of copied) bytes += sizeOf(getValue(parseKeyValues(value), "size") ?? "");
-  const findings: Finding[] = [
-    {
-      code: "ram-copied",
-      severity: "warning",
-      message: "the guest's RAM is not in a shared file (memory-backend-file,share=on): cpr-reboot copies all of it",
-      remedy: "use cpr-transfer, or a VM with memory-backend-file,share=on",
-    },
-  ];
   const room = statfsSync(existing(base));
   const free = room.bavail * room.bsize;
-  if (free < bytes) {
-    findings.push(
-      blocker(
-        "no-room",
-        `${base} has ${free} bytes free, the guest's RAM takes up to ${bytes}`,
-        "name a larger place with --state-dir",
-      ),
-    );
-  }
-  return findings;
+  if (free >= bytes) return [];
+  const text = `${base} has ${free} bytes free, the guest's RAM takes up to ${bytes}`;
+  return [blocker("no-room", text, "name a larger place with --state-dir")];
 }
 
 function sizeOf(text: string): number {

@@ -13,7 +13,7 @@ import {
   sourceQmp,
   startBeside,
   switchedOn,
-  tellStopped,
+  switchOver,
   untilTakenOver,
   waitFor,
 } from "./run.ts";
@@ -40,8 +40,7 @@ export async function runReboot(run: Run): Promise<void> {
   await run.step("before-switch");
 
   const source = await sourceQmp(run);
-  const stopped = tellStopped(run, source);
-  await run.step("switching", () => source.execute("migrate", { uri }, { signal, timeoutMs }));
+  const stopped = await switchOver(run, source, () => source.execute("migrate", { uri }, { signal, timeoutMs }));
   await destination.orExit(waitFor(run, [source], () => isSaved(run)));
   await stopped();
   await run.step("saved");

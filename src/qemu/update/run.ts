@@ -204,21 +204,27 @@ export function downtimeOf(source: Qmp | undefined, destination: Qmp | undefined
   return stop === undefined || resume === undefined ? undefined : (resume.timeUs - stop.timeUs) / 1000;
 }
 
-/** Calls the step "stopped" as soon as the source says so; the returned promise is that step. */
-export function tellStopped(run: Run, qmp: Qmp): () => Promise<void> {
-  const since = qmp.lastEventSeq();
+/**
+ * Does the step "switching", then calls the step "stopped" as soon as the source says so. Wait for the returned
+ * function once the guest has been handed over.
+ */
+export async function switchOver(run: Run, source: Qmp, act: () => Promise<unknown>): Promise<() => Promise<void>> {
+  const since = source.lastEventSeq();
+  await run.step("switching", act);
   let told: Promise<void> | undefined;
-  const tellOnce = () => {
+  const tell = () => {
     told ??= run.step("stopped");
+    // Whoever waits for it gets its error; until then it must not count as unhandled.
     told.catch(() => undefined);
     return told;
   };
-  const stop = qmp.onEvent(({ name, seq }) => {
-    if (name === "STOP" && seq > since) tellOnce();
+  const stop = source.onEvent(({ name }) => {
+    if (name === "STOP") tell();
   });
+  if (source.events().some(({ name, seq }) => name === "STOP" && seq > since)) tell();
   return () => {
     stop();
-    return tellOnce();
+    return tell();
   };
 }
 

@@ -15,7 +15,7 @@ import {
   sourceQmp,
   startBeside,
   switchedOn,
-  tellStopped,
+  switchOver,
   untilListening,
   untilTakenOver,
 } from "./run.ts";
@@ -72,10 +72,9 @@ export async function runTransfer(run: Run): Promise<void> {
   await runHook(run, "beforePause");
   await run.step("before-switch");
 
-  const stopped = tellStopped(run, source);
   // With this the destination listens on the main channel and hangs up the CPR channel; the source then goes on by
   // itself: whether or not cprkit lives, the guest ends up in one of the two.
-  await run.step("switching", () =>
+  const stopped = await switchOver(run, source, () =>
     destination.orExit(qmp.execute("migrate-incoming", { uri: `unix:${mainPath}` }, { signal, timeoutMs })),
   );
   await untilTakenOver(run, destination);

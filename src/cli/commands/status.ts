@@ -1,0 +1,48 @@
+// cprkit status: which QEMU runs the guest, also after an update was cut off.
+
+import { Command, Option } from "commander";
+import { allStatus, type VmStatus, vmStatus } from "../../qemu/update/status.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { wholeNumber } from "../options.ts";
+import { printable } from "../text.ts";
+
+interface StatusCommandOptions {
+  readonly qmp?: string;
+  readonly pid?: number;
+  readonly stateDir?: string;
+  readonly json?: true;
+}
+
+export function statusCommand(): Command {
+  return new Command("status")
+    .description("Say which QEMU runs the guest: of one VM, or of every VM that cprkit has updated.")
+    .addOption(new Option("--qmp <path>", "one VM, by the path of its QMP socket"))
+    .addOption(new Option("--pid <pid>", "one VM, by a process id").argParser(wholeNumber(1, 2 ** 22)))
+    .addOption(new Option("--state-dir <folder>", "where journals are kept"))
+    .addOption(new Option("--json", "print JSON"))
+    .addHelpText(
+      "after",
+      `
+Example:
+  $ cprkit status --qmp /run/vm1/qmp.sock
+
+Exit code: 0 a QEMU has the guest and no update is left unfinished; 1 otherwise.`,
+    )
+    .action(runStatus);
+}
+
+async function runStatus({ qmp, pid, stateDir, json }: StatusCommandOptions): Promise<void> {
+  const one = qmp !== undefined || pid !== undefined;
+  const list = one ? [await vmStatus({ qmp, pid }, { stateDir })] : await allStatus({ stateDir });
+  if (list.some((status) => !isSettled(status))) process.exitCode = exitCodes.finding;
+  if (json === true) {
+    process.stdout.write(`${JSON.stringify(one ? list[0] : list)}\n`);
+    return;
+  }
+  if (list.length === 0) process.stdout.write("cprkit has updated no VM of which it kept a journal here\n");
+  for (const { qmp: path, text } of list) process.stdout.write(`${printable(path)}: ${printable(text)}\n`);
+}
+
+function isSettled({ guest, update }: VmStatus): boolean {
+  return (guest === "source" || guest === "destination") && update?.outcome !== "unfinished";
+}

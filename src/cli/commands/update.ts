@@ -1,0 +1,175 @@
+// cprkit update: replaces the QEMU under a running guest, or finishes an update that was cut off.
+
+import { Command, Option } from "commander";
+import { type CprModeName, cprModes } from "../../qemu/binary.ts";
+import { shellQuoted } from "../../qemu/command-line.ts";
+import type { UpdateOptions, UpdatePlan, UpdateReport } from "../../qemu/update/options.ts";
+import { planUpdate } from "../../qemu/update/plan.ts";
+import { abortUpdate, type Recovery, resumeUpdate } from "../../qemu/update/recover.ts";
+import type { UpdateStep } from "../../qemu/update/steps.ts";
+import { updateVm } from "../../qemu/update/update.ts";
+import { CprkitError } from "../../vmstate/error.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { interruptible } from "../interrupt.ts";
+import { wholeNumber } from "../options.ts";
+import { startProgress } from "../progress.ts";
+import { table } from "../table.ts";
+import { counted, printable } from "../text.ts";
+
+interface UpdateCommandOptions {
+  readonly qmp?: string;
+  readonly pid?: number;
+  readonly qemu?: string;
+  readonly mode?: CprModeName;
+  readonly timeout?: number;
+  readonly stateDir?: string;
+  readonly allow?: readonly string[];
+  readonly beforePause?: string;
+  readonly onSuccess?: string;
+  readonly onFailure?: string;
+  readonly dryRun?: true;
+  readonly resume?: true;
+  readonly abort?: true;
+  readonly json?: true;
+}
+
+export function updateCommand(): Command {
+  return new Command("update")
+    .description("Replace the QEMU under a running guest. Until the new one runs the guest, any failure rolls back.")
+    .argument("[command...]", "after --: the whole new command line, in place of the derived one")
+    .addOption(new Option("--qmp <path>", "the VM, by the path of its QMP socket"))
+    .addOption(new Option("--pid <pid>", "the VM, by its process id").argParser(wholeNumber(1, 2 ** 22)))
+    .addOption(new Option("--qemu <program>", "the new QEMU (default: the program that runs now)"))
+    .addOption(
+      new Option("--mode <mode>", "how (default: cpr-transfer where both QEMUs have it)").choices([...cprModes]),
+    )
+    .addOption(new Option("--timeout <seconds>", "longest wait for each step").argParser(wholeNumber(1, 86_400)))
+    .addOption(new Option("--state-dir <folder>", "where journals and logs are kept"))
+    .addOption(new Option("--allow <code...>", "go on in spite of the findings with these codes"))
+    .addOption(new Option("--before-pause <command>", "run this just before the guest stops; if it fails, roll back"))
+    .addOption(new Option("--on-success <command>", "run this after the update"))
+    .addOption(new Option("--on-failure <command>", "run this after a failure, when the guest is settled"))
+    .addOption(new Option("--dry-run", "only show the new command line and what is in the way"))
+    .addOption(new Option("--resume", "finish an update that was cut off").conflicts(["abort", "dryRun"]))
+    .addOption(new Option("--abort", "take an update that was cut off back, if it is not too late").conflicts("dryRun"))
+    .addOption(new Option("--json", "print the result as JSON"))
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ cprkit update --qmp /run/vm1/qmp.sock --qemu /opt/qemu-11.1/bin/qemu-system-x86_64 --dry-run
+  $ cprkit update --qmp /run/vm1/qmp.sock --qemu /opt/qemu-11.1/bin/qemu-system-x86_64
+  $ cprkit update --pid 4711 --mode cpr-exec -- /usr/bin/qemu-system-x86_64 -machine …
+
+Exit code: 0 done, 1 --dry-run found a blocker or --abort came too late (the update was finished), 4 refused or rolled
+back: the last line says where the guest is. \`cprkit status\` says it at any time.`,
+    )
+    .action((command: string[], options: UpdateCommandOptions) =>
+      interruptible((signal) => runUpdate(command, options, signal)),
+    );
+}
+
+const stepTexts: Readonly<Record<UpdateStep, string>> = {
+  inspected: "asking the new QEMU",
+  planned: "locking",
+  locked: "writing the journal",
+  journalled: "preparing the old QEMU",
+  rehearsed: "preparing QEMU for the exec",
+  "source-set": "starting the new QEMU",
+  started: "waiting for the new QEMU to listen",
+  listening: "carrying the fds over",
+  migrating: "carrying the fds over",
+  "state-passed": "waiting for the new QEMU to build the machine",
+  "destination-ready": "about to stop the guest",
+  "before-switch": "handing the guest over",
+  switching: "handing the guest over",
+  stopped: "handing the guest over",
+  saved: "loading the state",
+  loading: "loading the state",
+  replaced: "waiting for the new program",
+  running: "ending the old QEMU",
+  "source-ended": "handing the names over",
+  "names-handed-over": "tidying up",
+  done: "done",
+};
+
+async function runUpdate(command: string[], options: UpdateCommandOptions, signal: AbortSignal): Promise<void> {
+  const { qmp, pid, json } = options;
+  if (qmp === undefined && pid === undefined) {
+    throw new CprkitError("ERR_USAGE", "no VM named: give --qmp PATH or --pid PID");
+  }
+  const progress = startProgress("looking at the VM", json === true);
+  const request: UpdateOptions = {
+    target: { qmp, pid },
+    qemu: options.qemu,
+    command: command.length === 0 ? undefined : command,
+    mode: options.mode,
+    timeoutMs: options.timeout === undefined ? undefined : options.timeout * 1000,
+    stateDir: options.stateDir,
+    allow: options.allow,
+    hooks: { beforePause: options.beforePause, onSuccess: options.onSuccess, onFailure: options.onFailure },
+    signal,
+    onStep: (step) => progress.step(stepTexts[step]),
+  };
+  try {
+    if (options.dryRun === true) showPlan(await planUpdate(request), json === true);
+    else if (options.resume === true) showRecovery(await resumeUpdate(request), json === true, false);
+    else if (options.abort === true) showRecovery(await abortUpdate(request), json === true, true);
+    else showReport(await updateVm(request), json === true);
+  } finally {
+    progress.stop();
+  }
+}
+
+function showPlan(plan: UpdatePlan, json: boolean): void {
+  const blocked = plan.findings.some(({ severity }) => severity === "blocker");
+  if (blocked) process.exitCode = exitCodes.finding;
+  if (json) {
+    printJson(plan);
+    return;
+  }
+  const lines = [
+    `# QEMU ${plan.from} (pid ${plan.pid}) to QEMU ${plan.to}, ${plan.mode}`,
+    ...plan.findings.map(({ severity, code, message, remedy }) => `# ${severity} [${code}] ${message}; ${remedy}`),
+    shellQuoted(plan.command),
+  ];
+  process.stdout.write(`${lines.map(printable).join("\n")}\n`);
+}
+
+function showRecovery(recovery: Recovery, json: boolean, wantedBack: boolean): void {
+  if (recovery.outcome === "lost") process.exitCode = exitCodes.refused;
+  else if (wantedBack && recovery.outcome === "updated") process.exitCode = exitCodes.finding;
+  if (json) {
+    printJson(recovery);
+    return;
+  }
+  for (const warning of recovery.warnings) process.stderr.write(`cprkit: warning: ${printable(warning)}\n`);
+  if (recovery.report !== undefined) {
+    showReport(recovery.report, json);
+    return;
+  }
+  const where = recovery.pid === undefined ? "no QEMU runs the guest" : `pid ${recovery.pid} has the guest`;
+  const late = wantedBack && recovery.outcome === "updated" ? " (too late to take it back)" : "";
+  process.stdout.write(`${recovery.outcome}${late}: ${where}; ${printable(recovery.why)}\n`);
+}
+
+function showReport(report: UpdateReport, json: boolean): void {
+  if (json) {
+    printJson(report);
+    return;
+  }
+  for (const warning of report.warnings) process.stderr.write(`cprkit: warning: ${printable(warning)}\n`);
+  const { from, to, pid, sourcePid, mode, downtimeMs, totalMs, fds } = report;
+  const rows = report.phases.map(({ step, ms }) => [step, ms.toFixed(1)]);
+  process.stdout.write(table(["STEP", "MS"], rows, ["MS"]));
+  const downtime = downtimeMs === undefined ? "not measured (the guest was paused)" : `${downtimeMs.toFixed(1)} ms`;
+  const carried = fds === undefined ? "" : `, ${counted(fds.length, "fd")} carried`;
+  process.stdout.write(
+    `QEMU ${from} (pid ${sourcePid}) -> ${to} (pid ${pid}), ${mode}: downtime ${downtime}, ` +
+      `total ${totalMs.toFixed(0)} ms${carried}\nThe guest is ${report.runState}; QMP at ${printable(report.qmp)}\n`,
+  );
+}
+
+function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
