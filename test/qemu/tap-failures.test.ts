@@ -1,6 +1,6 @@
 // What goes wrong around the tap, with real QEMUs: the guest goes on in the old one, and the tap leaves no fd and no
 // socket behind.
-import { existsSync, readdirSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, describe, expect, it } from "vitest";
 import { cutMessages, receiveCprState, sendCprState, sendMessages } from "../../src/channel/index.ts";
@@ -287,6 +287,63 @@ describe("tap, with cprkit at either end", () => {
         closeFds([source, ...fds]);
       }));
   }
+
+  it("waits for a destination that listens only later", () =>
+    expectNoFdLeak(async () => {
+      const paths = freshPaths();
+      const { state, fds } = memfdState(20);
+      const tapped = tap({ listen: paths.tap, connect: paths.cpr });
+      const sent = await sendCprState(paths.tap, state, { waitForListener: true });
+      await delay(50);
+      const received = await receiveCprState(paths.cpr, { connectTimeoutMs: 20_000 });
+      expect(received.state.size).toBe(20);
+      received.hangUp();
+      await sent.hungUp();
+      expect(await tapped).toMatchObject({ hungUpBy: "destination" });
+      closeFds([...fds, ...received.state.entries().map(({ fd }) => fd)]);
+    }));
+
+  it("leaves no socket when it is aborted before anybody connects", () =>
+    expectNoFdLeak(async () => {
+      const paths = freshPaths();
+      const abort = new AbortController();
+      const onListening = () => {
+        expect(existsSync(paths.tap)).toBe(true);
+        abort.abort();
+      };
+      const tapped = failure(tap({ listen: paths.tap, connect: paths.cpr, signal: abort.signal, onListening }));
+      expect(await tapped).toMatchObject({ code: "ERR_ABORTED" });
+      expect(readdirSync(paths.dir)).toEqual([]);
+    }));
+
+  it("takes nothing from a source of another user than the one named", () =>
+    expectNoFdLeak(async () => {
+      const paths = freshPaths();
+      const tapped = failure(tap({ listen: paths.tap, connect: paths.cpr, peerUid: 12_345 }));
+      const source = await connectUnix(paths.tap, { waitForListener: true, timeoutMs: 20_000 });
+      expect(await tapped).toMatchObject({ code: "ERR_PEER_CREDENTIALS" });
+      await waitHangup(source, { timeoutMs: 20_000 });
+      closeFd(source);
+    }));
+
+  const isRoot = process.geteuid?.() === 0;
+  if (!isRoot) console.warn("skipped: a destination of another user: only root can start one");
+  it.skipIf(!isRoot)(`gives nothing to a destination of another user [${isRoot ? "nobody" : "needs root"}]`, () =>
+    expectNoFdLeak(async () => {
+      const paths = freshPaths();
+      chmodSync(paths.dir, 0o777);
+      const { state, fds } = memfdState(3);
+      const stranger = startChild("stranger", { path: paths.cpr, role: "listen" }, { uid: 65534, gid: 65534 });
+      await stranger.next();
+      const tapped = failure(tap({ listen: paths.tap, connect: paths.cpr }));
+      const sent = await sendCprState(paths.tap, state, { waitForListener: true });
+      expect(await tapped).toMatchObject({ code: "ERR_PEER_CREDENTIALS" });
+      expect(await stranger.next()).toEqual({ bytes: 0, fds: 0 });
+      await sent.hungUp();
+      await stranger.exited;
+      closeFds(fds);
+    }),
+  );
 
   it("passes on the end of the stream and the hang-up, each in its direction, and never half-closes", () =>
     expectNoFdLeak(async () => {
