@@ -38,7 +38,8 @@ export function readStart(path: string, length: number): Uint8Array {
   }
 }
 
-function openInput(path: string): number {
+/** Opens `path`, or standard input for "-". Throws ERR_FILE. */
+export function openInput(path: string): number {
   if (path === "-") return 0;
   try {
     return openSync(path, "r");
@@ -47,7 +48,8 @@ function openInput(path: string): number {
   }
 }
 
-function readSome(fd: number, chunk: Uint8Array, path: string): number {
+/** Reads what is there now, at least one byte; 0 at the end. Throws ERR_FILE. */
+export function readSome(fd: number, chunk: Uint8Array, path: string): number {
   for (;;) {
     try {
       return readSync(fd, chunk);

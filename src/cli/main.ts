@@ -9,6 +9,8 @@ type MakeCommand = () => Command;
 /** Each command's file, loaded only when it is called: a cold start pays for one. */
 const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   inspect: async () => (await import("./commands/inspect.ts")).inspectCommand,
+  diff: async () => (await import("./commands/diff.ts")).diffCommand,
+  check: async () => (await import("./commands/check.ts")).checkCommand,
   convert: async () => (await import("./commands/convert.ts")).convertCommand,
   tap: async () => (await import("./commands/tap.ts")).tapCommand,
   preflight: async () => (await import("./commands/preflight.ts")).preflightCommand,

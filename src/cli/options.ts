@@ -19,3 +19,11 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
     return value;
   };
 }
+
+/** Parses an offset in bytes, decimal or with 0x in front. Throws InvalidArgumentError. */
+export function byteOffset(text: string): number {
+  const value = /^(0x[\da-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(value))
+    throw new InvalidArgumentError("expected a number of bytes, such as 4096 or 0x1000.");
+  return value;
+}

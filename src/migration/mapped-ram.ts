@@ -51,14 +51,14 @@ function* visitPages(
     for (let bit = 0; bit < bytes.length * 8; bit++) {
       const offset = (index * piece * 8 + bit) * pageSize;
       if (offset >= block.usedLength) return;
+      const size = Math.min(pageSize, block.usedLength - offset);
       if (((bytes[bit >> 3] as number) & (1 << (bit & 7))) === 0) {
-        ram.onPage?.({ block: block.name, offset, kind: "zero", data: undefined });
+        ram.onPage?.({ block: block.name, offset, size, kind: "zero", data: undefined });
         continue;
       }
       w.pos = pagesOffset + offset - w.base;
-      const length = Math.min(pageSize, block.usedLength - offset);
-      yield* need(w, length, `a page of block "${block.name}"`);
-      ram.onPage?.({ block: block.name, offset, kind: "page", data: w.bytes.subarray(w.pos, w.pos + length) });
+      yield* need(w, size, `a page of block "${block.name}"`);
+      ram.onPage?.({ block: block.name, offset, size, kind: "page", data: w.bytes.subarray(w.pos, w.pos + size) });
     }
   }
 }

@@ -162,6 +162,8 @@ export interface RamPage {
   readonly block: string;
   /** Offset in the block. */
   readonly offset: number;
+  /** Bytes of guest RAM: the page size. */
+  readonly size: number;
   readonly kind: "page" | "zero" | "xbzrle";
   /**
    * The page; for "xbzrle" the delta against the page's content so far (see `applyXbzrle`); for "zero" undefined. A

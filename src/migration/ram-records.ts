@@ -98,7 +98,7 @@ function readPage(w: Window, ram: RamState, block: RamBlock, kind: number, offse
   if (kind === page) {
     if (onPage !== undefined) {
       if (left < pageSize) return head + pageSize;
-      onPage({ block: block.name, offset, kind: "page", data: w.bytes.subarray(pos, pos + pageSize) });
+      onPage({ block: block.name, offset, size: pageSize, kind: "page", data: w.bytes.subarray(pos, pos + pageSize) });
     }
     block.pages += 1;
     block.bytes += pageSize;
@@ -108,11 +108,11 @@ function readPage(w: Window, ram: RamState, block: RamBlock, kind: number, offse
   if (kind === zero) {
     if (left < 1) return head + 1;
     const fill = w.bytes[pos] as number;
-    if (fill === 0) onPage?.({ block: block.name, offset, kind: "zero", data: undefined });
+    if (fill === 0) onPage?.({ block: block.name, offset, size: pageSize, kind: "zero", data: undefined });
     else {
       // Old writers said so of any page of equal bytes; QEMU 10.0 refuses it.
       ram.filledPages += 1;
-      onPage?.({ block: block.name, offset, kind: "page", data: new Uint8Array(pageSize).fill(fill) });
+      onPage?.({ block: block.name, offset, size: pageSize, kind: "page", data: new Uint8Array(pageSize).fill(fill) });
     }
     block.zeroPages += 1;
     w.pos = pos + 1;
@@ -126,7 +126,13 @@ function readPage(w: Window, ram: RamState, block: RamBlock, kind: number, offse
     if (length > pageSize) throw bad(w, "ERR_RANGE", `an XBZRLE page of ${length} bytes, more than a page has`);
     if (onPage !== undefined) {
       if (left < 3 + length) return head + 3 + length;
-      onPage({ block: block.name, offset, kind: "xbzrle", data: w.bytes.subarray(pos + 3, pos + 3 + length) });
+      onPage({
+        block: block.name,
+        offset,
+        size: pageSize,
+        kind: "xbzrle",
+        data: w.bytes.subarray(pos + 3, pos + 3 + length),
+      });
     }
     block.xbzrlePages += 1;
     block.bytes += length;

@@ -28,8 +28,9 @@ export function* readSection(w: Window, walk: Walk, section: Section): Step<void
     if (!isCprkitError(error)) throw error;
     const problem = error.within(label(section));
     const ended = problem.code === "ERR_EOF" && w.ended;
+    const reached = Math.min(w.offset, w.endOffset);
     if (ended || !(yield* resume(w, walk, section))) {
-      section.bodySize = Math.min(w.offset, w.endOffset) - section.bodyOffset;
+      section.bodySize = reached - section.bodyOffset;
       section.size = section.bodyOffset + section.bodySize - section.offset;
       throw problem;
     }
@@ -56,25 +57,25 @@ function* resume(w: Window, walk: Walk, section: Section): Step<boolean> {
 }
 
 function* readFooter(w: Window, walk: Walk, section: Section): Step<void> {
-  if ((yield* has(w, 1)) && w.bytes[w.pos] === item.footer) {
-    yield* need(w, 5, "a section's footer");
-    const id = w.view.getUint32(w.pos + 1);
-    if (id !== section.id) {
-      throw new CprkitError("ERR_BAD_STREAM", `the footer names section ${id}, expected ${section.id}`, {
-        offset: w.offset + 1,
-      });
-    }
-    w.pos += 5;
-    walk.footers = true;
-    section.footer = true;
+  if (!(yield* has(w, 1))) throw cut(w, 1, "a section, before its footer");
+  const byte = w.bytes[w.pos] as number;
+  if (byte !== item.footer && walk.footers !== true) {
+    walk.footers = false;
     return;
   }
-  if (w.available <= 0) throw cut(w, 1, "a section, before its footer");
-  if (walk.footers === true) {
-    const byte = hex(w.bytes[w.pos] as number);
-    throw new CprkitError("ERR_BAD_STREAM", `expected the section's footer (7e), found ${byte}`, { offset: w.offset });
+  yield* need(w, 5, "a section's footer");
+  const id = w.view.getUint32(w.pos + 1);
+  if (byte !== item.footer || id !== section.id) {
+    const found = byte === item.footer ? `one of section ${id}` : `the byte ${hex(byte)}`;
+    const reason = `expected the footer of section ${section.id} (7e and its id), found ${found}`;
+    const problem = new CprkitError("ERR_BAD_STREAM", reason, { offset: w.offset });
+    // Only the footer is damaged if the next item stands where it should.
+    if (!(yield* itemFollows(w, 5, walk.started))) throw problem;
+    note(walk, problem.within(label(section)));
   }
-  walk.footers = false;
+  w.pos += 5;
+  walk.footers = true;
+  section.footer = true;
 }
 
 function* readBody(w: Window, walk: Walk, section: Section): Step<void> {
@@ -152,13 +153,10 @@ function* readMisdescribed(
 ): Step<void> {
   const found = yield* findFooter(w, { id: section.id, started: walk.started, keep: true });
   if (found === undefined) {
+    // What is wrong may be the footer alone: that is seen next.
     const error = decode(section, description, w.copy(length));
-    throw (
-      error ??
-      new CprkitError("ERR_BAD_STREAM", `its description gives it ${length} bytes, but no footer stands behind them`, {
-        offset: w.offset,
-      })
-    );
+    if (error !== undefined) throw error;
+    return;
   }
   const error = decode(section, description, w.copy(found));
   throw (

@@ -34,6 +34,8 @@ export function* walkStream(w: Window, options: WalkOptions, known: FoundDescrip
   } catch (error) {
     if (!isCprkitError(error)) throw error;
     walk.stopped = error;
+    const last = walk.sections.at(-1);
+    if (last !== undefined) end = Math.max(end, last.offset + last.size);
   }
   return result(walk, end);
 }

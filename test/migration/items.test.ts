@@ -112,6 +112,20 @@ describe("sections", () => {
     expect(sections.map(({ fields }) => fields.length)).toEqual([2, 1]);
   });
 
+  it("notes a damaged footer, and goes on", () => {
+    const other = device("other", [uint32("x")]);
+    const damaged = bytes(timerSection.subarray(0, timerSection.length - 5), 0x7e, be32(99));
+    const { problems, sections, complete } = read(damaged, entry(4, 2, "other", be32(1)), end(vmdesc(timer, other)));
+    expect(complete).toBe(true);
+    expect(sections.map(({ fields, opaque }) => [fields.length, opaque])).toEqual([
+      [2, undefined],
+      [1, undefined],
+    ]);
+    expect(problems.map(({ path, reason }) => [path, reason])).toEqual([
+      ["timer", "expected the footer of section 1 (7e and its id), found one of section 99"],
+    ]);
+  });
+
   it("notes the field at which a body goes wrong", () => {
     const flags = device("flags", [
       { name: "first", type: "bool", size: 1 },

@@ -2,39 +2,72 @@
 
 import { Command, Option } from "commander";
 import { CprkitError } from "../../vmstate/error.ts";
-import { showCprState } from "../cpr-view.ts";
-import { readInput } from "../input.ts";
+import { openStream } from "../migration/stream-input.ts";
+import { byteOffset } from "../options.ts";
 
 interface InspectOptions {
   readonly json?: true;
   readonly hex?: true;
+  readonly section?: string;
+  readonly field?: string;
+  readonly offset?: number;
+  readonly vmdesc?: string;
+  readonly ramBlock?: string;
+  readonly output?: string;
 }
+
+/** A CPR state is far smaller; anything longer is another file. */
+const maxCprState = 64 * 1024 * 1024;
 
 export function inspectCommand(): Command {
   return new Command("inspect")
-    .description("Show what a stream holds: the fds of a CPR state.")
+    .description("Show what a stream holds: the fds of a CPR state, or the machine in a migration stream.")
     .argument("<file>", 'the recorded stream, or "-" for standard input')
     .addOption(new Option("--json", "print the result as JSON").conflicts("hex"))
-    .addOption(new Option("--hex", "print every byte with the field it belongs to"))
+    .addOption(new Option("--hex", "print the bytes with the field they belong to (without guest RAM)"))
+    .option("--section <glob>", 'migration: show the fields of sections of this name, such as "*/virtio-net"')
+    .option("--field <glob>", 'migration: show only fields of this path, such as "parent_obj/*"')
+    .option("--offset <bytes>", "migration: where the stream begins in the file (file:PATH,offset=N)", byteOffset)
+    .option("--vmdesc <file>", "migration: JSON description of another stream of this machine, for one cut off its own")
+    .option("--ram-block <name>", "migration: write this block of guest RAM to the file of -o")
+    .option("-o, --output <file>", "where --ram-block writes")
     .addHelpText(
       "after",
-      "\nExample:\n  $ cprkit inspect cpr-state.bin\n  $ cprkit inspect --json - < cpr-state.bin | jq '.fds[].name'",
+      [
+        "",
+        "Exit codes: 0 fine, 1 parts of a migration stream are damaged, but the rest was read, 2 usage, 3 the stream",
+        "is none, or ends early: what came before is shown, 4 a file cannot be opened.",
+        "",
+        "Examples:",
+        "  $ cprkit inspect cpr-state.bin",
+        "  $ cprkit inspect --json - < cpr-state.bin | jq '.fds[].name'",
+        "  $ cprkit inspect vm.mig --section '*/virtio-net'",
+        "  $ cprkit inspect vm.mig --ram-block pc.ram -o ram.bin",
+      ].join("\n"),
     )
-    .action((file: string, options: InspectOptions) => {
-      const bytes = readInput(file);
-      if (!startsWith(bytes, "QCPR")) {
-        throw new CprkitError("ERR_BAD_MAGIC", `${file}: expected a CPR state ("QCPR"), found ${firstBytes(bytes)}`, {
-          offset: 0,
-        });
+    .action(async (file: string, options: InspectOptions) => {
+      const input = openStream(file, options.offset);
+      try {
+        const magic = Buffer.from(input.start.subarray(0, 4));
+        if (magic.toString("latin1") === "QCPR") {
+          const { showCprState } = await import("../cpr-view.ts");
+          process.stdout.write(showCprState(input.all(maxCprState), options));
+        } else if (magic.toString("latin1") === "QEVM" || magic.toString("hex") === multifdMagic) {
+          const { inspectMigration } = await import("../migration/inspect.ts");
+          process.exitCode = await inspectMigration(input, options);
+        } else {
+          const found = magic.length === 0 ? "an empty input" : magic.toString("hex");
+          throw new CprkitError(
+            "ERR_BAD_MAGIC",
+            `${file}: expected a CPR state ("QCPR") or a migration stream ("QEVM"), found ${found}`,
+            { offset: options.offset ?? 0 },
+          );
+        }
+      } finally {
+        input.close();
       }
-      process.stdout.write(showCprState(bytes, options));
     });
 }
 
-function startsWith(bytes: Uint8Array, magic: string): boolean {
-  return Buffer.from(bytes.subarray(0, magic.length)).toString("latin1") === magic;
-}
-
-function firstBytes(bytes: Uint8Array): string {
-  return bytes.length === 0 ? "an empty input" : Buffer.from(bytes.subarray(0, 4)).toString("hex");
-}
+/** An extra channel of a multifd migration: the migration reader says what it is. */
+const multifdMagic = "11223344";

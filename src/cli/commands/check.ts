@@ -1,0 +1,88 @@
+// cprkit check: can one QEMU load what another saved?
+
+import { Command } from "commander";
+import { type CheckSide, checkMigration, checkSideOf, checkSideOfJson, type Finding } from "../../migration/index.ts";
+import { isCprkitError } from "../../vmstate/error.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { readWithProgress } from "../migration/read.ts";
+import { openStream } from "../migration/stream-input.ts";
+import { byteOffset } from "../options.ts";
+import { counted, printable } from "../text.ts";
+
+interface CheckOptions {
+  readonly json?: true;
+  readonly strict?: true;
+  readonly offset?: number;
+}
+
+/** A JSON description or dump is a few MB. */
+const maxJson = 256 * 1024 * 1024;
+
+export function checkCommand(): Command {
+  return new Command("check")
+    .description("Say whether a machine saved by one QEMU can be loaded by another, as far as descriptions tell.")
+    .argument("<source>", "what was saved, or what saves: see below")
+    .argument("<destination>", "what is to load it")
+    .option("--strict", "let warnings count as errors")
+    .option("--offset <bytes>", "where a stream begins in its file", byteOffset)
+    .option("--json", "print the result as JSON")
+    .addHelpText(
+      "after",
+      [
+        "",
+        "Each of the two is a migration stream, the JSON description of one, or the file that QEMU writes with",
+        '"qemu-system-x86_64 -M <machine type> -dump-vmstate FILE".',
+        "",
+        "An error: the load fails, or reads wrong values. A warning: it depends on what the files do not tell.",
+        "A stream tells what one machine sent; a dump all that its device models can send, but only of devices:",
+        "sections such as timer or cpu_common are not in it, and are not checked against one.",
+        "",
+        "Exit codes: 0 nothing is in the way (there may be warnings), 1 there are errors (with --strict: or",
+        "warnings), 2 usage, 3 a file is neither stream nor JSON, or damaged, 4 a file cannot be opened.",
+        "",
+        "Example: can QEMU 11.1 load what a 10.0 machine saved?",
+        "  $ qemu-11.1 -M pc-q35-10.0 -dump-vmstate 11.1.json",
+        "  $ cprkit check saved.mig 11.1.json",
+      ].join("\n"),
+    )
+    .action(async (source: string, destination: string, options: CheckOptions) => {
+      const findings = checkMigration(await sideOf(source, options), await sideOf(destination, options));
+      process.stdout.write(options.json === true ? `${JSON.stringify({ findings })}\n` : text(findings));
+      const bad = findings.some(({ severity }) => severity === "error" || options.strict === true);
+      process.exitCode = bad ? exitCodes.finding : exitCodes.fine;
+    });
+}
+
+async function sideOf(path: string, { offset, json }: CheckOptions): Promise<CheckSide> {
+  const input = openStream(path, offset);
+  try {
+    if (Buffer.from(input.start).toString("latin1").startsWith("QEVM")) {
+      const migration = await readWithProgress(input, { offset }, json === true);
+      if (migration.stopped !== undefined) throw migration.stopped;
+      return checkSideOf(migration);
+    }
+    return checkSideOfJson(Buffer.from(input.all(maxJson)).toString("utf8"));
+  } catch (error) {
+    throw isCprkitError(error) && "within" in error ? error.within(path) : error;
+  } finally {
+    input.close();
+  }
+}
+
+function text(findings: readonly Finding[]): string {
+  const lines = findings.map(({ severity, code, section, path, message }) => {
+    const place = [section, path]
+      .filter((part) => part !== "")
+      .map(printable)
+      .join(": ");
+    return `${severity}  ${place === "" ? "" : `${place}: `}${printable(message)}  [${code}]`;
+  });
+  const errors = findings.filter(({ severity }) => severity === "error").length;
+  const warnings = findings.length - errors;
+  lines.push(
+    errors > 0
+      ? `the destination cannot load it: ${counted(errors, "error")}, ${counted(warnings, "warning")}`
+      : `nothing is in the way${warnings > 0 ? `, ${counted(warnings, "warning")}` : ""}`,
+  );
+  return `${lines.join("\n")}\n`;
+}

@@ -1,0 +1,103 @@
+// Opens a stream of unknown length: a file that can be read at any place, or a pipe of which the first bytes were seen.
+
+import { closeSync, fstatSync, readSync } from "node:fs";
+import type { MigrationSource } from "../../migration/index.ts";
+import { CprkitError } from "../../vmstate/error.ts";
+import { openInput, readSome } from "../input.ts";
+
+export interface StreamInput {
+  /** The stream's first bytes, at most 8; what they are decides who reads it. */
+  readonly start: Uint8Array;
+  /** A file's length; undefined for a pipe. */
+  readonly size: number | undefined;
+  readonly source: MigrationSource;
+  /** Bytes from `offset` on, of a file. Throws ERR_USAGE for a pipe, which gives its bytes only once. */
+  bytesAt(offset: number, length: number): Uint8Array;
+  /** All bytes; throws ERR_LIMIT above `limit`. For a pipe, only once and instead of `source`. */
+  all(limit: number): Uint8Array;
+  close(): void;
+}
+
+const chunkSize = 1 << 20;
+
+/** Opens `path`, or standard input for "-". `offset`: where the stream begins in it. Throws ERR_FILE. */
+export function openStream(path: string, offset = 0): StreamInput {
+  const fd = openInput(path);
+  const close = () => {
+    if (fd !== 0) closeSync(fd);
+  };
+  try {
+    return fstatSync(fd).isFile() ? openFile(path, fd, offset, close) : openPipe(path, fd, offset, close);
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function openFile(path: string, fd: number, offset: number, close: () => void): StreamInput {
+  const { size } = fstatSync(fd);
+  const read = (at: number, target: Uint8Array): number => readSync(fd, target, 0, target.length, at);
+  const bytesAt = (at: number, length: number): Uint8Array => {
+    const bytes = new Uint8Array(Math.max(0, Math.min(length, size - at)));
+    return bytes.subarray(0, read(at, bytes));
+  };
+  return {
+    start: bytesAt(offset, 8),
+    size,
+    source: { size, read },
+    bytesAt,
+    all: (limit) => {
+      if (size > limit) throw tooLong(path, limit);
+      return bytesAt(0, size);
+    },
+    close,
+  };
+}
+
+function openPipe(path: string, fd: number, offset: number, close: () => void): StreamInput {
+  const first = readFirst(path, fd, offset + 8);
+  const chunks = async function* (): AsyncGenerator<Uint8Array, void, void> {
+    if (first.length > 0) yield first;
+    const chunk = new Uint8Array(chunkSize);
+    for (let got = readSome(fd, chunk, path); got > 0; got = readSome(fd, chunk, path)) yield chunk.subarray(0, got);
+  };
+  return {
+    start: first.subarray(offset, offset + 8),
+    size: undefined,
+    source: chunks(),
+    bytesAt: () => {
+      throw new CprkitError("ERR_USAGE", "this needs a file: a pipe gives its bytes only once");
+    },
+    all: (limit) => {
+      const parts = [first];
+      let length = first.length;
+      for (;;) {
+        const chunk = new Uint8Array(64 * 1024);
+        const got = readSome(fd, chunk, path);
+        if (got === 0) return Buffer.concat(parts, length);
+        parts.push(chunk.subarray(0, got));
+        length += got;
+        if (length > limit) throw tooLong(path, limit);
+      }
+    },
+    close,
+  };
+}
+
+/** The first `length` bytes of a pipe, or more, or all if there are fewer. */
+function readFirst(path: string, fd: number, length: number): Uint8Array {
+  const parts: Uint8Array[] = [];
+  let have = 0;
+  while (have < length) {
+    const chunk = new Uint8Array(64 * 1024);
+    const got = readSome(fd, chunk, path);
+    if (got === 0) break;
+    parts.push(chunk.subarray(0, got));
+    have += got;
+  }
+  return Buffer.concat(parts, have);
+}
+
+function tooLong(path: string, limit: number): CprkitError {
+  return new CprkitError("ERR_LIMIT", `${path} is longer than ${limit >> 20} MiB: no CPR state is`, { offset: limit });
+}
