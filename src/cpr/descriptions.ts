@@ -1,19 +1,8 @@
 // CprState on the wire, in both ABIs, written with the public fields of cprkit/vmstate. In memory it is a table
 // either way; pre_save flattens it, post_load rebuilds it, as the reviewer of RFC V2 asked and QEMU 11.1 does.
 
-import {
-  cstring,
-  fd,
-  ghash,
-  int32,
-  type KeyedTable,
-  qlist,
-  type StateOf,
-  textLength,
-  uint32,
-  vmstate,
-  vmstateOf,
-} from "../vmstate/index.ts";
+import { cstring, fd, ghash, int32, qlist, uint32, vmstate, vmstateOf } from "../vmstate/index.ts";
+import { fdHash, fdList } from "./fd-lists.ts";
 import type { FdEntry } from "./fd-table.ts";
 import { maxNameLength } from "./limits.ts";
 import type { CprState } from "./state.ts";
@@ -44,22 +33,19 @@ export const cprFdKey = vmstate({
 /** A value of the hash ABI (RFC V2). */
 export const cprFdValue = vmstate({ name: "cpr-fd-value", version: 1, minimumVersion: 1, fields: { fd: fd() } });
 
-type Key = StateOf<typeof cprFdKey>;
-type Value = StateOf<typeof cprFdValue>;
-
 /** CprState with its fds as a list: QEMU 10.0 to 11.1. */
 export const cprStateList = vmstateOf<LiveCprState>()({
   name: "CprState",
   version: 1,
   minimumVersion: 1,
-  fields: { fds: qlist(cprFd, { version: 1 }) },
+  fields: { fds: qlist(cprFd, { version: 1, create: fdList }) },
   subsections: { vfioDevices: cprVfioDevices },
   preSave: (state) => {
-    state.fds = state.live.entries().map(({ name, id, fd }) => ({ namelen: textLength(name) + 1, name, id, fd }));
+    state.fds = fdList(state.live);
     state.vfioDevices = state.live.vfioDevices;
   },
   postLoad: (state) => {
-    state.dropped = state.live.fill(state.fds);
+    state.dropped = state.live.fill(state.fds.loaded);
     state.live.vfioDevices = state.vfioDevices;
   },
 });
@@ -69,27 +55,14 @@ export const cprStateHash = vmstateOf<LiveCprState>()({
   name: "CprState",
   version: 1,
   minimumVersion: 1,
-  fields: { fds: ghash({ version: 1, key: cprFdKey, value: cprFdValue, create: pairs }) },
+  fields: { fds: ghash({ version: 1, key: cprFdKey, value: cprFdValue, create: fdHash }) },
   subsections: { vfioDevices: cprVfioDevices },
   preSave: (state) => {
-    state.fds = pairs();
-    for (const { name, id, fd } of state.live) state.fds.set({ namelen: textLength(name) + 1, name, id }, { fd });
+    state.fds = fdHash(state.live);
     state.vfioDevices = state.live.vfioDevices;
   },
   postLoad: (state) => {
-    state.dropped = state.live.fill([...state.fds].map(([{ name, id }, { fd }]) => ({ name, id, fd })));
+    state.dropped = state.live.fill(state.fds.loaded);
     state.live.vfioDevices = state.vfioDevices;
   },
 });
-
-/** Keys and values in the order of the wire, so that saving gives it back. */
-function pairs(): KeyedTable<Key, Value> {
-  const all: (readonly [Key, Value])[] = [];
-  return {
-    get size() {
-      return all.length;
-    },
-    set: (key, value) => all.push([key, value]),
-    [Symbol.iterator]: () => all.values(),
-  };
-}

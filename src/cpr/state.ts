@@ -2,6 +2,7 @@
 // (QEMU 11.1 migration/cpr.c). It owns no fd: it opens and closes none.
 
 import { CprkitError } from "../vmstate/index.ts";
+import type { FdColumns } from "./fd-lists.ts";
 import { type FdEntry, FdTable } from "./fd-table.ts";
 import { emit, type Trace } from "./trace.ts";
 import type { VfioSubsection } from "./vfio.ts";
@@ -143,11 +144,13 @@ export class CprState implements Iterable<FdEntry> {
    * it; the others are returned.
    * @internal
    */
-  fill(entries: readonly FdEntry[]): FdEntry[] {
+  fill({ names, ids, fds }: FdColumns): FdEntry[] {
     const dropped: FdEntry[] = [];
-    this.#table.reserve(entries.length);
-    for (let at = entries.length - 1; at >= 0; at--) {
-      const { name, id, fd } = entries[at] as FdEntry;
+    this.#table.reserve(names.length);
+    for (let at = names.length - 1; at >= 0; at--) {
+      const name = names[at] as string;
+      const id = ids[at] as number;
+      const fd = fds[at] as number;
       const older = this.#table.add(name, id, fd);
       if (older !== undefined) {
         dropped.push({ name, id, fd: older });
@@ -157,6 +160,17 @@ export class CprState implements Iterable<FdEntry> {
     }
     // Once at the end: an unshift for each moves them all each time.
     return dropped.reverse();
+  }
+
+  /**
+   * Calls `visit` for each entry, newest first, without making an object of it. The state must not change meanwhile.
+   * @internal
+   */
+  eachFd(visit: (name: string, id: number, fd: number) => void): void {
+    this.#table.walk((name, id, fd) => {
+      visit(name, id, fd);
+      return true;
+    });
   }
 
   #traceSaved(name: string, id: number, fd: number): void {

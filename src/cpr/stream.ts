@@ -21,6 +21,7 @@ import {
   headerLength,
   subsectionCutShort,
 } from "./detect.ts";
+import { fdHash, fdList } from "./fd-lists.ts";
 import type { FdEntry } from "./fd-table.ts";
 import { CprState } from "./state.ts";
 import { type CprMode, emit, type Trace } from "./trace.ts";
@@ -113,8 +114,8 @@ export function saveCprState(state: CprState, options: SaveCprOptions = {}): Out
   writer.uint32(cprVersion);
   try {
     if (forVersion !== undefined) state.vfioDevices = vfioFor(forVersion, abi, own);
-    if (abi === "list") saveTo(writer, cprStateList, { live: state, fds: [] });
-    else saveTo(writer, cprStateHash, { live: state, fds: new Map() });
+    if (abi === "list") saveTo(writer, cprStateList, { live: state, fds: fdList(state) });
+    else saveTo(writer, cprStateHash, { live: state, fds: fdHash(state) });
   } finally {
     state.vfioDevices = own;
   }

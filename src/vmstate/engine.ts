@@ -50,7 +50,16 @@ export function loadChecked<State>(
   version: number,
   target?: Partial<State>,
 ): State {
-  const plan = planOf(description, version);
+  return loadPlanned(reader, description, version, planOf(description, version), target);
+}
+
+function loadPlanned<State>(
+  reader: Reader,
+  description: Description<State>,
+  version: number,
+  plan: Plan,
+  target: Partial<State> | undefined,
+): State {
   const state: Target = (target as Target | undefined) ?? { ...plan.blank };
   if (++reader.depth > maxDepth) throw reader.error("ERR_DEPTH", `structures nest deeper than ${maxDepth}`);
   runHook(reader, "pre_load", description.hooks.preLoad, state, version);
@@ -75,6 +84,43 @@ export function loadChecked<State>(
   return state as State;
 }
 
+/** Loads elements of one description and version, which was checked already: what is the same for all is done once. */
+export interface ElementLoader<State> {
+  readonly description: Description<State>;
+  load(reader: Reader, target?: Partial<State>): State;
+  /**
+   * An object that every element may be loaded into, one after the other, or undefined if an element may lack a field,
+   * which would keep its predecessor's value.
+   */
+  readonly reusable: Partial<State> | undefined;
+}
+
+export function elementLoader<State>(description: Description<State>, version: number): ElementLoader<State> {
+  const plan = planOf(description, version);
+  const complete = plan.fields.every(({ sure }) => sure) && isPlain(description);
+  return {
+    description,
+    load: (reader, target) => loadPlanned(reader, description, version, plan, target),
+    reusable: complete ? ({ ...plan.blank } as Partial<State>) : undefined,
+  };
+}
+
+/** As {@link saveBody} for elements of one description: what is the same for all is done once. */
+export function elementSaver<State>(description: Description<State>): (writer: Writer, state: State) => void {
+  const { version } = description;
+  if (!isPlain(description)) return (writer, state) => saveBody(writer, description, state);
+  const { fields } = planOf(description, version);
+  return (writer, state) => {
+    if (writer.observer === undefined) saveFields(writer, fields, state as Target, version);
+    else saveBody(writer, description, state);
+  };
+}
+
+/** Whether a body is its fields and nothing else. */
+function isPlain({ hooks, subsections }: AnyDescription): boolean {
+  return subsections.length === 0 && Object.values(hooks).every((hook) => hook === undefined);
+}
+
 /** Saves one body, at the description's own version unless another is given (VSTRUCT). */
 export function saveBody<State>(
   writer: Writer,
@@ -87,24 +133,9 @@ export function saveBody<State>(
   const source = state as Target;
   let failed = true;
   try {
-    const { fields } = planOf(description, version);
     const { observer } = writer;
     observer?.enterBody(description, version);
-    let at = 0;
-    try {
-      for (; at < fields.length; at++) {
-        const { name, field, sure } = fields[at] as PlannedField;
-        if (!sure && !fieldExists(undefined, field, source, version)) continue;
-        const value = source[name];
-        if (value === undefined && !field.optional)
-          throw new CprkitError("ERR_VALUE", "the state has no value for this field");
-        if (observer !== undefined) observer.enterField(name, field, writer.pos);
-        field.save(writer, value, source);
-        if (observer !== undefined) observer.leaveField(writer.pos);
-      }
-    } catch (error) {
-      throw located(error, (fields[at] as PlannedField).name);
-    }
+    saveFields(writer, planOf(description, version).fields, source, version);
     for (const { key, description: subsection, needed } of description.subsections) {
       if (!(needed === undefined ? source[key] !== undefined : needed(state as never))) continue;
       writer.uint8(subsectionMark);
@@ -122,6 +153,25 @@ export function saveBody<State>(
     // A field's error is the one to tell: post_save's own would hide it.
     if (!failed) runSaveHook("post_save", hooks.postSave, state);
     else ignoreErrors(hooks.postSave, state);
+  }
+}
+
+function saveFields(writer: Writer, fields: readonly PlannedField[], source: Target, version: number): void {
+  const { observer } = writer;
+  let at = 0;
+  try {
+    for (; at < fields.length; at++) {
+      const { name, field, sure } = fields[at] as PlannedField;
+      if (!sure && !fieldExists(undefined, field, source, version)) continue;
+      const value = source[name];
+      if (value === undefined && !field.optional)
+        throw new CprkitError("ERR_VALUE", "the state has no value for this field");
+      if (observer !== undefined) observer.enterField(name, field, writer.pos);
+      field.save(writer, value, source);
+      if (observer !== undefined) observer.leaveField(writer.pos);
+    }
+  } catch (error) {
+    throw located(error, (fields[at] as PlannedField).name);
   }
 }
 

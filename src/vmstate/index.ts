@@ -43,7 +43,7 @@ export {
 export { type CapabilityOptions, capability, gbytearray } from "./fields/counted.ts";
 export { fd } from "./fields/fd.ts";
 export { bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64 } from "./fields/integers.ts";
-export { type ListOptions, qlist, qtailq } from "./fields/lists.ts";
+export { type ListOptions, type ListTable, qlist, qtailq, type TableOptions } from "./fields/lists.ts";
 export {
   arrayOfMarkedPointers,
   arrayOfPointers,

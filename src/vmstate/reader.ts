@@ -47,6 +47,15 @@ export interface Observer {
 /** Nesting beyond this is an attack or a mistake: QEMU's deepest real device stays below 20. */
 export const maxDepth = 100;
 
+interface KnownText {
+  readonly start: number;
+  readonly length: number;
+  readonly text: string;
+}
+
+/** A power of two. */
+const knownTexts = 16;
+
 // A class, not closures: one hidden class keeps each call below monomorphic.
 export class Reader {
   readonly bytes: Uint8Array;
@@ -59,6 +68,8 @@ export class Reader {
   readonly #base: number;
   readonly #fds: readonly PassedFd[] | undefined;
   #fdsTaken: number;
+  /** Texts that were read, by the low bits of their length. */
+  readonly #known: (KnownText | undefined)[];
 
   constructor(input: Input) {
     const { bytes } = input;
@@ -72,6 +83,7 @@ export class Reader {
     this.#base = input.baseOffset ?? 0;
     this.#fds = input.fds;
     this.#fdsTaken = 0;
+    this.#known = new Array(knownTexts).fill(undefined);
   }
 
   /** Bytes not yet read. */
@@ -138,6 +150,44 @@ export class Reader {
   text(length: number): string {
     const at = this.#advance(length);
     return decodeText(this.bytes, at, at + length);
+  }
+
+  /**
+   * The next `length` bytes as text that ends with a NUL, which is not part of it, and holds none before.
+   * Throws ERR_EOF, ERR_BAD_BYTE.
+   */
+  cstring(length: number): string {
+    if (length > this.remaining) throw this.eof(length);
+    const start = this.pos;
+    // Neighbours often have the same names (the vectors of one device): each is decoded once.
+    const known = this.#known[length & (knownTexts - 1)];
+    if (known?.length === length && this.#same(known.start, start, length)) {
+      this.pos = start + length;
+      return known.text;
+    }
+    const end = start + length - 1;
+    if (this.bytes[end] !== 0) {
+      this.pos = end;
+      throw this.error("ERR_BAD_BYTE", "expected the final NUL of a text");
+    }
+    const nul = this.bytes.indexOf(0, start);
+    if (nul < end) {
+      this.pos = nul;
+      throw this.error("ERR_BAD_BYTE", "found a NUL before the end of a text");
+    }
+    const text = this.text(length - 1);
+    this.pos = end + 1;
+    this.#known[length & (knownTexts - 1)] = { start, length, text };
+    return text;
+  }
+
+  /** Whether the same bytes stand in two places. Four at a time: it is most of what reading a name costs. */
+  #same(a: number, b: number, length: number): boolean {
+    const view = this.#view;
+    const whole = length & ~3;
+    for (let i = 0; i < whole; i += 4) if (view.getInt32(a + i) !== view.getInt32(b + i)) return false;
+    for (let i = whole; i < length; i++) if (this.bytes[a + i] !== this.bytes[b + i]) return false;
+    return true;
   }
 
   /** Text with its length before it in one byte (QEMU's counted string). Throws ERR_EOF. */

@@ -26,6 +26,15 @@ export interface SaveObserver {
 
 export type ElementForm = "value" | "null" | "marker";
 
+interface KnownText {
+  readonly start: number;
+  readonly length: number;
+  readonly text: string;
+}
+
+/** A power of two. */
+const knownTexts = 16;
+
 export class Writer {
   readonly fdForm: FdForm;
   pos: number;
@@ -33,6 +42,8 @@ export class Writer {
   #bytes: Uint8Array;
   #view: DataView;
   readonly #fds: PassedFd[];
+  /** Texts that were written, by the low bits of their length: neighbours often have the same names. */
+  readonly #known: (KnownText | undefined)[];
 
   constructor(fdForm: FdForm = "passed", capacity = 256) {
     this.fdForm = fdForm;
@@ -41,6 +52,7 @@ export class Writer {
     this.#bytes = new Uint8Array(capacity);
     this.#view = new DataView(this.#bytes.buffer);
     this.#fds = [];
+    this.#known = new Array(knownTexts).fill(undefined);
   }
 
   uint8(value: number): void {
@@ -81,10 +93,25 @@ export class Writer {
 
   /** Text without a length (text.ts); returns the bytes written. */
   text(value: string): number {
-    // Most names are ASCII: make room for the worst case of UTF-8 once, instead of measuring first.
-    const at = this.#reserve(value.length * 3);
+    // Most names are ASCII: make room for the worst case of UTF-8 once, instead of measuring first. And for the last
+    // word of a copy.
+    const at = this.#reserve(value.length * 3 + 3);
+    const slot = value.length & (knownTexts - 1);
+    const known = this.#known[slot];
+    if (known !== undefined && known.text === value) return this.#repeat(known.start, known.length);
     this.pos = encodeText(value, this.#bytes, at);
-    return this.pos - at;
+    const length = this.pos - at;
+    this.#known[slot] = { start: at, length, text: value };
+    return length;
+  }
+
+  /** Writes `length` bytes once more that stand at `start`: four at a time, the last word may write too many. */
+  #repeat(start: number, length: number): number {
+    const view = this.#view;
+    const at = this.pos;
+    for (let i = 0; i < length; i += 4) view.setInt32(at + i, view.getInt32(start + i));
+    this.pos = at + length;
+    return length;
   }
 
   /** Text with its length before it in one byte. Throws ERR_VALUE above 255 bytes. */

@@ -80,9 +80,6 @@ export function partialBuffer(size: number, start: number, end: number): Field<U
  * are errors.
  */
 export function cstring(lengthField: string, maxLength: number): Field<string> {
-  // Neighbours often have the same name (the vectors of one device): decode it once.
-  let lastBytes = new Uint8Array(0);
-  let lastText = "";
   return {
     type: "buffer",
     needs: [lengthField],
@@ -95,25 +92,7 @@ export function cstring(lengthField: string, maxLength: number): Field<string> {
           4,
         );
       }
-      if (length > reader.remaining) throw reader.eof(length);
-      const { bytes, pos } = reader;
-      const end = pos + length - 1;
-      if (bytes[end] !== 0) {
-        reader.pos = end;
-        throw reader.error("ERR_BAD_BYTE", "expected the final NUL of a text");
-      }
-      reader.pos = end + 1;
-      if (lastBytes.length === length && sameBytes(lastBytes, bytes, pos)) return lastText;
-      const nul = bytes.indexOf(0, pos);
-      if (nul < end) {
-        reader.pos = nul;
-        throw reader.error("ERR_BAD_BYTE", "found a NUL before the end of a text");
-      }
-      reader.pos = pos;
-      lastText = reader.text(length - 1);
-      reader.pos = end + 1;
-      lastBytes = bytes.slice(pos, end + 1);
-      return lastText;
+      return reader.cstring(length);
     },
     save: (writer, value, siblings) => {
       if (typeof value !== "string" || value.includes("\0")) throw misfit("text without NUL", value);
@@ -123,11 +102,4 @@ export function cstring(lengthField: string, maxLength: number): Field<string> {
       if (length > maxLength) throw misfit(`at most ${maxLength} bytes with the final NUL`, value);
     },
   };
-}
-
-function sameBytes(known: Uint8Array, bytes: Uint8Array, offset: number): boolean {
-  for (let i = 0; i < known.length; i++) {
-    if (known[i] !== bytes[offset + i]) return false;
-  }
-  return true;
 }

@@ -1,7 +1,7 @@
 // Lists that end by a byte, not by a count: 01 before each element, 00 at the end.
 
 import type { Description } from "../description.ts";
-import { checkVersion, loadChecked, located, saveBody } from "../engine.ts";
+import { checkVersion, type ElementLoader, elementLoader, elementSaver, located } from "../engine.ts";
 import { type Field, misfit } from "../field.ts";
 import type { Reader } from "../reader.ts";
 
@@ -10,46 +10,98 @@ export interface ListOptions {
   readonly version?: number;
 }
 
-/** A QLIST (VMSTATE_QLIST_V), head first. The array keeps the order of the wire, as QEMU's loader does. */
-export function qlist<State>(element: Description<State>, options: ListOptions = {}): Field<State[]> {
+/** What a list field loads into and saves from. Every array is one; so may be a table of your own. */
+export interface ListTable<State> {
+  /** Adds an element behind all others. */
+  push(element: State): unknown;
+  /** Calls `visit` for each element, head first. */
+  forEach(visit: (element: State) => void): void;
+}
+
+export interface TableOptions<Table> extends ListOptions {
+  /**
+   * Makes a table of your own to load into; when the target holds one already, that one is filled. The object given
+   * to its `push` is filled anew for the next element: copy what you keep.
+   */
+  readonly create: () => Table;
+}
+
+/**
+ * A QLIST (VMSTATE_QLIST_V), head first. The array keeps the order of the wire, as QEMU's loader does. With `create`,
+ * loading fills a table of your own instead of an array.
+ */
+export function qlist<State>(element: Description<State>, options?: ListOptions): Field<State[]>;
+export function qlist<State, Table extends ListTable<State>>(
+  element: Description<State>,
+  options: TableOptions<Table>,
+): Field<Table>;
+export function qlist<State>(
+  element: Description<State>,
+  options: ListOptions & Partial<TableOptions<ListTable<State>>> = {},
+): Field<ListTable<State>> {
   return list("qlist", element, options);
 }
 
-/** A QTAILQ (VMSTATE_QTAILQ_V), head first. */
-export function qtailq<State>(element: Description<State>, options: ListOptions = {}): Field<State[]> {
+/** A QTAILQ (VMSTATE_QTAILQ_V), head first; otherwise as {@link qlist}. */
+export function qtailq<State>(element: Description<State>, options?: ListOptions): Field<State[]>;
+export function qtailq<State, Table extends ListTable<State>>(
+  element: Description<State>,
+  options: TableOptions<Table>,
+): Field<Table>;
+export function qtailq<State>(
+  element: Description<State>,
+  options: ListOptions & Partial<TableOptions<ListTable<State>>> = {},
+): Field<ListTable<State>> {
   return list("qtailq", element, options);
 }
 
-function list<State>(type: string, element: Description<State>, { version = 0 }: ListOptions): Field<State[]> {
+function list<State>(
+  type: string,
+  element: Description<State>,
+  { version = 0, create }: ListOptions & Partial<TableOptions<ListTable<State>>>,
+): Field<ListTable<State>> {
   return {
     type,
     version,
     minimum: 1,
     descriptions: [element],
-    load: (reader) => {
+    load: (reader, current) => {
       checkVersion(reader, element, version);
-      const elements: State[] = [];
+      const loader = elementLoader(element, version);
+      const what = `"one more ${element.name}" or the list's end`;
+      const elements: ListTable<State> = create === undefined ? [] : (current ?? create());
+      // An observer may keep what it is shown.
+      const target = create === undefined || reader.observer !== undefined ? undefined : loader.reusable;
+      let at = 0;
       try {
-        while (reader.flag(`"one more ${element.name}" or the list's end`)) {
-          elements.push(loadElement(reader, element, version, elements.length));
-        }
+        for (; reader.flag(what); at++) elements.push(loadOne(reader, loader, at, target));
       } catch (error) {
-        throw located(error, elements.length);
+        throw located(error, at);
       }
       return elements;
     },
     save: (writer, value) => {
-      if (!Array.isArray(value)) throw misfit("an array", value);
+      if (create === undefined ? !Array.isArray(value) : typeof value?.forEach !== "function")
+        throw misfit("an array", value);
+      const saveElement = elementSaver(element);
       let at = 0;
       try {
-        for (; at < value.length; at++) {
-          writer.uint8(1);
-          saveBody(writer, element, value[at] as State);
-        }
+        // By index: forEach leaves out what is missing.
+        if (Array.isArray(value)) for (; at < value.length; at++) saveOne(value[at] as State);
+        else
+          value.forEach((state) => {
+            saveOne(state);
+            at++;
+          });
       } catch (error) {
         throw located(located(error, element.name), at);
       }
       writer.uint8(0);
+
+      function saveOne(state: State): void {
+        writer.uint8(1);
+        saveElement(writer, state);
+      }
     },
   };
 }
@@ -61,12 +113,23 @@ export function loadElement<State>(
   version: number,
   label: string | number,
 ): State {
+  return loadOne(reader, elementLoader(description, version), label);
+}
+
+/** As {@link loadElement}, for many elements of one kind. */
+export function loadOne<State>(
+  reader: Reader,
+  loader: ElementLoader<State>,
+  label: string | number,
+  target?: Partial<State>,
+): State {
+  const { name } = loader.description;
   try {
-    reader.observer?.enter(label, description.name, reader.offset, description.name);
-    const state = loadChecked(reader, description, version);
+    reader.observer?.enter(label, name, reader.offset, name);
+    const state = loader.load(reader, target);
     reader.observer?.leave(reader.offset, state);
     return state;
   } catch (error) {
-    throw located(error, description.name);
+    throw located(error, name);
   }
 }

@@ -1,15 +1,17 @@
 // Keyed collections: a count, then key and value of each entry, then an end byte.
 
 import type { Description } from "../description.ts";
-import { checkVersion, located, saveBody } from "../engine.ts";
+import { checkVersion, elementLoader, elementSaver, located } from "../engine.ts";
 import { type Field, misfit } from "../field.ts";
 import type { Reader } from "../reader.ts";
 import type { Writer } from "../writer.ts";
-import { loadElement } from "./lists.ts";
+import { loadOne } from "./lists.ts";
 
 /** What a hash field loads into and saves from. Every Map is one; so may be a table of your own. */
-export interface KeyedTable<Key, Value> extends Iterable<readonly [Key, Value]> {
+export interface KeyedTable<Key, Value> {
   readonly size: number;
+  /** Calls `visit` for each entry, in the order to save them in. */
+  forEach(visit: (value: Value, key: Key) => void): void;
   /** Adds an entry or replaces the one with an equal key, as g_hash_table_insert does. */
   set(key: Key, value: Value): unknown;
 }
@@ -70,8 +72,9 @@ interface Entries<Key, Value> {
   readonly version: number;
   readonly value: Description<Value>;
   readonly key: Description<Key> | undefined;
-  readonly loadKey: (reader: Reader) => Key;
-  readonly saveKey: (writer: Writer, key: Key) => void;
+  /** Made anew for each load or save: what is the same for all keys is done once. */
+  readonly keyLoader: () => (reader: Reader) => Key;
+  readonly keySaver: () => (writer: Writer, key: Key) => void;
 }
 
 function described<Key, Value>({ version = 0, key, value }: TreeOptions<Key, Value>): Entries<Key, Value> {
@@ -79,8 +82,11 @@ function described<Key, Value>({ version = 0, key, value }: TreeOptions<Key, Val
     version,
     value,
     key,
-    loadKey: (reader) => loadElement(reader, key, version, "key"),
-    saveKey: (writer, state) => saveNamed(writer, key, state),
+    keyLoader: () => {
+      const loader = elementLoader(key, version);
+      return (reader) => loadOne(reader, loader, "key");
+    },
+    keySaver: () => namedSaver(key),
   };
 }
 
@@ -89,13 +95,13 @@ function direct<Value>({ version = 0, value }: DirectKeyOptions<Value>): Entries
     version,
     value,
     key: undefined,
-    loadKey: (reader) => {
+    keyLoader: () => (reader) => {
       reader.observer?.enter("key", "uint64", reader.offset);
       const key = reader.uint64();
       reader.observer?.leave(reader.offset, key);
       return key;
     },
-    saveKey: (writer, key) => {
+    keySaver: () => (writer, key) => {
       if (typeof key !== "bigint" || BigInt.asUintN(64, key) !== key)
         throw misfit("a bigint key from 0 to 2^64-1", key);
       writer.uint64(key);
@@ -107,11 +113,15 @@ function direct<Value>({ version = 0, value }: DirectKeyOptions<Value>): Entries
 interface Keeping<Key, Value, Table> {
   readonly begin: (current: Table | undefined) => Table;
   readonly end: (table: Table) => Table;
-  readonly ordered: (table: Table) => Iterable<readonly [Key, Value]>;
+  readonly each: (table: Table, visit: (value: Value, key: Key) => void) => void;
 }
 
 function hashed<Key, Value, Table extends KeyedTable<Key, Value>>(create: () => Table): Keeping<Key, Value, Table> {
-  return { begin: (current) => current ?? create(), end: (table) => table, ordered: (table) => table };
+  return {
+    begin: (current) => current ?? create(),
+    end: (table) => table,
+    each: (table, visit) => table.forEach(visit),
+  };
 }
 
 function sorted<Key, Value>(compare: (a: Key, b: Key) => number): Keeping<Key, Value, Map<Key, Value>> {
@@ -125,7 +135,9 @@ function sorted<Key, Value>(compare: (a: Key, b: Key) => number): Keeping<Key, V
           ([key], at, all) => at + 1 === all.length || compare(key, (all[at + 1] as [Key, Value])[0]) !== 0,
         ),
       ),
-    ordered: sort,
+    each: (table, visit) => {
+      for (const [key, value] of sort(table)) visit(value, key);
+    },
   };
 }
 
@@ -146,14 +158,16 @@ function keyed<Key, Value, Table extends KeyedTable<Key, Value>>(
       if (keyDescription !== undefined) checkVersion(reader, keyDescription, version);
       const count = readCount(reader);
       const table = keeping.begin(current);
+      const loadKey = entries.keyLoader();
+      const valueLoader = elementLoader(valueDescription, version);
       let at = 0;
       try {
         for (; reader.flag('"one more entry" or the table\'s end'); at++) {
           if (at === count)
             throw reader.error("ERR_COUNT", `the stream announced ${count} entries, and here begins one more`, 1);
           reader.observer?.enter(at, "entry", reader.offset);
-          const key = entries.loadKey(reader);
-          const value = loadElement(reader, valueDescription, version, "value");
+          const key = loadKey(reader);
+          const value = loadOne(reader, valueLoader, "value");
           reader.observer?.leave(reader.offset, value);
           table.set(key, value);
         }
@@ -165,17 +179,19 @@ function keyed<Key, Value, Table extends KeyedTable<Key, Value>>(
       return keeping.end(table);
     },
     save: (writer, table) => {
-      if (typeof table?.size !== "number" || typeof table[Symbol.iterator] !== "function")
+      if (typeof table?.size !== "number" || typeof table.forEach !== "function")
         throw misfit("a Map or a table like it", table);
       writer.uint32(table.size);
+      const saveKey = entries.keySaver();
+      const saveValue = namedSaver(valueDescription);
       let at = 0;
       try {
-        for (const [key, value] of keeping.ordered(table)) {
+        keeping.each(table, (value, key) => {
           writer.uint8(1);
-          entries.saveKey(writer, key);
-          saveNamed(writer, valueDescription, value);
+          saveKey(writer, key);
+          saveValue(writer, value);
           at++;
-        }
+        });
       } catch (error) {
         throw located(error, at);
       }
@@ -198,12 +214,15 @@ function readCount(reader: Reader): number {
   return count;
 }
 
-function saveNamed<State>(writer: Writer, description: Description<State>, state: State): void {
-  try {
-    saveBody(writer, description, state);
-  } catch (error) {
-    throw located(error, description.name);
-  }
+function namedSaver<State>(description: Description<State>): (writer: Writer, state: State) => void {
+  const saveElement = elementSaver(description);
+  return (writer, state) => {
+    try {
+      saveElement(writer, state);
+    } catch (error) {
+      throw located(error, description.name);
+    }
+  };
 }
 
 function ascending(a: bigint, b: bigint): number {
