@@ -2,6 +2,7 @@
 
 import { readFileSync, readlinkSync, realpathSync } from "node:fs";
 import { resolve } from "node:path";
+import { cprExecVariable } from "../channel/index.ts";
 import {
   connectUnix,
   getPeerCredentials,
@@ -49,7 +50,9 @@ export function readVmProcess(pid: number): VmProcess {
   const env = Object.fromEntries(
     words(read(pid, "environ", (path) => readFileSync(path, "utf8"))).flatMap((entry) => {
       const equals = entry.indexOf("=");
-      return equals < 1 ? [] : [[entry.slice(0, equals), entry.slice(equals + 1)]];
+      const name = entry.slice(0, equals);
+      // What a QEMU that came by cpr-exec was given; it has removed it, but the kernel still shows it.
+      return equals < 1 || name === cprExecVariable ? [] : [[name, entry.slice(equals + 1)]];
     }),
   );
   const status = read(pid, "status", (path) => readFileSync(path, "utf8"));

@@ -1,0 +1,218 @@
+// VMs for the tests of live updates: each in a folder of its own, so that every QEMU that ever ran in it can be found.
+import { type ChildProcess, spawn } from "node:child_process";
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { bootFirmware } from "../../src/cli/demo/guest/boot-sector.ts";
+import { connectQmp } from "../../src/qemu/qmp.ts";
+import { createSerialLog, type SerialLog } from "../support/serial-log.ts";
+import { type Accel, isListening, privateDir } from "../support/vm.ts";
+
+export interface UpdatableOptions {
+  readonly qemu: string;
+  readonly machine: string;
+  readonly accel: Accel;
+  /** Where guest RAM is; "file" is what cpr-reboot can leave in place. Default "memfd". */
+  readonly ram?: "memfd" | "file";
+  /** With a virtio disk on a qcow2 image and a virtio network card. */
+  readonly devices?: boolean;
+  /** Words in place of the serial port that the test listens to, for example -serial file:PATH. */
+  readonly serialArgs?: (dir: string) => readonly string[];
+  readonly extraArgs?: (dir: string) => readonly string[];
+}
+
+export interface Updatable {
+  readonly dir: string;
+  readonly qmp: string;
+  readonly stateDir: string;
+  readonly serial: SerialLog;
+  readonly child: ChildProcess;
+  readonly pid: number;
+  stderr(): string;
+  /** Every living QEMU of this VM. */
+  qemus(): number[];
+  /** Ends every process of this VM and removes its folder. */
+  end(): Promise<void>;
+}
+
+const vms = new Set<Updatable>();
+
+/** Ends what a test left. */
+export async function endAll(): Promise<void> {
+  await Promise.all([...vms].map((vm) => vm.end()));
+}
+
+process.on("exit", () => {
+  for (const { dir } of vms) for (const pid of processesIn(dir)) killQuietly(pid);
+});
+
+/** Starts a QEMU with the counting guest as firmware, and waits until it counts. */
+export async function startUpdatable(options: UpdatableOptions): Promise<Updatable> {
+  const dir = privateDir();
+  const serial = await createSerialLog(join(dir, "serial.sock"));
+  const qmp = join(dir, "qmp.sock");
+  writeFileSync(join(dir, "guest.rom"), bootFirmware());
+  if (options.devices === true) await createQcow2(options.qemu, dir);
+  const args = argumentsOf(options, dir, serial.path, qmp);
+  // A file, not a pipe: the test counts its own fds while this QEMU ends.
+  const output = join(dir, "output");
+  const fd = openSync(output, "w");
+  const child = spawn(options.qemu, args, { stdio: ["ignore", fd, fd] });
+  closeSync(fd);
+  const exited = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  const vm: Updatable = {
+    dir,
+    qmp,
+    stateDir: join(dir, "state"),
+    serial,
+    child,
+    pid: child.pid ?? 0,
+    stderr: () => readFileSync(output, "utf8"),
+    qemus: () => processesIn(dir),
+    end: async () => {
+      vms.delete(vm);
+      for (const pid of processesIn(dir)) killQuietly(pid);
+      await exited;
+      while (processesIn(dir).length > 0) await sleep(5);
+      await serial.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+  vms.add(vm);
+  if (options.serialArgs === undefined) await serial.waitForCount(5, 20_000);
+  const end = performance.now() + 20_000;
+  while (!isListening(qmp)) {
+    if (performance.now() > end || child.exitCode !== null) throw new Error(`QEMU does not listen: ${vm.stderr()}`);
+    await sleep(5);
+  }
+  return vm;
+}
+
+function argumentsOf(options: UpdatableOptions, dir: string, serialPath: string, qmp: string): string[] {
+  const { machine, accel, ram = "memfd", devices = false } = options;
+  const backend =
+    ram === "memfd"
+      ? "memory-backend-memfd,id=ram0,size=32M,share=on"
+      : `memory-backend-file,id=ram0,size=32M,share=on,mem-path=${join(dir, "ram")}`;
+  const suffix = machine.startsWith("microvm") ? "device" : "pci";
+  const chardev = ["-chardev", `socket,id=serial0,path=${serialPath}`, "-serial", "chardev:serial0"];
+  return [
+    ["-machine", `${machine},accel=${accel},memory-backend=ram0,aux-ram-share=on`, "-m", "32", "-object", backend],
+    ["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-bios", join(dir, "guest.rom")],
+    options.serialArgs?.(dir) ?? chardev,
+    ["-qmp", `unix:${qmp},server=on,wait=off`],
+    devices
+      ? [
+          ["-blockdev", `driver=file,node-name=file0,filename=${join(dir, "disk.qcow2")}`],
+          ["-blockdev", "driver=qcow2,node-name=disk0,file=file0"],
+          ["-device", `virtio-blk-${suffix},drive=disk0,id=blk0`],
+          ["-netdev", "user,id=net0", "-device", `virtio-net-${suffix},netdev=net0,id=nic0`],
+        ].flat()
+      : [],
+    options.extraArgs?.(dir) ?? [],
+  ].flat();
+}
+
+/** Makes an empty qcow2 image of 16 MiB, as QEMU itself does it. */
+async function createQcow2(qemu: string, dir: string): Promise<void> {
+  const path = join(dir, "disk.qcow2");
+  const socket = join(dir, "create.sock");
+  const child = spawn(
+    qemu,
+    ["-machine", "none", "-nodefaults", "-display", "none", "-qmp", `unix:${socket},server=on,wait=off`],
+    {
+      stdio: "ignore",
+    },
+  );
+  const exited = new Promise((resolve) => child.once("close", resolve));
+  const qmp = await connectQmp(socket, { waitMs: 10_000 });
+  try {
+    const job = async (id: string, options: Record<string, unknown>) => {
+      const since = qmp.lastEventSeq();
+      await qmp.execute("blockdev-create", { "job-id": id, options });
+      const concluded = ({ name, data }: { name: string; data: Record<string, unknown> }) =>
+        name === "JOB_STATUS_CHANGE" && data["id"] === id && data["status"] === "concluded";
+      await qmp.waitForEvent((event) => concluded({ name: event.name, data: event.data }), { since });
+      await qmp.execute("job-dismiss", { id });
+    };
+    await job("file", { driver: "file", filename: path, size: 0 });
+    await qmp.execute("blockdev-add", { driver: "file", "node-name": "f", filename: path });
+    await job("image", { driver: "qcow2", file: "f", size: 16 * 1024 * 1024 });
+    await qmp.execute("quit").catch(() => undefined);
+  } finally {
+    await qmp.close();
+    child.kill("SIGKILL");
+    await exited;
+  }
+  if (!existsSync(path)) throw new Error("no qcow2 image was made");
+}
+
+/** Runs qemu-io's command on the disk of the running VM and returns what it printed. */
+export async function diskIo(vm: Updatable, command: string): Promise<string> {
+  const qmp = await connectQmp(vm.qmp);
+  try {
+    return await qmp.execute("human-monitor-command", { "command-line": `qemu-io disk0 "${command}"` });
+  } finally {
+    await qmp.close();
+  }
+}
+
+/** What each living QEMU of the VM says of the guest, by its pid; "silent" if its monitor does not answer. */
+export async function runStates(vm: Updatable): Promise<Map<number, string>> {
+  const states = new Map<number, string>();
+  const pids = new Set(vm.qemus());
+  const sockets = readdirSync(vm.dir).filter((name) => name.startsWith("qmp.sock"));
+  for (const name of sockets) {
+    const path = join(vm.dir, name);
+    try {
+      const qmp = await connectQmp(path, { timeoutMs: 2_000 });
+      const { status } = await qmp.execute("query-status");
+      await qmp.close();
+      const pid = [...pids].find((each) => listensOn(each, path));
+      if (pid !== undefined) states.set(pid, status);
+    } catch {
+      // Nobody there: a stale path, or a link to one.
+    }
+  }
+  for (const pid of pids) if (!states.has(pid)) states.set(pid, "silent");
+  return states;
+}
+
+/** Living processes, zombies not among them, with the folder in their command line. */
+export function processesIn(dir: string): number[] {
+  return readdirSync("/proc").flatMap((name) => {
+    if (!/^\d+$/.test(name) || Number(name) === process.pid) return [];
+    try {
+      const isQemu = readFileSync(`/proc/${name}/cmdline`, "utf8").includes(`${dir}/guest.rom`);
+      const isZombie = / [ZX] /.test(readFileSync(`/proc/${name}/stat`, "utf8").replace(/^.*\)/s, ""));
+      return isQemu && !isZombie ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Whether QEMU's command line has it serve QMP at this path, or at what the path leads to. */
+function listensOn(pid: number, path: string): boolean {
+  const target = realpathSync(path);
+  return readFileSync(`/proc/${pid}/cmdline`, "utf8")
+    .split("\0")
+    .some((word) => word.startsWith(`unix:${target},`));
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // Gone by itself.
+  }
+}
