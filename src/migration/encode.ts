@@ -2,13 +2,14 @@
 // and what was not decoded pass through from the source.
 
 import { saveBody } from "../vmstate/engine.ts";
-import { CprkitError } from "../vmstate/error.ts";
+import { CprkitError, isCprkitError } from "../vmstate/error.ts";
 import { textBytes } from "../vmstate/text.ts";
 import { Writer } from "../vmstate/writer.ts";
 import { item, magic } from "./constants.ts";
 import { encodeDevice } from "./device.ts";
 import { type ConfigurationState, configurationVmstate } from "./known.ts";
-import type { Configuration, Migration, Section } from "./model.ts";
+import type { Configuration, DeviceState, Migration, Section } from "./model.ts";
+import { label } from "./section.ts";
 import { type ByteSource, bytesSource } from "./source.ts";
 
 const chunkSize = 1 << 20;
@@ -81,12 +82,20 @@ function* sectionPieces(section: Section): Generator<Uint8Array | Range> {
   yield header.finish().bytes;
   yield section.device?.state === undefined
     ? { offset: section.bodyOffset, size: section.bodySize }
-    : encodeDevice(section.device);
+    : encodeBody(section, section.device);
   if (section.footer) {
     const footer = new Writer();
     footer.uint8(item.footer);
     footer.uint32(section.id);
     yield footer.finish().bytes;
+  }
+}
+
+function encodeBody(section: Section, device: DeviceState): Uint8Array {
+  try {
+    return encodeDevice(device);
+  } catch (error) {
+    throw isCprkitError(error) ? error.within(label(section)) : error;
   }
 }
 

@@ -5,7 +5,6 @@ import { array, varray } from "../vmstate/fields/arrays.ts";
 import { buffer, vbuffer } from "../vmstate/fields/buffers.ts";
 import { capability } from "../vmstate/fields/counted.ts";
 import { uint8, uint32 } from "../vmstate/fields/integers.ts";
-import { unusedBuffer } from "../vmstate/fields/special.ts";
 
 /** The configuration section (QEMU 10.0 migration/savevm.c). Loaded as version 0, whatever its JSON says. */
 export const configurationVmstate = vmstate({
@@ -34,7 +33,7 @@ export const globalStateVmstate = describe(
       runstate: buffer(32),
       has_vm_was_suspended: uint8(),
       vm_was_suspended: uint8(),
-      unused: unusedBuffer(66),
+      unused: buffer(66),
     },
   }),
 );
