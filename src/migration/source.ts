@@ -11,7 +11,10 @@ export interface ByteSource {
   read(offset: number, target: Uint8Array): number | Promise<number>;
 }
 
-/** All that a migration stream can be read from: bytes in memory, a file, or chunks as a pipe gives them. */
+/**
+ * All that a migration stream can be read from: bytes in memory, a file, or chunks as a pipe gives them. A chunk need
+ * only be valid until the next is asked for.
+ */
 export type MigrationSource = Uint8Array | ByteSource | AsyncIterable<Uint8Array>;
 
 /** True for a source that can be read at any place. */

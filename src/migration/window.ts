@@ -179,6 +179,8 @@ export function streamFeed(chunks: AsyncIterable<Uint8Array>): Feed {
   return {
     fill: async (w, need) => {
       while (w.available < need) {
+        // The source may use its buffer for the next chunk again.
+        if (w.available > 0 && !w.owned) takeOver(w);
         const next = await iterator.next();
         if (next.done === true) {
           w.ended = true;
@@ -193,6 +195,17 @@ export function streamFeed(chunks: AsyncIterable<Uint8Array>): Feed {
   };
 }
 
+/** Copies what is left of a chunk into a buffer of the window's own, with room for another chunk like it. */
+function takeOver(w: Window): void {
+  const kept = w.available;
+  const bytes = new Uint8Array(kept + Math.max(w.end, 4096));
+  bytes.set(w.bytes.subarray(w.pos, w.end));
+  w.base += w.pos;
+  w.pos = 0;
+  w.end = kept;
+  w.use(bytes, true);
+}
+
 function append(w: Window, chunk: Uint8Array, need: number): void {
   const kept = w.available;
   if (kept <= 0) {
@@ -202,7 +215,7 @@ function append(w: Window, chunk: Uint8Array, need: number): void {
     w.use(chunk, false);
     return;
   }
-  if (!w.owned || w.end + chunk.length > w.bytes.length) {
+  if (w.end + chunk.length > w.bytes.length) {
     // Growing by doubling: a long wait (for the JSON at the end) does not copy everything again for every chunk.
     const bytes = new Uint8Array(Math.max(kept + chunk.length, Math.min(need, kept * 2)));
     bytes.set(w.bytes.subarray(w.pos, w.end));

@@ -48,7 +48,13 @@ function readState(path: string): Record<string, unknown> | undefined {
   return JSON.parse(gunzipSync(readFileSync(`${path}.gz`)).toString("utf8")) as Record<string, unknown>;
 }
 
-/** `bytes` as a pipe gives them. */
+/** `bytes` as a pipe gives them, from a reader that uses one buffer for all chunks. */
 export async function* chunksOf(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array, void, void> {
-  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+  const chunk = new Uint8Array(size);
+  for (let at = 0; at < bytes.length; at += size) {
+    const part = bytes.subarray(at, at + size);
+    chunk.set(part);
+    yield chunk.subarray(0, part.length);
+    chunk.fill(0xee);
+  }
 }
