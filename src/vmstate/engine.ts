@@ -87,38 +87,79 @@ function loadPlanned<State>(
 /** Loads elements of one description and version, which was checked already: what is the same for all is done once. */
 export interface ElementLoader<State> {
   readonly description: Description<State>;
+  /** With a target it must be {@link reusable}, and nobody may observe. */
   load(reader: Reader, target?: Partial<State>): State;
-  /**
-   * An object that every element may be loaded into, one after the other, or undefined if an element may lack a field,
-   * which would keep its predecessor's value.
-   */
+  /** An object that every element may be loaded into, one after the other; undefined if that cannot be done. */
   readonly reusable: Partial<State> | undefined;
 }
 
 export function elementLoader<State>(description: Description<State>, version: number): ElementLoader<State> {
   const plan = planOf(description, version);
-  const complete = plan.fields.every(({ sure }) => sure) && isPlain(description);
+  // Otherwise an element could keep its predecessor's value.
+  if (!plan.plain)
+    return {
+      description,
+      load: (reader) => loadPlanned(reader, description, version, plan, undefined),
+      reusable: undefined,
+    };
   return {
     description,
-    load: (reader, target) => loadPlanned(reader, description, version, plan, target),
-    reusable: complete ? ({ ...plan.blank } as Partial<State>) : undefined,
+    load: (reader, target) =>
+      reader.observer === undefined
+        ? loadPlain(reader, description, plan, target)
+        : loadPlanned(reader, description, version, plan, undefined),
+    reusable: { ...plan.blank } as Partial<State>,
   };
+}
+
+/** As loadPlanned, for what most elements of a list are: fields that are always there, and nothing else. */
+function loadPlain<State>(
+  reader: Reader,
+  description: Description<State>,
+  { names, kinds, blank }: Plan,
+  target: Partial<State> | undefined,
+): State {
+  const state: Target = (target as Target | undefined) ?? { ...blank };
+  if (++reader.depth > maxDepth) throw reader.error("ERR_DEPTH", `structures nest deeper than ${maxDepth}`);
+  let at = 0;
+  try {
+    for (; at < kinds.length; at++) {
+      state[names[at] as string] = (kinds[at] as Field<unknown>).load(reader, undefined, state);
+    }
+  } catch (error) {
+    throw located(error, names[at] as string);
+  }
+  if (reader.peek() === subsectionMark) loadSubsections(reader, description, state);
+  reader.depth -= 1;
+  return state as State;
 }
 
 /** As {@link saveBody} for elements of one description: what is the same for all is done once. */
 export function elementSaver<State>(description: Description<State>): (writer: Writer, state: State) => void {
-  const { version } = description;
-  if (!isPlain(description)) return (writer, state) => saveBody(writer, description, state);
-  const { fields } = planOf(description, version);
+  const plan = planOf(description, description.version);
+  if (!plan.plain) return (writer, state) => saveBody(writer, description, state);
   return (writer, state) => {
-    if (writer.observer === undefined) saveFields(writer, fields, state as Target, version);
+    if (writer.observer === undefined) savePlain(writer, plan, state as Target);
     else saveBody(writer, description, state);
   };
 }
 
-/** Whether a body is its fields and nothing else. */
-function isPlain({ hooks, subsections }: AnyDescription): boolean {
-  return subsections.length === 0 && Object.values(hooks).every((hook) => hook === undefined);
+function savePlain(writer: Writer, { names, kinds }: Plan, source: Target): void {
+  let at = 0;
+  try {
+    for (; at < kinds.length; at++) {
+      const field = kinds[at] as Field<unknown>;
+      const value = source[names[at] as string];
+      if (value === undefined && !field.optional) throw noValue();
+      field.save(writer, value, source);
+    }
+  } catch (error) {
+    throw located(error, names[at] as string);
+  }
+}
+
+function noValue(): CprkitError {
+  return new CprkitError("ERR_VALUE", "the state has no value for this field");
 }
 
 /** Saves one body, at the description's own version unless another is given (VSTRUCT). */
@@ -164,8 +205,7 @@ function saveFields(writer: Writer, fields: readonly PlannedField[], source: Tar
       const { name, field, sure } = fields[at] as PlannedField;
       if (!sure && !fieldExists(undefined, field, source, version)) continue;
       const value = source[name];
-      if (value === undefined && !field.optional)
-        throw new CprkitError("ERR_VALUE", "the state has no value for this field");
+      if (value === undefined && !field.optional) throw noValue();
       if (observer !== undefined) observer.enterField(name, field, writer.pos);
       field.save(writer, value, source);
       if (observer !== undefined) observer.leaveField(writer.pos);
@@ -191,6 +231,10 @@ interface Plan {
   readonly fields: readonly PlannedField[];
   /** All keys of a state, unset: copying it gives every state of this description one hidden class. */
   readonly blank: Target;
+  /** A body is its fields, which are all sure, and nothing else; then these are their names and kinds. */
+  readonly plain: boolean;
+  readonly names: readonly string[];
+  readonly kinds: readonly Field<unknown>[];
 }
 
 // One plan for each description and version, made on first use.
@@ -219,7 +263,17 @@ function makePlan(description: AnyDescription, version: number): Plan {
     fields.push({ name, field: field as NamedField["field"] & Field<unknown>, sure });
     if (sure) blank[name] = undefined;
   }
-  return { fields, blank };
+  const { hooks, subsections } = description;
+  return {
+    fields,
+    blank,
+    plain:
+      subsections.length === 0 &&
+      Object.values(hooks).every((hook) => hook === undefined) &&
+      fields.every(({ sure }) => sure),
+    names: fields.map(({ name }) => name),
+    kinds: fields.map(({ field }) => field),
+  };
 }
 
 function fieldExists(reader: Reader | undefined, field: Field<unknown>, state: Target, version: number): boolean {

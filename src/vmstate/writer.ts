@@ -2,7 +2,7 @@
 
 import type { AnyDescription } from "./description.ts";
 import { CprkitError } from "./error.ts";
-import type { AnyField } from "./field.ts";
+import { type AnyField, misfit } from "./field.ts";
 import type { FdForm, PassedFd } from "./reader.ts";
 import { encodeText, textLength } from "./text.ts";
 
@@ -93,25 +93,35 @@ export class Writer {
 
   /** Text without a length (text.ts); returns the bytes written. */
   text(value: string): number {
-    // Most names are ASCII: make room for the worst case of UTF-8 once, instead of measuring first. And for the last
-    // word of a copy.
-    const at = this.#reserve(value.length * 3 + 3);
+    // Most names are ASCII: make room for the worst case of UTF-8 once, instead of measuring first.
+    const at = this.#reserve(value.length * 3);
+    this.pos = encodeText(value, this.#bytes, at);
+    return this.pos - at;
+  }
+
+  /** Text with a NUL behind it; returns the bytes written. Throws ERR_VALUE if `value` holds a NUL. */
+  cstring(value: string): number {
+    // Room also for the last word of a copy.
+    const at = this.#reserve(value.length * 3 + 4);
     const slot = value.length & (knownTexts - 1);
     const known = this.#known[slot];
-    if (known !== undefined && known.text === value) return this.#repeat(known.start, known.length);
-    this.pos = encodeText(value, this.#bytes, at);
-    const length = this.pos - at;
+    if (known !== undefined && known.text === value) {
+      this.#repeat(known.start, known.length);
+      return known.length;
+    }
+    if (value.includes("\0")) throw misfit("text without NUL", value);
+    const length = this.text(value) + 1;
+    this.uint8(0);
     this.#known[slot] = { start: at, length, text: value };
     return length;
   }
 
   /** Writes `length` bytes once more that stand at `start`: four at a time, the last word may write too many. */
-  #repeat(start: number, length: number): number {
+  #repeat(start: number, length: number): void {
     const view = this.#view;
     const at = this.pos;
     for (let i = 0; i < length; i += 4) view.setInt32(at + i, view.getInt32(start + i));
     this.pos = at + length;
-    return length;
   }
 
   /** Text with its length before it in one byte. Throws ERR_VALUE above 255 bytes. */

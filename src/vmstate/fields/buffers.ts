@@ -95,9 +95,8 @@ export function cstring(lengthField: string, maxLength: number): Field<string> {
       return reader.cstring(length);
     },
     save: (writer, value, siblings) => {
-      if (typeof value !== "string" || value.includes("\0")) throw misfit("text without NUL", value);
-      const length = writer.text(value) + 1;
-      writer.uint8(0);
+      if (typeof value !== "string") throw misfit("text without NUL", value);
+      const length = writer.cstring(value);
       if (siblings[lengthField] !== length) throw misfit(`"${lengthField}" to be ${length}`, siblings[lengthField]);
       if (length > maxLength) throw misfit(`at most ${maxLength} bytes with the final NUL`, value);
     },
