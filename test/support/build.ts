@@ -10,7 +10,7 @@ export function setup(): void {
     });
   } catch (error) {
     // `npm test` has built before and would have failed; a run by hand may go on with what could be built.
-    if (process.env.CI !== undefined) throw error;
+    if (process.env["CI"] !== undefined) throw error;
     process.stderr.write("cprkit: the build failed; tests that start processes use an older one\n");
   }
 }
