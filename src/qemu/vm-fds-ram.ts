@@ -8,7 +8,7 @@ import type { Qmp } from "./qmp.ts";
 import type { Fate } from "./vm-fds.ts";
 
 /** A line of the human monitor's "info ramblock". */
-export interface RamBlock {
+interface RamBlock {
   /** "" for a memory backend that nothing uses. */
   readonly name: string;
   /** Where the block lies in QEMU's list of guest RAM. */
@@ -20,7 +20,7 @@ export interface RamBlock {
 }
 
 /** Reads what QEMU 10.0 to 11.1 print (system/ramblock code behind "info ramblock"). */
-export function parseRamBlocks(text: string): RamBlock[] {
+function parseRamBlocks(text: string): RamBlock[] {
   const line = /^\s*(.*?)\s*\d+ [KMGT]?i?B +0x([0-9a-f]+) +0x[0-9a-f]+ +0x([0-9a-f]+) +0x([0-9a-f]+) +r[ow]$/;
   return text.split(/\r?\n/).flatMap((each) => {
     const [, name, offset, size, address] = line.exec(each) ?? [];

@@ -25,7 +25,8 @@ export interface TestVmOptions {
   readonly memory?: readonly string[];
   readonly args?: readonly string[] | ((dir: string) => readonly string[]);
   readonly dir?: string;
-  readonly env?: NodeJS.ProcessEnv;
+  /** User to run as; only root may ask for another one. */
+  readonly uid?: number;
 }
 
 const goodMachine = "pc-q35-10.0,aux-ram-share=on,memory-backend=ram0";
@@ -33,7 +34,7 @@ const goodMemory = ["-m", "32", "-object", "memory-backend-memfd,id=ram0,size=32
 
 /** Starts a QEMU, runs `body`, ends it. */
 export async function withVm(options: TestVmOptions, body: (vm: TestVm) => Promise<void>): Promise<void> {
-  const { qemu, machine = goodMachine, memory = goodMemory, args = [], dir = privateDir(), env } = options;
+  const { qemu, machine = goodMachine, memory = goodMemory, args = [], dir = privateDir(), uid } = options;
   const qmpPath = join(dir, "q.sock");
   const words = [
     ["-machine", `${machine},accel=tcg`, ...memory],
@@ -42,7 +43,7 @@ export async function withVm(options: TestVmOptions, body: (vm: TestVm) => Promi
   ].flat();
   const child = spawn(qemu, words, {
     stdio: ["ignore", "ignore", "pipe", "pipe"],
-    ...(env === undefined ? {} : { env }),
+    ...(uid === undefined ? {} : { uid, gid: uid }),
   });
   let said = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {

@@ -1,8 +1,10 @@
 // preflight against real QEMUs: a VM that can be updated has no finding, and each obstacle that can be made is found.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
+  chownSync,
   copyFileSync,
+  existsSync,
   mkdirSync,
   readFileSync,
   realpathSync,
@@ -17,7 +19,7 @@ import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 import { connectQmp } from "../../src/qemu/index.ts";
 import { preflight } from "../../src/qemu/preflight/preflight.ts";
-import { cprkit } from "../support/cli.ts";
+import { cprkit, repoRoot } from "../support/cli.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
 import { describeQemu, usableAccel } from "../support/qemu.ts";
 import { assertContiguous, createSerialLog } from "../support/serial-log.ts";
@@ -295,14 +297,20 @@ describeQemu("preflight of the new QEMU", ["10.0", "11.1"], (qemu) => {
       ];
     };
     const args = (dir: string) => [
-      ...["-device", "iommu-testdev,id=only11", ...card(dir)],
+      ...["-device", "iommu-testdev,id=only11", "-device", "nvme,serial=1", ...card(dir)],
       ...["-chardev", `socket,id=h,path=${dir}/h.sock,server=on,wait=off`, "-object", "monitor-hmp,id=hmp,chardev=h"],
     ];
     return withVm({ qemu: qemu["11.1"], args }, async (vm) => {
       const report = await look(vm, { qemu: qemu["10.0"] });
       expect(finding(report, "device-missing").subject).toBe("iommu-testdev");
       expect(finding(report, "object-missing").subject).toBe("monitor-hmp");
-      expect(finding(report, "device-state")).toMatchObject({ severity: "warning", subject: "sd-card" });
+      expect(report.findings.find(({ subject }) => subject === "sd-card")).toMatchObject({
+        code: "device-state",
+        severity: "warning",
+      });
+      expect(report.findings.filter(({ subject }) => subject === "nvme")).toEqual([
+        expect.objectContaining({ code: "device-state", severity: "blocker" }),
+      ]);
       const exec = await look(vm, { qemu: qemu["10.0"], mode: "cpr-exec" });
       expect(codes(exec)).toContain("new-mode-unsupported");
       expect(codes(exec)).toContain("downgrade-exec");
@@ -398,22 +406,93 @@ describeQemu("preflight of the host's limits", ["11.1"], ({ "11.1": qemu }) => {
     }
   });
 
-  it("a tap interface, which the new QEMU could not open", (context) => {
+  it("tap interfaces: one that the new QEMU could not open, one with several queues", async (context) => {
     const name = `cprt${process.pid % 100000}`;
+    const makeTap = (...more: string[]) =>
+      execFileSync("ip", ["tuntap", "add", "dev", name, "mode", "tap", ...more], { stdio: "pipe" });
+    const netdev = (more: string) => [
+      ["-netdev", `tap,id=n,ifname=${name},script=no,downscript=no${more}`],
+      ["-device", "virtio-net-pci,netdev=n"],
+    ];
     try {
-      execFileSync("ip", ["tuntap", "add", "dev", name, "mode", "tap"], { stdio: "pipe" });
+      makeTap();
     } catch (error) {
       context.skip(`no tap interface can be made here: ${String(error)}`);
     }
-    const netdev = ["-netdev", `tap,id=n,ifname=${name},script=no,downscript=no`, "-device", "virtio-net-pci,netdev=n"];
-    const second = withVm({ qemu, args: netdev }, async (vm) => {
-      expect(finding(await look(vm), "tap-held")).toMatchObject({ severity: "blocker", subject: name });
-      expect(codes(await look(vm, { mode: "cpr-exec" }))).toEqual([]);
-      // What the finding says is so.
-      await expect(withVm({ qemu, args: netdev }, async () => {})).rejects.toThrow("Device or resource busy");
-    });
-    return second.finally(() => execFileSync("ip", ["link", "del", name]));
+    try {
+      const args = netdev("").flat();
+      await withVm({ qemu, args }, async (vm) => {
+        expect(finding(await look(vm), "tap-held")).toMatchObject({ severity: "blocker", subject: name });
+        expect(codes(await look(vm, { mode: "cpr-exec" }))).toEqual([]);
+        // What the finding says is so.
+        await expect(withVm({ qemu, args }, async () => {})).rejects.toThrow("Device or resource busy");
+      });
+      execFileSync("ip", ["link", "del", name]);
+      makeTap("multi_queue");
+      await withVm({ qemu, args: netdev(",queues=2").flat() }, async (vm) => {
+        expect(finding(await look(vm), "tap-queues").severity).toBe("warning");
+        await withVm({ qemu, args: netdev(",queues=2").flat() }, async () => {});
+      });
+    } finally {
+      execFileSync("ip", ["link", "del", name]);
+    }
   });
+
+  it("another user's QEMU, and fds in flight", async (context) => {
+    if (process.geteuid?.() !== 0) context.skip("only root can start a QEMU as another user");
+    const uid = 65534;
+    const dir = privateDir();
+    chownSync(dir, uid, uid);
+    const many = Array.from({ length: 60 }, (_, index) => [
+      "-object",
+      `memory-backend-memfd,id=extra${index},size=4K,share=on`,
+    ]);
+    await withVm({ qemu, dir, uid, args: many.flat() }, async (vm) => {
+      expect(finding(await look(vm), "user").remedy).toContain("sudo -u '#65534' cprkit update");
+      const asThatUser = { uid, gid: uid };
+      execFileSync("prlimit", ["--pid", String(vm.pid), "--nofile=110:4096"], asThatUser);
+      expect([...codes(await look(vm))].sort()).toEqual(["nofile-in-flight", "user"]);
+    });
+    // And the other way round: what may not be looked at is one clear error.
+    await withVm({ qemu }, async (vm) => {
+      for (const command of ["fds", "preflight"]) {
+        const words = ["bin/cprkit", command, "--pid", String(vm.pid)];
+        const result = spawnSync(process.execPath, words, { cwd: repoRoot, uid, gid: uid, encoding: "utf8" });
+        expect(result).toMatchObject({ status: 4, stdout: "" });
+        expect(result.stderr).toMatch(/^cprkit: \/proc\/\d+\/exe: not allowed; run as the user of QEMU, or as root\n$/);
+      }
+    });
+  });
+});
+
+describeQemu("preflight that can't finish", ["11.1"], ({ "11.1": qemu }) => {
+  it("is aborted while the new QEMU hangs, and leaves neither an fd nor a process", () =>
+    withVm({ qemu }, async (vm) => {
+      const marker = join(vm.dir, "started");
+      const hanging = script(`echo $$ > ${marker}; exec sleep 60`);
+      const abort = new AbortController();
+      const options = { qemu: hanging, signal: abort.signal };
+      await expectNoFdLeak(async () => {
+        const failed = expect(preflight({ pid: vm.pid }, options)).rejects.toMatchObject({ code: "ERR_ABORTED" });
+        while (!existsSync(marker)) await new Promise((resolve) => setTimeout(resolve, 5));
+        abort.abort();
+        await failed;
+      });
+      expect(existsSync(`/proc/${readFileSync(marker, "utf8").trim()}`)).toBe(false);
+      expect((await look(vm)).findings).toEqual([]);
+    }));
+
+  it("says so when QEMU does not answer, or is gone", () =>
+    withVm({ qemu }, async (vm) => {
+      process.kill(vm.pid, "SIGSTOP");
+      await expectNoFdLeak(() =>
+        expect(preflight({ pid: vm.pid }, { timeoutMs: 300 })).rejects.toMatchObject({ code: "ERR_TIMEOUT" }),
+      );
+      process.kill(vm.pid, "SIGCONT");
+      const wrong = preflight({ pid: process.pid });
+      await expect(wrong).rejects.toThrow("has no QMP monitor on a UNIX socket on its command line");
+      await expect(preflight({ qmp: join(vm.dir, "none") })).rejects.toMatchObject({ code: "ERR_QMP" });
+    }));
 });
 
 describeQemu("cprkit preflight", ["11.1"], ({ "11.1": qemu }) => {

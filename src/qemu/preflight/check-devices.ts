@@ -32,22 +32,23 @@ export function checkVfio({ devices, mode, abilities, next, runState }: Facts): 
   });
 }
 
-export function checkTaps({ fds, sideBySide, options }: Facts): PreflightFinding[] {
+export function checkTaps({ taps, sideBySide }: Facts): PreflightFinding[] {
   if (!sideBySide) return [];
-  const multiqueue = options.some(
-    ({ name, value }) => name === "netdev" && getValue(objectParts(value ?? ""), "queues"),
-  );
-  const names = new Set(fds.flatMap(({ what }) => /^tap (.*)$/.exec(what)?.[1] ?? []));
-  return multiqueue
-    ? []
-    : [...names].map((name) =>
-        blocker(
+  return taps.map(({ name, multiqueue }) =>
+    multiqueue
+      ? warning(
+          "tap-queues",
+          `tap interface ${name} has several queues: until the old QEMU ends, packets may go to either of the two`,
+          "expect some to be sent again; use --mode cpr-exec to avoid it",
+          name,
+        )
+      : blocker(
           "tap-held",
           `tap interface ${name}: CPR does not carry it, and the kernel lets only one process attach to it`,
           "use --mode cpr-exec (the link is down for that moment), or unplug the network device for the update",
           name,
         ),
-      );
+  );
 }
 
 const held: readonly { readonly match: RegExp; readonly finding: (id: string) => PreflightFinding }[] = [

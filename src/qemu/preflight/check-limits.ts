@@ -14,7 +14,7 @@ export function checkUser({ process, own }: Facts): PreflightFinding[] {
 /** The channels of an update, and what a QEMU opens for a moment while it starts. */
 const spareFds = 16;
 
-export function checkFdLimits({ fds, process, own, mode, sideBySide }: Facts): PreflightFinding[] {
+export function checkFdLimits({ fds, process, own, mode, sideBySide, inFlightUnlimited }: Facts): PreflightFinding[] {
   const findings: PreflightFinding[] = [];
   const limit = process.limits.get("Max open files")?.soft ?? Number.POSITIVE_INFINITY;
   const carried = fds.filter(({ fate }) => fate === "carried").length;
@@ -33,8 +33,8 @@ export function checkFdLimits({ fds, process, own, mode, sideBySide }: Facts): P
     const message = `cprkit passes ${carried} fds on and has ${own.fds} open, but its RLIMIT_NOFILE is ${own.nofile}`;
     findings.push(blocker("nofile-own", message, "raise it where cprkit is started: ulimit -n N"));
   }
-  // From QEMU to cprkit and from cprkit to QEMU, counted for the user; root is exempt (unix(7), ETOOMANYREFS).
-  if (process.uid !== 0 && 2 * carried > limit) {
+  // From QEMU to cprkit and from cprkit to QEMU, counted for the user (unix(7), ETOOMANYREFS).
+  if (!inFlightUnlimited && 2 * carried > limit) {
     const message = `${mode} has up to ${2 * carried} fds in flight, but RLIMIT_NOFILE of QEMU's user is ${limit}`;
     findings.push(warning("nofile-in-flight", message, raise("the running QEMU")));
   }

@@ -115,10 +115,10 @@ function checkStates({ stateDifferences, next }: Facts): PreflightFinding[] {
     const why = "message" in stateDifferences ? stateDifferences.message : "";
     return [warning("device-state", `the devices' states could not be compared: ${why}`, remedy)];
   }
-  return stateDifferences.map(({ device, problems }: StateDifference) => {
+  return stateDifferences.map(({ device, problems, certain }: StateDifference) => {
     const [first = ""] = problems;
     const more = problems.length === 1 ? "" : `, and ${problems.length - 1} more`;
-    const message = `${device}: its state may not load in ${next.program}: ${first}${more}`;
-    return warning("device-state", message, remedy, device);
+    const message = `${device}: its state ${certain ? "does" : "may"} not load in ${next.program}: ${first}${more}`;
+    return (certain ? blocker : warning)("device-state", message, remedy, device);
   });
 }

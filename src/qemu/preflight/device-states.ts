@@ -11,35 +11,29 @@ import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import type { Qmp } from "../qmp.ts";
 import type { WaitOptions } from "../qmp-wait.ts";
 import { childType } from "../vm-fds-ram.ts";
+import type { NewQemuCommand } from "./new-qemu.ts";
 
 /** A device model whose state may not fit. */
 export interface StateDifference {
   /** Such as "virtio-blk-pci". */
   readonly device: string;
   readonly problems: readonly string[];
-}
-
-/** How to run a QEMU for its dump. */
-export interface DumpCommand {
-  readonly program: string;
-  /** Words before QEMU's other options. */
-  readonly words?: readonly string[];
-  readonly cwd: string;
-  readonly env: Readonly<Record<string, string>>;
+  /** The section's own version is too new: QEMU refuses it whatever is in it. */
+  readonly certain: boolean;
 }
 
 /**
  * Compares what `running` may send with what `next` takes, for the device models in `types`. A dump tells what may be
- * sent, not what will be, so a difference is a warning, never a proof.
+ * sent, not what will be: only a section's version is certain.
  *
  * @throws CprkitError ERR_QEMU_EXITED when one of them gives no dump, ERR_BAD_STREAM when it can't be read, ERR_ABORTED
  */
 export async function compareDeviceStates(
-  running: DumpCommand,
-  next: DumpCommand,
+  running: NewQemuCommand,
+  next: NewQemuCommand,
   machine: string,
   types: ReadonlySet<string>,
-  options: WaitOptions,
+  options: WaitOptions & { readonly cwd: string },
 ): Promise<StateDifference[]> {
   const source = checkSideOfJson(await dump(running, machine, options));
   const destination = checkSideOfJson(await dump(next, machine, options));
@@ -47,18 +41,20 @@ export async function compareDeviceStates(
   const findings = checkMigration(ours, destination).filter(
     ({ severity, section }) => severity === "error" && section !== "",
   );
-  const problems = new Map<string, string[]>();
-  for (const { section, path, message } of findings) {
-    const text = path === "" ? message : `${path}: ${message}`;
-    problems.set(section, [...(problems.get(section) ?? []), text]);
-  }
-  return [...problems].map(([device, texts]) => ({ device, problems: texts }));
+  return [...new Set(findings.map(({ section }) => section))].map((device) => {
+    const own = findings.filter(({ section }) => section === device);
+    return {
+      device,
+      problems: own.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)),
+      certain: own.some(({ code, path }) => code === "version-too-new" && path === ""),
+    };
+  });
 }
 
 async function dump(
-  { program, words = [], cwd, env }: DumpCommand,
+  { words: [program, ...words], env }: NewQemuCommand,
   machine: string,
-  options: WaitOptions,
+  options: WaitOptions & { readonly cwd: string },
 ): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "cprkit-dump-"));
   const file = join(folder, "vmstate.json");
@@ -73,7 +69,7 @@ async function dump(
     "-dump-vmstate",
     file,
   ];
-  const { timeoutMs: timeout = 10_000, signal } = options;
+  const { timeoutMs: timeout = 10_000, signal, cwd } = options;
   try {
     await promisify(execFile)(program, args, {
       cwd,

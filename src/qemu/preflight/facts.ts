@@ -1,5 +1,6 @@
 // All that a preflight looks at, gathered once: from QMP, /proc and the new binary. Checks are functions of it.
 
+import { readFileSync } from "node:fs";
 import { getNofileLimit, listFds } from "../../linux/index.ts";
 import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { abilitiesOf, type CprModeName, compareVersions, type QemuAbilities } from "../binary.ts";
@@ -15,14 +16,21 @@ import type { OpenVm, VmProcess } from "../vm-process.ts";
 import { blockedReasons } from "./blocked-reasons.ts";
 import { compareDeviceStates, deviceTypes, type StateDifference } from "./device-states.ts";
 import { type HostMemory, readHostMemory } from "./host-memory.ts";
-import type { NewQemu } from "./new-qemu.ts";
+import { type NewQemu, type NewQemuCommand, programWords } from "./new-qemu.ts";
 
 /** A device that was made by -device or device_add. */
-export interface Device {
+interface Device {
   /** Undefined for one without an id. */
   readonly id: string | undefined;
   /** Such as "virtio-blk-pci". */
   readonly type: string;
+}
+
+/** A tap interface that the VM has open. */
+interface Tap {
+  readonly name: string;
+  /** Several processes may attach to it. */
+  readonly multiqueue: boolean;
 }
 
 export interface Facts {
@@ -49,8 +57,11 @@ export interface Facts {
   readonly chardevs: QmpReturn<"query-chardev">;
   readonly blockNodes: QmpReturn<"query-named-block-nodes">;
   readonly fds: readonly VmFd[];
+  readonly taps: readonly Tap[];
   /** Paths of UNIX sockets on which somebody listens. */
   readonly listening: ReadonlySet<string>;
+  /** The running QEMU's fds in flight are not limited (unix(7), ETOOMANYREFS). */
+  readonly inFlightUnlimited: boolean;
   readonly next: NewQemu;
   /** Only for an older new QEMU: device models whose state may not fit it, or why that is not known. */
   readonly stateDifferences: readonly StateDifference[] | CprkitError;
@@ -75,6 +86,7 @@ export async function gatherFacts(vm: OpenVm, mode: CprModeName, next: NewQemu, 
     qmp.execute("query-kvm"),
   ]);
   const machine = String(machineClass).replace(/-machine$/, "");
+  const fds = await listVmFds(pid, { qmp, qmpPath, options });
   const auxRamShare = await machineProperty(qmp, "aux-ram-share");
   return {
     mode,
@@ -99,10 +111,12 @@ export async function gatherFacts(vm: OpenVm, mode: CprModeName, next: NewQemu, 
     devices: await devicesOf(qmp),
     chardevs: await qmp.execute("query-chardev"),
     blockNodes: await qmp.execute("query-named-block-nodes"),
-    fds: await listVmFds(pid, { qmp, qmpPath, options }),
+    fds,
+    taps: [...new Set(fds.flatMap(({ what }) => /^tap (.*)$/.exec(what)?.[1] ?? []))].map(tapOf),
     listening: new Set(
       [...readSockets(pid).values()].flatMap(({ kind, at }) => (kind === "listening" && at ? [at] : [])),
     ),
+    inFlightUnlimited: hasCapability(pid, capSysResource) || hasCapability(pid, capSysAdmin),
     next,
     stateDifferences: await stateDifferences(vm, machine, abilities, next, wait),
     host: readHostMemory(pid),
@@ -129,6 +143,26 @@ async function devicesOf(qmp: Qmp): Promise<Device[]> {
   return [...list(named, true), ...list(unnamed, false)];
 }
 
+const capSysAdmin = 21n;
+const capSysResource = 24n;
+
+/** Whether a process has a capability in force (capabilities(7)). */
+function hasCapability(pid: number, bit: bigint): boolean {
+  const effective = /^CapEff:\s+([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "0";
+  return ((BigInt(`0x${effective}`) >> bit) & 1n) === 1n;
+}
+
+/** One of another network namespace than ours is taken for the usual kind. */
+function tapOf(name: string): Tap {
+  const iffMultiQueue = 0x100;
+  try {
+    const flags = Number(readFileSync(`/sys/class/net/${name}/tun_flags`, "utf8"));
+    return { name, multiqueue: (flags & iffMultiQueue) !== 0 };
+  } catch {
+    return { name, multiqueue: false };
+  }
+}
+
 function usesTcg({ name, value = "" }: CommandOption): boolean {
   return (name === "accel" && /^(accel=)?tcg/.test(value)) || (name === "machine" && /\baccel=tcg/.test(value));
 }
@@ -137,19 +171,18 @@ async function stateDifferences(
   { process, qmp }: OpenVm,
   machine: string,
   { version }: QemuAbilities,
-  { program, env, said }: NewQemu,
+  { words, env, said }: NewQemu,
   wait: WaitOptions,
 ): Promise<readonly StateDifference[] | CprkitError> {
   const isOlder = "abilities" in said && compareVersions(said.abilities.version, version) < 0;
   if (!isOlder || !said.abilities.machines.some(({ name }) => name === machine)) return [];
-  const { cwd } = process;
-  const words = parseOptions(process.argv.slice(1)).flatMap(({ name, value = "" }) =>
-    name === "L" ? ["-L", value] : [],
-  );
+  const { argv, cwd, identity } = process;
+  const firmware = parseOptions(argv.slice(1)).flatMap(({ name, value = "" }) => (name === "L" ? ["-L", value] : []));
   // The very program that runs, even if its file has been replaced.
-  const running = { program: `/proc/${process.identity.pid}/exe`, words, cwd, env: process.env };
+  const [, ...rest] = programWords(process);
+  const running: NewQemuCommand = { words: [`/proc/${identity.pid}/exe`, ...rest, ...firmware], env: process.env };
   try {
-    return await compareDeviceStates(running, { program, cwd, env }, machine, await deviceTypes(qmp), wait);
+    return await compareDeviceStates(running, { words, env }, machine, await deviceTypes(qmp), { ...wait, cwd });
   } catch (error) {
     if (!isCprkitError(error) || error.code === "ERR_ABORTED") throw error;
     return error;

@@ -23,6 +23,7 @@ export const findingCodes = {
   vfio: "a VFIO device, and one of the two QEMUs does not carry VFIO devices",
   "vfio-not-suspended": "cpr-reboot with a VFIO device needs a suspended guest",
   "tap-held": "a tap interface that only one QEMU can hold",
+  "tap-queues": "a tap interface with several queues, which both QEMUs serve for a while",
   "device-held": "a device of the host that only one QEMU can hold",
   "vhost-user": "a vhost-user backend must accept the new QEMU beside the old one",
   "device-hotplugged": "a device that is not on the command line",

@@ -13,7 +13,7 @@ import { type Facts, gatherFacts } from "./facts.ts";
 import { adopted, type PreflightFinding } from "./finding.ts";
 import { askNewQemu, newQemuCommand } from "./new-qemu.ts";
 
-/** Options of {@link preflight}. `timeoutMs` limits each question to the VM and to the new QEMU. */
+/** Options of {@link preflight}. `timeoutMs` limits connecting, and each start of the new QEMU. */
 export interface PreflightOptions extends WaitOptions {
   /** Program of the new QEMU; by default the path that the running one was started from. */
   readonly qemu?: string | undefined;
@@ -80,9 +80,13 @@ export async function preflight(target: VmTarget | OpenVm, options: PreflightOpt
   if ("process" in target) return examine(target, options);
   options.onStep?.("connecting to the VM's monitor");
   const vm = await openVm(target, options);
+  // Ends the question that is under way.
+  const abort = () => void vm.qmp.close();
+  options.signal?.addEventListener("abort", abort, { once: true });
   try {
     return await examine(vm, options);
   } finally {
+    options.signal?.removeEventListener("abort", abort);
     await vm.qmp.close();
   }
 }
@@ -90,7 +94,7 @@ export async function preflight(target: VmTarget | OpenVm, options: PreflightOpt
 async function examine(vm: OpenVm, options: PreflightOptions): Promise<PreflightReport> {
   const { mode = "cpr-transfer", onStep } = options;
   const command = newQemuCommand(vm.process, options.qemu);
-  onStep?.(`asking ${command.program} what it can do`);
+  onStep?.(`asking ${command.words.at(-1)} what it can do`);
   const next = await askNewQemu(command, vm.process.cwd, options);
   onStep?.("asking the VM");
   const facts = await gatherFacts(vm, mode, next, options);

@@ -1,0 +1,105 @@
+// What can't be made on every machine: the facts of a real VM, with one thing in them changed.
+import { readFileSync } from "node:fs";
+import { expect, it } from "vitest";
+import { checkHeldDevices, checkVfio } from "../../src/qemu/preflight/check-devices.ts";
+import { checkFdLimits, checkHostMemory } from "../../src/qemu/preflight/check-limits.ts";
+import { checkMemory } from "../../src/qemu/preflight/check-memory.ts";
+import { type Facts, gatherFacts } from "../../src/qemu/preflight/facts.ts";
+import { findingCodes, type PreflightFinding } from "../../src/qemu/preflight/finding.ts";
+import { askNewQemu, newQemuCommand, programWords } from "../../src/qemu/preflight/new-qemu.ts";
+import { carriedVfio } from "../../src/qemu/vm-fds-vfio.ts";
+import { openVm, readVmProcess } from "../../src/qemu/vm-process.ts";
+import { describeQemu } from "../support/qemu.ts";
+import { withVm } from "./preflight-support.ts";
+
+const text = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
+
+it("documents every code, and knows every code of the derived command line", () => {
+  const documented = [...text("docs/preflight.md").matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, code]) => code);
+  expect(documented).toEqual(Object.keys(findingCodes));
+  const derive = text("src/qemu/command-line-derive.ts");
+  const derived = [...derive.matchAll(/blocker\(\s*"([a-z-]+)"|code: "([a-z-]+)"/g)].map(([, a, b]) => a ?? b);
+  expect(derived.length).toBeGreaterThan(5);
+  for (const code of derived) expect(Object.keys(findingCodes)).toContain(code);
+});
+
+it("names the VFIO fds that QEMU 10.1 and newer carry", () => {
+  const links = new Map([
+    [7, "/dev/vfio/vfio"],
+    [8, "/dev/vfio/12"],
+    [9, "anon_inode:[vfio-device]"],
+    [10, "/dev/iommu"],
+    [11, "anon_inode:[eventfd]"],
+    [12, "/memfd:pc.ram (deleted)"],
+  ]);
+  const facts = { preserved: true, devices: ["0000:3b:00.0"], iommufds: ["iommufd0"] };
+  const named = [...carriedVfio(links, facts)].map(([fd, { fate, name, id }]) => [fd, fate, name, id]);
+  expect(named).toEqual([
+    [7, "carried", "vfio_container_for_group", 12],
+    [8, "carried", "vfio_group", 12],
+    [9, "carried", "0000:3b:00.0", 0],
+    [10, "carried", "iommufd0", 0],
+    [11, "unknown", undefined, undefined],
+  ]);
+  // Which of two is which can't be told from outside: no name rather than a wrong one.
+  const two = carriedVfio(links, { ...facts, devices: ["0000:3b:00.0", "0000:3b:00.1"] });
+  expect(two.get(9)).toMatchObject({ fate: "carried" });
+  expect(two.get(9)).not.toHaveProperty("name");
+  expect(carriedVfio(links, { ...facts, preserved: false }).size).toBe(0);
+});
+
+it("finds the program behind a dynamic loader", () => {
+  const self = readVmProcess(process.pid);
+  expect(programWords(self)).toEqual([self.argv[0]]);
+  const loader = "/lib64/ld-linux-x86-64.so.2";
+  const argv = [loader, "--library-path", "/opt/lib", "/opt/bin/qemu", "-m", "32"];
+  const loaded = { ...self, program: loader, argv };
+  expect(newQemuCommand(loaded, undefined).words).toEqual(argv.slice(0, 4));
+  expect(newQemuCommand(loaded, "/usr/bin/qemu").words).toEqual(["/usr/bin/qemu"]);
+});
+
+it("does not give the old binary's modules to another one", () => {
+  const self = { ...readVmProcess(process.pid), program: "/opt/old/bin/qemu", cwd: "/" };
+  const vm = (folder: string) => ({ ...self, env: { QEMU_MODULE_DIR: folder, LANG: "C" } });
+  expect(newQemuCommand(vm("/opt/old/lib/qemu"), "/opt/new/bin/qemu").env).toEqual({ LANG: "C" });
+  expect(newQemuCommand(vm("/srv/modules"), "/opt/new/bin/qemu").env).toHaveProperty("QEMU_MODULE_DIR");
+  expect(newQemuCommand(vm("/opt/old/lib/qemu"), undefined).env).toHaveProperty("QEMU_MODULE_DIR");
+});
+
+describeQemu("checks on facts that can't be made here", ["10.0", "11.1"], (qemu) => {
+  it("devices of the host, memory, limits", () =>
+    withVm({ qemu: qemu["10.0"] }, async ({ pid }) => {
+      const vm = await openVm({ pid });
+      const next = await askNewQemu(newQemuCommand(vm.process, qemu["11.1"]), vm.process.cwd, {});
+      const facts = await gatherFacts(vm, "cpr-transfer", next, {});
+      await vm.qmp.close();
+      const seen = (check: (facts: Facts) => readonly PreflightFinding[], changed: Partial<Facts>) =>
+        check({ ...facts, ...changed }).map(({ code, severity }) => `${severity} ${code}`);
+
+      const device = (type: string) => ({ devices: [{ id: "d", type }] });
+      for (const check of [checkVfio, checkHeldDevices, checkFdLimits, checkHostMemory])
+        expect(seen(check, {})).toEqual([]);
+      // 10.0 runs: it can't hand VFIO over, and would not say so.
+      expect(seen(checkVfio, device("vfio-pci"))).toEqual(["blocker vfio"]);
+      const reboot = { ...device("vfio-pci"), mode: "cpr-reboot" } as const;
+      expect(seen(checkVfio, reboot)).toEqual(["blocker vfio-not-suspended"]);
+      expect(seen(checkVfio, { ...reboot, runState: "suspended" })).toEqual([]);
+      // From 11.1 to itself it can; back to 10.0 it can't.
+      if (!("abilities" in next.said)) throw next.said.error;
+      const from11 = { ...device("vfio-pci"), abilities: next.said.abilities };
+      expect(seen(checkVfio, from11)).toEqual([]);
+      const older = { ...next, said: { ...next.said, abilities: facts.abilities } };
+      expect(seen(checkVfio, { ...from11, next: older })).toEqual(["blocker vfio"]);
+
+      expect(seen(checkHeldDevices, device("vhost-vsock-pci"))).toEqual(["blocker device-held"]);
+      expect(seen(checkHeldDevices, device("usb-host"))).toEqual(["blocker device-held"]);
+      expect(seen(checkHeldDevices, device("vhost-user-fs-pci"))).toEqual(["warning vhost-user"]);
+      expect(seen(checkHeldDevices, { ...device("usb-host"), sideBySide: false })).toEqual([]);
+
+      expect(seen(checkMemory, { auxRamShare: undefined })).toEqual(["blocker aux-ram-share-off"]);
+      expect(seen(checkHostMemory, { host: { ...facts.host, available: facts.host.needed - 1 } })).toEqual([
+        "blocker memory-low",
+      ]);
+      expect(seen(checkFdLimits, { own: { ...facts.own, nofile: facts.own.fds + 3 } })).toEqual(["blocker nofile-own"]);
+    }));
+});
