@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   update: async () => (await import("./commands/update.ts")).updateCommand,
   status: async () => (await import("./commands/status.ts")).statusCommand,
   demo: async () => (await import("./commands/demo.ts")).demoCommand,
+  bench: async () => (await import("./commands/bench.ts")).benchCommand,
 };
 
 /** Runs the command line and returns the exit code. Prints what the user should see; throws only for a bug. */

@@ -86,7 +86,7 @@ export class FdTable {
     this.#entries[entry * entryFields] = -1;
     this.#slots[part - headCount] = at(this.#slots, part - headCount) - 1;
     this.#size -= 1;
-    if (this.#used > 64 && this.#size < this.#used >> 1) this.#rebuild();
+    if (this.#used > 64 && this.#size < this.#used >> 2) this.#rebuild();
     return true;
   }
 

@@ -35,11 +35,11 @@ export function ownString(text: string): string {
   return Buffer.from(text, "latin1").toString("latin1");
 }
 
-/** Writes the files that the C peers take with -f and -p (bench/peers/README.md). */
-export function writePeerFiles(count: number, namesPath: string, orderPath: string): void {
+/** Writes the files that the C peers take with -f and -p (bench/peers/README.md). `inOrder`: the order of saving. */
+export function writePeerFiles(count: number, namesPath: string, orderPath: string, inOrder = false): void {
   const lines = benchKeys(count).map(({ name, id }) => `${id}\t${name}\n`);
   writeFileSync(namesPath, lines.join(""));
-  const order = lookUpOrder(count);
+  const order = inOrder ? Uint32Array.from({ length: count }, (_, at) => at) : lookUpOrder(count);
   const bytes = Buffer.alloc(count * 4);
   for (const [at, line] of order.entries()) bytes.writeUInt32LE(line, at * 4);
   writeFileSync(orderPath, bytes);

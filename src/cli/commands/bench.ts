@@ -1,0 +1,66 @@
+// cprkit bench: how fast it is on this machine, beside C where the peers are built.
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { describeMachine } from "../bench/machine.ts";
+import { rowIds } from "../bench/rows.ts";
+import { runBench } from "../bench/run.ts";
+import { benchText } from "../bench/view.ts";
+import { interruptible } from "../interrupt.ts";
+import { wholeNumber } from "../options.ts";
+import { startProgress } from "../progress.ts";
+
+interface BenchCommandOptions {
+  readonly only?: readonly string[];
+  readonly maxSize?: number;
+  readonly repeats: number;
+  readonly rounds: number;
+  readonly peers?: string;
+  readonly output?: string;
+  readonly json?: true;
+}
+
+export function benchCommand(): Command {
+  return new Command("bench")
+    .description("Measure look-ups, codec and transfer on this machine, beside C where the peers are built.")
+    .addOption(new Option("--only <ids>", `comma-separated: ${rowIds.join(", ")}`).argParser(ids))
+    .addOption(new Option("--max-size <n>", "leave out larger sizes").argParser(wholeNumber(1, 1_000_000)))
+    .addOption(new Option("--repeats <n>", "how often each side runs").argParser(wholeNumber(1, 100)).default(3))
+    .addOption(new Option("--rounds <n>", "rounds each time").argParser(wholeNumber(1, 1000)).default(7))
+    .addOption(new Option("--peers <folder>", "where the C peers are (default: those of this checkout)"))
+    .addOption(new Option("-o, --output <folder>", "also write bench.json there"))
+    .addOption(new Option("--json", "print the results as JSON"))
+    .addHelpText("after", "\nExample:\n  $ cprkit bench --only find,fresh --max-size 100000")
+    .action((options: BenchCommandOptions) => interruptible((signal) => runCommand(options, signal)));
+}
+
+async function runCommand(options: BenchCommandOptions, signal: AbortSignal): Promise<void> {
+  const json = options.json === true;
+  const machine = describeMachine();
+  const progress = startProgress("beginning", json);
+  try {
+    const { only, maxSize, repeats, rounds, peers } = options;
+    const result = await runBench({
+      ...{ only, maxSize, repeats, rounds, signal },
+      peersFolder: peers,
+      onStep: progress.step,
+    });
+    progress.stop();
+    const text = `${JSON.stringify({ machine, repeats, rounds, ...result }, null, 2)}\n`;
+    if (options.output !== undefined) {
+      mkdirSync(options.output, { recursive: true });
+      writeFileSync(join(options.output, "bench.json"), text);
+    }
+    process.stdout.write(json ? text : benchText(machine, result));
+  } finally {
+    progress.stop();
+  }
+}
+
+function ids(text: string): readonly string[] {
+  const wanted = text.split(",");
+  const unknown = wanted.find((id) => !rowIds.includes(id));
+  if (unknown !== undefined) throw new InvalidArgumentError(`there is no "${unknown}": ${rowIds.join(", ")}.`);
+  return wanted;
+}
