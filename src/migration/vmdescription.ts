@@ -116,7 +116,7 @@ function lengthAt(bytes: Uint8Array, at: number): number {
 }
 
 /** Bytes from `offset` on; fewer at the end. Never more than the source has. */
-export function readAt(source: ByteSource, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
+function readAt(source: ByteSource, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
   const bytes = new Uint8Array(Math.max(0, Math.min(length, source.size - offset)));
   let at = 0;
   const go = (): Uint8Array | Promise<Uint8Array> => {

@@ -122,8 +122,8 @@ export interface Feed {
   close(): void | Promise<void>;
 }
 
-/** Bytes that a file is read by. Measured from 64 KiB to 4 MiB: no difference beyond noise. */
-const chunkSize = 1 << 20;
+/** Bytes that a file is read by: they stay in the CPU's cache. From 128 KiB to 4 MiB no difference beyond noise. */
+const chunkSize = 1 << 17;
 
 /** Feeds a window from a source that can be read at any place: what is skipped is not read. */
 export function sourceFeed(source: ByteSource): Feed {

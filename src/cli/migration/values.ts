@@ -1,6 +1,6 @@
 // Values and sizes as a person reads them.
 
-import { printable } from "../text.ts";
+import { grouped, printable } from "../text.ts";
 
 const maxBytes = 32;
 const maxElements = 16;
@@ -22,7 +22,7 @@ export function valueText(value: unknown): string {
 
 function bytesText(bytes: Uint8Array): string {
   const shown = Buffer.from(bytes.subarray(0, maxBytes)).toString("hex");
-  if (bytes.length > maxBytes) return `${shown}… ${bytes.length.toLocaleString("en-US")} bytes`;
+  if (bytes.length > maxBytes) return `${shown}… ${grouped(bytes.length)} bytes`;
   return bytes.length === 0 ? "no bytes" : shown;
 }
 

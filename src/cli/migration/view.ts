@@ -2,7 +2,7 @@
 
 import type { FieldNode, Migration, RamBlock, Section } from "../../migration/index.ts";
 import { table } from "../table.ts";
-import { counted, printable } from "../text.ts";
+import { counted, grouped, printable } from "../text.ts";
 import { offsetText, sizeText, valueText } from "./values.ts";
 
 /** Header, sections with size and share, RAM by block. */
@@ -62,7 +62,7 @@ function sectionTable({ sections, size }: Migration): string {
     String(section.id),
     label(section),
     String(section.version),
-    section.size.toLocaleString("en-US"),
+    grouped(section.size),
     `${((100 * section.size) / Math.max(1, size)).toFixed(1)}%`,
   ]);
   if (rows.length === 0) return "";
@@ -93,21 +93,20 @@ function label({ name, instance }: Section): string {
 
 function ram({ ram: all }: Migration): string {
   if (all === undefined) return "";
-  const number = (value: number) => value.toLocaleString("en-US");
   const row = ({ name, usedLength, pages, zeroPages, xbzrlePages, bytes }: RamBlock) => [
     printable(name),
     sizeText(usedLength),
-    number(pages),
-    number(zeroPages),
-    number(xbzrlePages),
-    number(bytes),
+    grouped(pages),
+    grouped(zeroPages),
+    grouped(xbzrlePages),
+    grouped(bytes),
   ];
   const facts = [
     `RAM: ${sizeText(all.totalBytes)} in ${counted(all.blocks.length, "block")}`,
     ...(all.mappedRam ? ["mapped-ram"] : []),
     ...(all.ignoreShared ? ["x-ignore-shared"] : []),
     ...(all.multifdFlushes > 0 ? ["multifd: pages travelled on other channels"] : []),
-    ...(all.compressedPages > 0 ? [`${number(all.compressedPages)} pages packed with zlib`] : []),
+    ...(all.compressedPages > 0 ? [`${grouped(all.compressedPages)} pages packed with zlib`] : []),
     ...(all.pages + all.zeroPages + all.xbzrlePages === 0 ? ["no pages in the stream"] : []),
   ];
   const head = ["BLOCK", "LENGTH", "PAGES", "ZERO", "XBZRLE", "BYTES"];
