@@ -287,9 +287,12 @@ describeQemu("preflight of the new QEMU", ["10.0", "11.1"], (qemu) => {
   it("a device model, an object type and a mode that it does not have; a device whose state differs", () => {
     const card = (dir: string) => {
       writeFileSync(join(dir, "card"), new Uint8Array(1 << 20));
+      writeFileSync(join(dir, "disk"), new Uint8Array(1 << 20));
       return [
         "-drive",
         `if=none,id=c,format=raw,file=${dir}/card`,
+        "-drive",
+        `if=none,id=d,format=raw,file=${dir}/disk`,
         "-device",
         "sdhci-pci",
         "-device",
@@ -297,7 +300,7 @@ describeQemu("preflight of the new QEMU", ["10.0", "11.1"], (qemu) => {
       ];
     };
     const args = (dir: string) => [
-      ...["-device", "iommu-testdev,id=only11", "-device", "nvme,serial=1", ...card(dir)],
+      ...["-device", "iommu-testdev,id=only11", "-device", "nvme,serial=1,drive=d", ...card(dir)],
       ...["-chardev", `socket,id=h,path=${dir}/h.sock,server=on,wait=off`, "-object", "monitor-hmp,id=hmp,chardev=h"],
     ];
     return withVm({ qemu: qemu["11.1"], args }, async (vm) => {
@@ -323,6 +326,19 @@ describeQemu("preflight of the new QEMU", ["10.0", "11.1"], (qemu) => {
       expect(codes(report)).toEqual(["mode-unsupported"]);
       expect(finding(report, "mode-unsupported").remedy).toBe("use --mode cpr-transfer or cpr-reboot");
     }));
+
+  it("an NVMe controller without a drive, whose save ends QEMU 11.1 and the guest", () => {
+    const disk = (dir: string) => {
+      writeFileSync(join(dir, "disk"), new Uint8Array(1 << 20));
+      return ["-drive", `if=none,id=d,format=raw,file=${dir}/disk`, "-device", "nvme,serial=1,id=good,drive=d"];
+    };
+    const args = (dir: string) => [...disk(dir), "-device", "nvme,serial=2,id=bad"];
+    return withVm({ qemu: qemu["11.1"], args }, async (vm) => {
+      const report = await look(vm);
+      expect(codes(report)).toEqual(["qemu-crash"]);
+      expect(finding(report, "qemu-crash")).toMatchObject({ severity: "blocker", subject: "bad" });
+    });
+  });
 
   it("a sandbox that forbids exec", () =>
     withVm({ qemu: qemu["11.1"], args: ["-sandbox", "on,spawn=deny"] }, async (vm) => {

@@ -93,6 +93,24 @@ export function checkHeldDevices({ devices, sideBySide }: Facts): PreflightFindi
   );
 }
 
+/**
+ * QEMU 11.1.3 ends with a segmentation fault, and the guest with it, when it saves an NVMe controller that has no drive
+ * of its own (namespaces by nvme-ns, or none). Seen with plain migration, too. 10.0 refuses to migrate NVMe.
+ */
+export function checkCrashes({ devices, abilities }: Facts): PreflightFinding[] {
+  if (abilities.version.major !== 11) return [];
+  return devices
+    .filter(({ drive }) => drive === "")
+    .map(({ id = "nvme" }) =>
+      blocker(
+        "qemu-crash",
+        `${id}: this NVMe controller has no drive= of its own; QEMU 11.1 crashes when it saves one, and the guest is lost`,
+        "unplug it for the update; at the VM's next start give the controller a drive=, or use virtio-blk",
+        id,
+      ),
+    );
+}
+
 /** The new QEMU has the devices of the command line, no more and no less. */
 export function checkHotplug({ devices, options }: Facts): PreflightFinding[] {
   // What is in such a file is not looked at.

@@ -24,6 +24,8 @@ interface Device {
   readonly id: string | undefined;
   /** Such as "virtio-blk-pci". */
   readonly type: string;
+  /** Of an NVMe controller: its own drive, "" without one. */
+  readonly drive?: string;
 }
 
 /** A tap interface that the VM has open. */
@@ -133,14 +135,18 @@ async function machineProperty(qmp: Qmp, property: string): Promise<unknown> {
 }
 
 async function devicesOf(qmp: Qmp): Promise<Device[]> {
-  const named = await qmp.execute("qom-list", { path: "/machine/peripheral" });
-  const unnamed = await qmp.execute("qom-list", { path: "/machine/peripheral-anon" });
-  const list = (properties: QmpReturn<"qom-list">, hasId: boolean): Device[] =>
-    properties.flatMap(({ name, type }) => {
+  const devices: Device[] = [];
+  for (const container of ["peripheral", "peripheral-anon"]) {
+    for (const { name, type } of await qmp.execute("qom-list", { path: `/machine/${container}` })) {
       const model = childType(type);
-      return model === undefined ? [] : [{ id: hasId ? name : undefined, type: model }];
-    });
-  return [...list(named, true), ...list(unnamed, false)];
+      if (model === undefined) continue;
+      const path = `/machine/${container}/${name}`;
+      const drive = model === "nvme" ? await qmp.execute("qom-get", { path, property: "drive" }) : undefined;
+      const id = container === "peripheral" ? name : undefined;
+      devices.push({ id, type: model, ...(typeof drive === "string" ? { drive } : {}) });
+    }
+  }
+  return devices;
 }
 
 const capSysAdmin = 21n;

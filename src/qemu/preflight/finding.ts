@@ -25,6 +25,7 @@ export const findingCodes = {
   "tap-held": "a tap interface that only one QEMU can hold",
   "tap-queues": "a tap interface with several queues, which both QEMUs serve for a while",
   "device-held": "a device of the host that only one QEMU can hold",
+  "qemu-crash": "the running QEMU is known to crash when it saves this device",
   "vhost-user": "a vhost-user backend must accept the new QEMU beside the old one",
   "device-hotplugged": "a device that is not on the command line",
   "device-unplugged": "a device of the command line that is no longer in the VM",

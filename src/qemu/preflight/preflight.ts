@@ -3,7 +3,7 @@
 import { type CprModeName, versionText } from "../binary.ts";
 import type { WaitOptions } from "../qmp-wait.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm-process.ts";
-import { checkChardevs, checkHeldDevices, checkHotplug, checkTaps, checkVfio } from "./check-devices.ts";
+import { checkChardevs, checkCrashes, checkHeldDevices, checkHotplug, checkTaps, checkVfio } from "./check-devices.ts";
 import { checkBinary, checkImages, checkSockets, checkStartFiles } from "./check-files.ts";
 import { checkFdLimits, checkHostMemory, checkUser } from "./check-limits.ts";
 import { checkMemory } from "./check-memory.ts";
@@ -52,6 +52,7 @@ const checks: readonly ((facts: Facts) => readonly PreflightFinding[])[] = [
   checkMemory,
   checkQemuBlockers,
   checkNewQemu,
+  checkCrashes,
   checkVfio,
   checkTaps,
   checkHeldDevices,
