@@ -6,12 +6,22 @@ import { readExecCprState } from "../../channel/index.ts";
 import { describeFd, listFds, readFdLink } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { parseOptions } from "../command-line.ts";
-import { connectQmp, type Qmp } from "../qmp.ts";
+import type { Qmp } from "../qmp.ts";
 import { isAlive, openMonitor } from "../vm-process.ts";
 import { removeNames } from "./names.ts";
 import type { CarriedFd } from "./options.ts";
 import { askPeer, hasTakenOver, killPeer, type Peer } from "./peer.ts";
-import { type Run, runHook, setSource, sourceQmp, startBeside, switchOver, waitFor } from "./run.ts";
+import {
+  connectDestination,
+  type Run,
+  runHook,
+  setSource,
+  sourceQmp,
+  startBeside,
+  switchOver,
+  waitFor,
+} from "./run.ts";
+import { expectSameMachine } from "./same-machine.ts";
 import { hasReplaced } from "./settle.ts";
 
 /** Runs the update up to the moment when the new program has the guest. @throws whatever went wrong; then settle */
@@ -59,8 +69,8 @@ async function rehearse(run: Run): Promise<void> {
   const trial = await startBeside(run, rehearsal.command, rehearsal.qmp, ["defer"]);
   try {
     const { signal } = options;
-    trial.qmp = await trial.orExit(connectQmp(rehearsal.qmp, { waitMs: timeoutMs, timeoutMs, signal }));
-    await trial.orExit(trial.qmp.execute("query-status", undefined, { signal, timeoutMs }));
+    const qmp = await connectDestination(run, trial, trial.orExit);
+    await trial.orExit(expectSameMachine(await sourceQmp(run), qmp, { signal, timeoutMs }));
   } finally {
     await trial.qmp?.close();
     await killPeer(trial);

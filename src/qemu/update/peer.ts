@@ -1,5 +1,6 @@
 // One of the two QEMUs of an update, watched: what it says of itself, and how it is ended.
 
+import { setTimeout as delay } from "node:timers/promises";
 import { closeFd, openPidfd, type ProcessIdentity, signalPidfd, waitExit } from "../../linux/index.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
 import type { Qmp } from "../qmp.ts";
@@ -43,7 +44,9 @@ export async function askPeer(peer: Peer, timeoutMs = 5_000): Promise<PeerState>
     return { alive: true, run: status.status, migration: migration.status, error: migration["error-desc"] };
   } catch (error) {
     if (!isCprkitError(error)) throw error;
-    // It may have died of what it was asked, or just before.
+    // It may have died of what it was asked, or just before: that takes a moment.
+    const hungUp = ["ERR_QEMU_EXITED", "ERR_PEER", "ERR_QMP"].includes(error.code);
+    for (let wait = 0; hungUp && wait < 20 && isAlive(peer.identity); wait++) await delay(10);
     return isAlive(peer.identity) ? { alive: true, silence: error.message } : { alive: false };
   }
 }

@@ -130,7 +130,8 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
 async function lookAhead(vm: OpenVm, options: UpdateOptions, mode: CprModeName): Promise<Finding[]> {
   const { signal, timeoutMs, command: given } = options;
   const { findings } = await preflight(vm, { qemu: given?.[0] ?? options.qemu, mode, signal, timeoutMs });
-  return findings.filter(({ code }) => given === undefined || !ofDerivedCommand.has(code));
+  // The derived command line has the type with its version.
+  return findings.filter(({ code }) => (given === undefined ? code !== "machine-alias" : !ofDerivedCommand.has(code)));
 }
 
 const ofDerivedCommand = new Set([

@@ -2,10 +2,10 @@
 // RAM is copied into that file. The new QEMU has built its machine before the guest is stopped, here too.
 
 import { CprkitError } from "../../vmstate/error.ts";
-import { connectQmp } from "../qmp.ts";
 import { askPeer } from "./peer.ts";
 import {
   adopt,
+  connectDestination,
   downtimeOf,
   type Run,
   runHook,
@@ -17,6 +17,7 @@ import {
   untilTakenOver,
   waitFor,
 } from "./run.ts";
+import { expectSameMachine } from "./same-machine.ts";
 
 const capabilities = ["events", "x-ignore-shared"];
 
@@ -31,10 +32,10 @@ export async function runReboot(run: Run): Promise<void> {
   const destination = await startBeside(run, prepared.plan.command, prepared.destinationQmp, ["defer"]);
   adopt(run, destination);
   await run.step("started");
-  const qmp = await destination.orExit(connectQmp(destination.qmpPath, { waitMs: timeoutMs, timeoutMs, signal }));
-  destination.qmp = qmp;
+  const qmp = await connectDestination(run, destination, destination.orExit);
   await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(capabilities) }, { signal, timeoutMs });
   await qmp.execute("migrate-set-parameters", { mode: "cpr-reboot" }, { signal, timeoutMs });
+  await expectSameMachine(await sourceQmp(run), qmp, { signal, timeoutMs });
   await run.step("destination-ready");
   await runHook(run, "beforePause");
   await run.step("before-switch");

@@ -139,7 +139,7 @@ async function close(
   const outcome = guest === "source" ? "rolled-back" : "lost";
   if (guest === "source") await restoreSettings(source, journal);
   removeNames(journal.moved);
-  if (guest === "source") removeFiles(journal);
+  removeFiles(journal, guest === "lost");
   closeJournal(folder, journal, outcome, why);
   return { outcome, pid: guest === "source" ? source.identity.pid : undefined, why, warnings, report: undefined };
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { listeningUnixSockets } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import type { Qmp } from "../qmp.ts";
+import { connectQmp, type Qmp } from "../qmp.ts";
 import type { Destination } from "./destination.ts";
 import { startDestination } from "./destination.ts";
 import { type Journal, writeJournal } from "./journal.ts";
@@ -187,6 +187,7 @@ export async function waitFor(
       });
       if (await look()) return;
       throwIfAborted(signal, "running");
+      if (run.over.signal.aborted) throw new CprkitError("ERR_ABORTED", "the update is over");
       if (performance.now() > end) {
         throw new CprkitError("ERR_TIMEOUT", `the guest was not handed over within ${run.timeoutMs} ms`);
       }
@@ -249,9 +250,31 @@ export async function runHook(run: Run, which: "beforePause" | "onSuccess" | "on
   if (how !== undefined) throw new CprkitError("ERR_UPDATE_FAILED", `the ${which} command ${how}: ${command}`);
 }
 
-/** Removes what the update put into its folder. */
-export function removeFiles(journal: Journal): void {
-  for (const file of journal.files) if (existsSync(file)) rmSync(file, { force: true });
+/** Connects to the destination's monitor, waiting for it; `guard` says when to give up, and no session is left then. */
+export async function connectDestination(
+  run: Run,
+  destination: Destination,
+  guard: (work: Promise<Qmp>) => Promise<Qmp>,
+): Promise<Qmp> {
+  const { timeoutMs, options } = run;
+  const given = new AbortController();
+  const signal = options.signal === undefined ? given.signal : AbortSignal.any([options.signal, given.signal]);
+  try {
+    const qmp = await guard(connectQmp(destination.qmpPath, { waitMs: timeoutMs, timeoutMs, signal }));
+    destination.qmp = qmp;
+    return qmp;
+  } catch (error) {
+    // A session that came about later would hold the one place at the monitor.
+    given.abort();
+    throw error;
+  }
+}
+
+/** Removes what the update put into its folder; of a guest that is lost, what is left of it stays. */
+export function removeFiles(journal: Journal, lost = false): void {
+  for (const file of journal.files) {
+    if (!(lost && file === journal.stateFile) && existsSync(file)) rmSync(file, { force: true });
+  }
 }
 
 /** A path of this update in its folder. */

@@ -5,7 +5,7 @@ import { type OpenVm, openVm, type VmTarget } from "../vm-process.ts";
 import { type Journal, listJournals } from "./journal.ts";
 import { type LockHolder, lockHolder } from "./lock.ts";
 import { findMarked } from "./marked.ts";
-import { askPeer, hasTakenOver, keepsGuest, type PeerState, peerOf } from "./peer.ts";
+import { askPeer, hasTakenOver, keepsGuest, type Peer, type PeerState, peerOf } from "./peer.ts";
 import { hasReplaced } from "./settle.ts";
 import { findJournal, stateBase } from "./state-dir.ts";
 import type { UpdateStep } from "./steps.ts";
@@ -103,8 +103,8 @@ async function statusOf(folder: string, journal: Journal): Promise<VmStatus> {
   const destination = journal.destination === undefined || isExec ? undefined : peerOf(journal.destination);
   try {
     const [here, there] = await Promise.all([
-      askPeer(source, 2_000),
-      destination === undefined ? undefined : askPeer(destination, 2_000),
+      askTwice(source),
+      destination === undefined ? undefined : askTwice(destination),
     ]);
     const guest = whoHas(journal, here, there);
     const holder = lockHolder(folder);
@@ -134,6 +134,12 @@ async function statusOf(folder: string, journal: Journal): Promise<VmStatus> {
   } finally {
     await Promise.all([source.qmp?.close(), destination?.qmp?.close()]);
   }
+}
+
+/** Once more if it is silent: its monitor may still be closing the session of a client that has just gone. */
+async function askTwice(peer: Peer): Promise<PeerState> {
+  const state = await askPeer(peer, 2_000);
+  return state.alive && state.run === undefined ? askPeer(peer, 3_000) : state;
 }
 
 function whoHas(journal: Journal, here: PeerState, there: PeerState | undefined): VmStatus["guest"] {

@@ -3,10 +3,10 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { CprkitError } from "../../vmstate/error.ts";
-import { connectQmp } from "../qmp.ts";
 import { type PassedState, type TapResult, tap } from "../tap.ts";
 import {
   adopt,
+  connectDestination,
   downtimeOf,
   fileOf,
   type Run,
@@ -19,6 +19,7 @@ import {
   untilListening,
   untilTakenOver,
 } from "./run.ts";
+import { expectSameMachine } from "./same-machine.ts";
 
 /** Runs the update up to the moment when the destination has the guest. @throws whatever went wrong; then settle */
 export async function runTransfer(run: Run): Promise<void> {
@@ -56,10 +57,7 @@ export async function runTransfer(run: Run): Promise<void> {
   run.warnings.push(...passed.warnings);
   await run.step("state-passed");
 
-  const qmp = await destination.orExit(
-    tapped.orFail(connectQmp(destination.qmpPath, { waitMs: timeoutMs, timeoutMs, signal })),
-  );
-  destination.qmp = qmp;
+  const qmp = await connectDestination(run, destination, (work) => destination.orExit(tapped.orFail(work)));
   await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(["events"]) }, { signal, timeoutMs });
   const { status } = await qmp.execute("query-status", undefined, { signal, timeoutMs });
   if (status !== "inmigrate") {
@@ -68,6 +66,7 @@ export async function runTransfer(run: Run): Promise<void> {
       `the new QEMU should wait for the guest, but its run state is ${status}`,
     );
   }
+  await expectSameMachine(source, qmp, { signal, timeoutMs });
   await run.step("destination-ready");
   await runHook(run, "beforePause");
   await run.step("before-switch");
@@ -111,8 +110,10 @@ function startTap(run: Run, listen: string, connect: string): Tapped {
   });
   early.catch(() => undefined);
   const orFail = <T>(work: Promise<T>): Promise<T> => {
-    work.catch(() => undefined);
-    return Promise.race([work, early]);
+    const raced = Promise.race([work, early]);
+    // It may fail before somebody waits for it.
+    raced.catch(() => undefined);
+    return raced;
   };
   return {
     listening: orFail(listening),

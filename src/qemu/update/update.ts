@@ -88,7 +88,9 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
   await runHook(run, "onSuccess").catch((error: unknown) => run.warnings.push(asCprkitError(error).message));
   journal.outcome = "updated";
   await run.step("done");
-  const { run: runState = "unknown" } = await askPeer(destination);
+  const last = await askPeer(destination);
+  if (!last.alive) throw lostAfter(run, destination);
+  const { run: runState = "unknown" } = last;
   return {
     outcome: "updated",
     mode: journal.mode,
@@ -129,7 +131,7 @@ async function rolledBack(run: Run, failure: CprkitError, { guest, why }: Settle
   if (outcome !== undefined) {
     if (guest === "source") await restoreSettings(source, journal);
     removeNames(journal.moved);
-    if (outcome === "rolled-back") removeFiles(journal);
+    removeFiles(journal, outcome === "lost");
   }
   if (outcome !== undefined) closeJournal(prepared.folder, journal, outcome, failure.message);
   const hook = await runHook(run, "onFailure").then(
@@ -139,6 +141,14 @@ async function rolledBack(run: Run, failure: CprkitError, { guest, why }: Settle
   return new CprkitError("ERR_UPDATE_FAILED", `${sentence(guest, source, why)}. Cause: ${failure.message}${hook}`, {
     cause: failure,
   });
+}
+
+/** The new QEMU had the guest, and has ended since. */
+function lostAfter({ journal, prepared }: Run, { identity }: Peer): CprkitError {
+  const why = `the new QEMU (pid ${identity.pid}) had taken it over and has ended since; its log is ${journal.log}`;
+  removeNames(journal.moved);
+  closeJournal(prepared.folder, journal, "lost", why);
+  return new CprkitError("ERR_UPDATE_FAILED", `the guest is lost, no QEMU runs it: ${why}`);
 }
 
 function sentence(guest: Settled["guest"], { identity }: Peer, why: string): string {

@@ -1,0 +1,218 @@
+// Strikes one update with one fault, then checks what must hold after every fault.
+import { spawn } from "node:child_process";
+import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { expect } from "vitest";
+import type { CprModeName } from "../../src/qemu/binary.ts";
+import { lockHolder } from "../../src/qemu/update/lock.ts";
+import type { UpdateOptions, UpdateProcesses } from "../../src/qemu/update/options.ts";
+import { abortUpdate, resumeUpdate } from "../../src/qemu/update/recover.ts";
+import { vmStatus } from "../../src/qemu/update/status.ts";
+import type { UpdateStep } from "../../src/qemu/update/steps.ts";
+import { updateVm } from "../../src/qemu/update/update.ts";
+import { isCprkitError } from "../../src/vmstate/error.ts";
+import { assertContiguous } from "../support/serial-log.ts";
+import { isListening } from "../support/vm.ts";
+import { comesBefore, type Expected, type FaultPoint } from "./fault-points.ts";
+import { runStates, type Updatable } from "./update-support.ts";
+
+/** What came of it. */
+export interface Struck {
+  /** The step was reached, so the fault did strike. */
+  readonly struck: boolean;
+  /** Message of the error that ended the update; undefined if it went through. */
+  readonly message: string | undefined;
+}
+
+/** Runs the update with the fault. */
+export async function strike(vm: Updatable, point: FaultPoint, options: Partial<UpdateOptions>): Promise<Struck> {
+  const { kind, step: at, mode } = point;
+  const base = { target: { qmp: vm.qmp }, mode, stateDir: vm.stateDir, timeoutMs: 4_000, ...options };
+  if (kind === "kill-cprkit, then abort" || kind === "kill-cprkit, then resume") return strikeCprkit({ ...base, at });
+  const controller = new AbortController();
+  let struck = false;
+  const onStep = (step: UpdateStep, { source, destination }: UpdateProcesses) => {
+    if (kind === "disk-full" && struck) fillJournal(vm);
+    if (step !== at) return;
+    struck = true;
+    switch (kind) {
+      case "kill-source":
+        process.kill(source, "SIGKILL");
+        return;
+      case "kill-destination":
+        if (destination !== undefined) killQuietly(destination, "SIGKILL");
+        return;
+      case "hang-destination":
+        if (destination !== undefined) killQuietly(destination, "SIGSTOP");
+        return;
+      case "ctrl-c":
+        controller.abort(new Error("Ctrl-C"));
+        return;
+      case "disk-full":
+        fillJournal(vm);
+        return;
+      case "garbage":
+        return sendGarbage(vm, at === "listening" ? "t" : "c");
+    }
+  };
+  try {
+    await updateVm({ ...base, signal: controller.signal, onStep });
+    return { struck, message: undefined };
+  } catch (error) {
+    if (!isCprkitError(error)) throw error;
+    return { struck, message: error.message };
+  } finally {
+    // What this test stopped must not stay stopped for its own end.
+    for (const pid of vm.qemus()) killQuietly(pid, "SIGCONT");
+    emptyJournal(vm);
+  }
+}
+
+/** In a process of its own, from the built code: it kills itself. */
+async function strikeCprkit(options: Readonly<Record<string, unknown>>): Promise<Struck> {
+  const script = fileURLToPath(new URL("children/update.mjs", import.meta.url));
+  const child = spawn(process.execPath, [script, JSON.stringify(options)], { stdio: ["ignore", "ignore", "pipe"] });
+  let message = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    message += text;
+  });
+  const signal = await new Promise<string | null>((resolve) => child.once("close", (_, name) => resolve(name)));
+  return { struck: signal === "SIGKILL", message: signal === "SIGKILL" ? "cprkit was killed" : message || undefined };
+}
+
+/** Every write of the journal fails from now on with ENOSPC: its draft is a link to a disk that is always full. */
+function fillJournal(vm: Updatable): void {
+  for (const folder of foldersOf(vm)) {
+    const draft = join(folder, "journal.json.new");
+    if (!existsSync(draft)) symlinkSync("/dev/full", draft);
+  }
+}
+
+function emptyJournal(vm: Updatable): void {
+  for (const folder of foldersOf(vm)) rmSync(join(folder, "journal.json.new"), { force: true });
+}
+
+function foldersOf({ stateDir }: Updatable): string[] {
+  return existsSync(stateDir) ? readdirSync(stateDir).map((name) => join(stateDir, name)) : [];
+}
+
+async function sendGarbage(vm: Updatable, kind: "t" | "c"): Promise<void> {
+  const end = performance.now() + 3_000;
+  for (;;) {
+    const path = foldersOf(vm)
+      .flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)))
+      .find((each) => each.endsWith(`.${kind}`) && isListening(each));
+    if (path !== undefined) {
+      const socket = connect(path);
+      socket.on("error", () => socket.destroy());
+      socket.end(Buffer.from("this is no CPR state, and there is a lot of it ".repeat(1000)));
+      return;
+    }
+    if (performance.now() > end) throw new Error(`nobody listens on a .${kind} socket`);
+    await sleep(2);
+  }
+}
+
+/** Where the guest must be after the update and, if cprkit was killed, after `--resume` or `--abort`. */
+export function expectedAfter({ kind, step, mode }: FaultPoint): Expected {
+  const before = (other: UpdateStep) => comesBefore(mode, step, other);
+  switch (kind) {
+    case "kill-source":
+      if (mode === "cpr-exec") return "lost";
+      return before("switching") ? "lost" : before("running") ? "either" : "destination";
+    case "kill-destination":
+      return before("switching") ? "source" : before("running") ? "either" : "lost";
+    case "kill-cprkit, then abort":
+      return before("switching")
+        ? "source"
+        : before("running") && mode !== "cpr-exec"
+          ? "either"
+          : settledExec(mode, step);
+    case "kill-cprkit, then resume":
+      return "destination";
+    case "ctrl-c":
+    case "hang-destination":
+      return before("switching") ? "source" : before("running") ? "either" : "destination";
+    case "disk-full":
+      return before("running") ? "either" : "destination";
+    case "garbage":
+      return "source";
+  }
+}
+
+function settledExec(mode: CprModeName, step: UpdateStep): Expected {
+  return mode === "cpr-exec" && comesBefore(mode, step, "replaced") ? "either" : "destination";
+}
+
+/** Checks all that must hold, finishing the update first if it was cut off. Returns where the guest ended up. */
+export async function expectSettled(vm: Updatable, point: FaultPoint, { message }: Struck): Promise<Expected> {
+  const target = { qmp: vm.qmp };
+  const stateDir = vm.stateDir;
+  const unfinished = await expectTrueStatus(vm);
+  if (unfinished) {
+    const finish = point.kind === "kill-cprkit, then resume" ? resumeUpdate : abortUpdate;
+    await finish({ target, stateDir, timeoutMs: 4_000 });
+    expect(await expectTrueStatus(vm), "still unfinished").toBe(false);
+  } else if (point.kind === "kill-cprkit, then resume" && message !== undefined && vm.qemus().length > 0) {
+    // Nothing was written down yet: nothing to resume, so done again.
+    const had = comesBefore(point.mode, point.step, "journalled");
+    if (had) await updateVm({ target, stateDir, mode: point.mode });
+  }
+  const states = await runStates(vm);
+  if (states.size === 0) {
+    expect(message, "it must be said that the guest is lost").toBeDefined();
+    expectNothingLeft(vm, true);
+    return "lost";
+  }
+  expect([...states.values()], `exactly one QEMU, and it runs the guest: ${message}`).toEqual(["running"]);
+  const before = vm.serial.counts().length;
+  await vm.serial.waitForMore(3, 10_000);
+  expect(vm.serial.counts().length).toBeGreaterThan(before);
+  assertContiguous(vm.serial);
+  expectNothingLeft(vm, false);
+  const [pid = 0] = states.keys();
+  if (point.mode !== "cpr-exec") return pid === vm.pid ? "source" : "destination";
+  return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("-incoming") ? "destination" : "source";
+}
+
+/** `status` says what is so: who runs the guest, or that nobody does. Returns whether an update is left unfinished. */
+async function expectTrueStatus(vm: Updatable): Promise<boolean> {
+  const running = [...(await runStates(vm))].filter(([, state]) => state === "running").map(([pid]) => pid);
+  let status: Awaited<ReturnType<typeof vmStatus>>;
+  try {
+    status = await vmStatus({ qmp: vm.qmp }, { stateDir: vm.stateDir });
+  } catch (error) {
+    // No journal and no QEMU: it says that nobody is there.
+    expect(vm.qemus(), String(error)).toEqual([]);
+    return false;
+  }
+  const said = status.pid === undefined || status.runState !== "running" ? [] : [status.pid];
+  expect(said, status.text).toEqual(running);
+  if (vm.qemus().length === 0) expect(status.guest, status.text).toBe("nobody");
+  return status.update?.outcome === "unfinished";
+}
+
+/** No socket of the hand-over, no state file, no name of a QEMU that is gone; a lock only of a cprkit that is gone. */
+function expectNothingLeft(vm: Updatable, lost: boolean): void {
+  const left = foldersOf(vm).flatMap((folder) => {
+    expect(lockHolder(folder)).toBeUndefined();
+    return readdirSync(folder);
+  });
+  const allowed = /^(lock|journal\.json|.*\.log)$/;
+  expect(left.filter((name) => !allowed.test(name) && !(lost && name.endsWith(".vm")))).toEqual([]);
+  for (const name of readdirSync(vm.dir)) {
+    const path = join(vm.dir, name);
+    if (!lost && lstatSync(path).isSocket()) expect(isListening(path), `${name} is stale`).toBe(true);
+  }
+}
+
+function killQuietly(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // Gone already.
+  }
+}
