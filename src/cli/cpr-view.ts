@@ -1,7 +1,7 @@
 // A CPR state for people: its entries in a table, or its bytes with the fields beside them.
 
 import { type CprReport, reportCprState } from "../cpr/index.ts";
-import { spanRecorder } from "../vmstate/index.ts";
+import { spanRecorder } from "../vmstate/trace.ts";
 import { annotated } from "./hex.ts";
 import { table } from "./table.ts";
 import { counted, printable } from "./text.ts";

@@ -1,7 +1,13 @@
 // CprState on the wire, in both ABIs, written with the public fields of cprkit/vmstate. In memory it is a table
 // either way; pre_save flattens it, post_load rebuilds it, as the reviewer of RFC V2 asked and QEMU 11.1 does.
 
-import { cstring, fd, ghash, int32, qlist, uint32, vmstate, vmstateOf } from "../vmstate/index.ts";
+// Each from its own file, here and in this whole folder: a cold start pays for every file that is loaded.
+import { vmstate, vmstateOf } from "../vmstate/description.ts";
+import { cstring } from "../vmstate/fields/buffers.ts";
+import { fd } from "../vmstate/fields/fd.ts";
+import { int32, uint32 } from "../vmstate/fields/integers.ts";
+import { qlist } from "../vmstate/fields/lists.ts";
+import { ghash } from "../vmstate/fields/trees.ts";
 import { fdHash, fdList } from "./fd-lists.ts";
 import type { FdEntry } from "./fd-table.ts";
 import { maxNameLength } from "./limits.ts";

@@ -1,7 +1,8 @@
 // Which ABI a QCPR stream has, told from its bytes alone. Never a guess: QEMU's list reader takes a hash stream for an
 // empty table without a word, and the guest wakes up in blank memory.
 
-import { CprkitError, type FdForm } from "../vmstate/index.ts";
+import { CprkitError } from "../vmstate/error.ts";
+import type { FdForm } from "../vmstate/index.ts";
 import { maxNameLength } from "./limits.ts";
 
 /** How the fds stand in the stream: as QEMU's list (10.0 to 11.1) or as the hash table of RFC V2. */

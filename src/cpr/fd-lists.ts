@@ -1,7 +1,8 @@
 // What the two ABIs load into and save from, so that no entry is copied on the way: saving walks the table, loading
 // keeps three columns aside, which post_load puts into the table.
 
-import { type KeyedTable, type ListTable, type StateOf, textLength } from "../vmstate/index.ts";
+import type { KeyedTable, ListTable, StateOf } from "../vmstate/index.ts";
+import { textLength } from "../vmstate/text.ts";
 import type { cprFd, cprFdKey, cprFdValue } from "./descriptions.ts";
 import type { CprState } from "./state.ts";
 

@@ -1,7 +1,7 @@
 // CprState: the open fds that must outlive this process, each under (name, id), with QEMU's calls and their meaning
 // (QEMU 11.1 migration/cpr.c). It owns no fd: it opens and closes none.
 
-import { CprkitError } from "../vmstate/index.ts";
+import { CprkitError } from "../vmstate/error.ts";
 import type { FdColumns } from "./fd-lists.ts";
 import { type FdEntry, FdTable } from "./fd-table.ts";
 import { emit, type Trace } from "./trace.ts";

@@ -1,16 +1,10 @@
 // The QCPR stream: magic, version, CprState. Read in either ABI, written in either, for a chosen QEMU.
 
-import {
-  CprkitError,
-  type FdForm,
-  loadFrom,
-  type Observer,
-  type Output,
-  type PassedFd,
-  Reader,
-  saveTo,
-  Writer,
-} from "../vmstate/index.ts";
+import { loadFrom, saveTo } from "../vmstate/codec.ts";
+import { CprkitError } from "../vmstate/error.ts";
+import type { FdForm, Observer, Output, PassedFd } from "../vmstate/index.ts";
+import { Reader } from "../vmstate/reader.ts";
+import { Writer } from "../vmstate/writer.ts";
 import { cprStateHash, cprStateList, type LiveCprState } from "./descriptions.ts";
 import {
   type CprAbi,

@@ -1,6 +1,10 @@
 // The subsection "CprState/vfio devices" (QEMU 10.1 on): which kernel objects of iommufd belong to which device.
 
-import { cstring, type Field, int32, qlist, type Reader, type StateOf, uint32, vmstate } from "../vmstate/index.ts";
+import { vmstate } from "../vmstate/description.ts";
+import { cstring } from "../vmstate/fields/buffers.ts";
+import { int32, uint32 } from "../vmstate/fields/integers.ts";
+import { qlist } from "../vmstate/fields/lists.ts";
+import type { Field, Reader, StateOf } from "../vmstate/index.ts";
 import { maxNameLength } from "./limits.ts";
 
 /** A vfio device of the iommufd backend. The ids name objects inside the passed iommufd. */

@@ -3,6 +3,7 @@
 import chart from "simple-ascii-chart";
 import { rfcFigures } from "../demo/look-up.ts";
 import { table } from "../table.ts";
+import { grouped } from "../text.ts";
 import type { Machine } from "./machine.ts";
 import type { BenchResult, Ratio, RowResult } from "./run.ts";
 
@@ -29,7 +30,7 @@ function rowsText(results: readonly RowResult[]): string {
   if (results.length === 0) return "";
   const head = ["WHAT", "FDS", "UNIT", "LEAST", "MEDIAN", "PEER", "LEAST", "MEDIAN", "RATIO", "AIM"];
   const lines = results.flatMap(({ what, n, unit, ours, peers, ratios }) => {
-    const own = [what, n.toLocaleString("en-US"), unit, figure(ours.min), figure(ours.median)];
+    const own = [what, grouped(n), unit, figure(ours.min), figure(ours.median)];
     if (peers.length === 0) return [[...own, "", "", "", "", ""]];
     return peers.map((peer, at) => [
       ...(at === 0 ? own : ["", "", "", "", ""]),
@@ -60,7 +61,7 @@ function growthText(results: readonly RowResult[]): string {
     const [first, last] = [sizes[0], sizes.at(-1)];
     if (first === undefined || last === undefined || first === last) return [];
     const peer = (last.peers[0]?.min ?? Number.NaN) / (first.peers[0]?.min ?? Number.NaN);
-    return `Growth, ${last.what}: ${last.n.toLocaleString("en-US")} to ${first.n}: ${(last.ours.min / first.ours.min).toFixed(1)} (C GHashTable ${Number.isNaN(peer) ? "not measured" : peer.toFixed(1)})\n`;
+    return `Growth, ${last.what}: ${grouped(last.n)} to ${first.n}: ${(last.ours.min / first.ours.min).toFixed(1)} (C GHashTable ${Number.isNaN(peer) ? "not measured" : peer.toFixed(1)})\n`;
   });
   return lines.join("");
 }
@@ -71,7 +72,7 @@ function startText(results: readonly RowResult[]): string {
     const list = peers[0];
     if (id !== "start" || rfc === undefined || list === undefined) return [];
     return [
-      `  ${n.toLocaleString("en-US")} fds: list ${figure(list.median)} ms, hash ${figure(ours.median)} ms: ${(list.median / ours.median).toFixed(1)} times (the RFC's: ${(rfc.list / rfc.hash).toFixed(1)} times)`,
+      `  ${grouped(n)} fds: list ${figure(list.median)} ms, hash ${figure(ours.median)} ms: ${(list.median / ours.median).toFixed(1)} times (the RFC's: ${(rfc.list / rfc.hash).toFixed(1)} times)`,
     ];
   });
   return lines.length === 0 ? "" : `The destination's part, N look-ups as it starts:\n${lines.join("\n")}\n`;
@@ -99,5 +100,5 @@ function plot(results: readonly RowResult[]): string {
 }
 
 function figure(value: number): string {
-  return value >= 1000 ? Math.round(value).toLocaleString("en-US") : value.toFixed(value < 10 ? 2 : 1);
+  return value >= 1000 ? grouped(Math.round(value)) : value.toFixed(value < 10 ? 2 : 1);
 }
