@@ -19,6 +19,7 @@ import {
   listenUnix,
   type PeerCredentials,
   raiseNofileLimit,
+  setSendBuffer,
   shutdownSocket,
   waitHangup,
 } from "../linux/index.ts";
@@ -84,6 +85,8 @@ export async function sendCprState(
   let peer: PeerCredentials;
   try {
     peer = checkPeer(socket, peerUid === undefined ? {} : { uid: peerUid });
+    // Room for the whole stream, as far as the kernel grants it: waiting for the receiver in between cost a fifth.
+    if (typeof to !== "number") setSendBuffer(socket, output.bytes.length);
     await sendMessages(socket, messages, options);
     // A loader looks one byte past the end for a subsection: without this it would wait for ever.
     shutdownSocket(socket, "write");

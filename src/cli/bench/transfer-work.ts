@@ -17,6 +17,7 @@ import {
   createMemfd,
   raiseNofileLimit,
   receiveFds,
+  setSendBuffer,
   shutdownSocket,
   waitHangup,
   waitReadable,
@@ -47,6 +48,8 @@ export async function transferWork(n: number, fdsPerMessage: number): Promise<Wo
     bytes: output.bytes.length,
     round: async () => {
       const socket = await connectUnix(path);
+      // As sendCprState does.
+      setSendBuffer(socket, output.bytes.length);
       const start = process.hrtime.bigint();
       await sendMessages(socket, messages);
       shutdownSocket(socket, "write");
