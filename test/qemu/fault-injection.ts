@@ -1,12 +1,13 @@
 // Strikes one update with one fault, then checks what must hold after every fault.
 import { spawn } from "node:child_process";
-import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 import type { CprModeName } from "../../src/qemu/binary.ts";
+import { readJournal } from "../../src/qemu/update/journal.ts";
 import { lockHolder } from "../../src/qemu/update/lock.ts";
 import type { UpdateOptions, UpdateProcesses } from "../../src/qemu/update/options.ts";
 import { abortUpdate, resumeUpdate } from "../../src/qemu/update/recover.ts";
@@ -47,6 +48,15 @@ export async function strike(vm: Updatable, point: FaultPoint, options: Partial<
         return;
       case "hang-destination":
         if (destination !== undefined) killQuietly(destination, "SIGSTOP");
+        return;
+      case "hang-source":
+        killQuietly(source, "SIGSTOP");
+        return;
+      case "state-disk-full":
+        for (const file of stateFiles(vm)) symlinkSync("/dev/full", file);
+        return;
+      case "state-garbage":
+        for (const file of stateFiles(vm)) writeFileSync(file, "this is no state of a VM");
         return;
       case "ctrl-c":
         controller.abort(new Error("Ctrl-C"));
@@ -89,6 +99,11 @@ function fillJournal(vm: Updatable): void {
     const draft = join(folder, "journal.json.new");
     if (!existsSync(draft)) symlinkSync("/dev/full", draft);
   }
+}
+
+/** Where the journals say that the state of the guest goes. */
+function stateFiles(vm: Updatable): string[] {
+  return foldersOf(vm).flatMap((folder) => readJournal(folder)?.stateFile ?? []);
 }
 
 function emptyJournal(vm: Updatable): void {
@@ -139,6 +154,9 @@ export function expectedAfter({ kind, step, mode }: FaultPoint): Expected {
     case "disk-full":
       return before("running") ? "either" : "destination";
     case "garbage":
+    case "hang-source":
+    case "state-disk-full":
+    case "state-garbage":
       return "source";
   }
 }

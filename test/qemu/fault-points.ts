@@ -10,6 +10,9 @@ export type FaultKind =
   | "ctrl-c"
   | "disk-full"
   | "hang-destination"
+  | "hang-source"
+  | "state-disk-full"
+  | "state-garbage"
   | "garbage";
 
 /** One point: the fault, and the step at which it strikes. */
@@ -64,6 +67,10 @@ export function faultPoints(mode: CprModeName, long: boolean): FaultPoint[] {
       ? points("hang-destination", long ? stepsFrom(mode, "started") : ["started", "destination-ready", "switching"])
       : []),
     ...(mode === "cpr-transfer" ? points("garbage", ["started", "listening"]) : []),
+    ...(pair && long ? points("hang-source", ["started", "before-switch"]) : []),
+    // The file for the guest's state can't be written; or it is written, and spoilt before it is read.
+    ...(mode === "cpr-transfer" ? [] : points("state-disk-full", ["source-set", "before-switch"])),
+    ...(mode === "cpr-reboot" ? points("state-garbage", ["saved"]) : []),
   ];
 }
 

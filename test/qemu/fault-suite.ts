@@ -24,7 +24,8 @@ export function faultSuite(mode: CprModeName): void {
       return startUpdatable({ qemu: path, machine: "pc-q35-10.0", accel: await usableAccel(path) });
     };
     const points = faultPoints(mode, long).filter(
-      ({ kind }) => mode !== "cpr-reboot" || long || kind === "kill-destination",
+      ({ kind }) =>
+        mode !== "cpr-reboot" || long || ["kill-destination", "state-disk-full", "state-garbage"].includes(kind),
     );
     if (mode !== "cpr-reboot") {
       it(`there are at least 60 points`, () => {

@@ -46,8 +46,8 @@ export async function runExec(run: Run): Promise<void> {
   await stopped();
   const { qmp, runningUs } = await untilRunning(run);
   run.source.qmp = qmp;
-  const stop = source.events().findLast(({ name }) => name === "STOP");
-  if (stop !== undefined && runningUs !== undefined) run.downtimeMs = (runningUs - stop.timeUs) / 1000;
+  run.stopUs = source.events().findLast(({ name }) => name === "STOP")?.timeUs;
+  run.resumeUs = runningUs;
 }
 
 /** The new command; behind a shell that goes back to where a daemon was started, for relative paths. */

@@ -68,6 +68,9 @@ export interface UpdateReport {
    * With cpr-exec RESUME comes before anybody can be connected: then it ends when the new program said "running".
    */
   readonly downtimeMs: number | undefined;
+  /** When it began and ended: microseconds since 1970 by the host's clock. */
+  readonly stopUs: number | undefined;
+  readonly resumeUs: number | undefined;
   /** Of cpr-exec undefined if the state was gone before it could be looked at; of cpr-reboot always empty. */
   readonly fds: readonly CarriedFd[] | undefined;
   /** Fds on which O_NONBLOCK was set again after the new QEMU had cleared it (10.0 does). */

@@ -6,7 +6,7 @@ import { askPeer } from "./peer.ts";
 import {
   adopt,
   connectDestination,
-  downtimeOf,
+  noteDowntime,
   type Run,
   runHook,
   setSource,
@@ -47,7 +47,7 @@ export async function runReboot(run: Run): Promise<void> {
   await run.step("saved");
   await run.step("loading", () => destination.orExit(qmp.execute("migrate-incoming", { uri }, { signal, timeoutMs })));
   await untilTakenOver(run, destination);
-  run.downtimeMs = downtimeOf(source, qmp);
+  noteDowntime(run, source, qmp);
 }
 
 async function isSaved(run: Run): Promise<boolean> {

@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { listeningUnixSockets } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../qmp.ts";
+import type { QmpEvent } from "../qmp-events.ts";
 import type { Destination } from "./destination.ts";
 import { startDestination } from "./destination.ts";
 import { type Journal, writeJournal } from "./journal.ts";
@@ -29,7 +30,9 @@ export interface Run {
   readonly over: AbortController;
   fds: readonly CarriedFd[] | undefined;
   nonblockRestored: number;
-  downtimeMs: number | undefined;
+  /** When the guest stopped and ran again, by the QEMUs' clocks, in microseconds. */
+  stopUs: number | undefined;
+  resumeUs: number | undefined;
   readonly phases: { readonly step: UpdateStep; readonly ms: number }[];
   /** Writes the step down, does it, and tells the caller of it. */
   step(step: UpdateStep, act?: () => Promise<unknown>): Promise<void>;
@@ -154,7 +157,6 @@ export async function untilTakenOver(run: Run, destination: Destination): Promis
   await destination.orExit(
     waitFor(run, [qmp, destination.qmp], async () => {
       const there = await askPeer(destination, run.timeoutMs);
-      if (there.run === "running") return true;
       if (there.migration === "completed" && there.run !== "inmigrate") return true;
       const here = await askPeer(run.source, run.timeoutMs);
       if (!here.alive) throw new CprkitError("ERR_QEMU_EXITED", "the old QEMU has ended in the middle of the update");
@@ -169,7 +171,10 @@ export async function untilTakenOver(run: Run, destination: Destination): Promis
   );
 }
 
-/** Calls `look` after each event of the monitors, and every 100 ms, until it is true. */
+/**
+ * Calls `look` when a migration has ended on one of the monitors, and every 100 ms, until it is true. Not at every
+ * event: while the guest stands still each question keeps a QEMU from its work.
+ */
 export async function waitFor(
   run: Run,
   monitors: readonly (Qmp | undefined)[],
@@ -178,31 +183,49 @@ export async function waitFor(
   const { signal } = run.options;
   const end = performance.now() + run.timeoutMs;
   let wake: () => void = () => undefined;
-  const stops = monitors.map((qmp) => qmp?.onEvent(() => wake()));
-  signal?.addEventListener("abort", () => wake(), { once: true });
+  let hasEnded = monitors.some((qmp) => qmp?.events().some(isEnd) === true);
+  const stops = monitors.map((qmp) =>
+    qmp?.onEvent((event) => {
+      if (!isEnd(event)) return;
+      hasEnded = true;
+      wake();
+    }),
+  );
+  const onAbort = () => wake();
+  const pauseFor = (ms: number, woken: Promise<void>) =>
+    Promise.race([woken, delay(ms, undefined, { signal: run.over.signal }).catch(() => undefined)]);
+  let isFirst = true;
+  signal?.addEventListener("abort", onAbort, { once: true });
   try {
     for (;;) {
       const woken = new Promise<void>((resolve) => {
         wake = resolve;
       });
+      if (isFirst && !hasEnded) await pauseFor(100, woken);
+      isFirst = false;
       if (await look()) return;
       throwIfAborted(signal, "running");
       if (run.over.signal.aborted) throw new CprkitError("ERR_ABORTED", "the update is over");
       if (performance.now() > end) {
         throw new CprkitError("ERR_TIMEOUT", `the guest was not handed over within ${run.timeoutMs} ms`);
       }
-      await Promise.race([woken, delay(100, undefined, { signal: run.over.signal }).catch(() => undefined)]);
+      // The run state changes a little after the event that says so.
+      await pauseFor(hasEnded ? 2 : 100, woken);
     }
   } finally {
+    signal?.removeEventListener("abort", onAbort);
     for (const stop of stops) stop?.();
   }
 }
 
-/** STOP of the source to RESUME of the destination. */
-export function downtimeOf(source: Qmp | undefined, destination: Qmp | undefined): number | undefined {
-  const stop = source?.events().findLast(({ name }) => name === "STOP");
-  const resume = destination?.events().findLast(({ name }) => name === "RESUME");
-  return stop === undefined || resume === undefined ? undefined : (resume.timeUs - stop.timeUs) / 1000;
+function isEnd({ name, data }: QmpEvent): boolean {
+  return name === "MIGRATION" && ["completed", "failed", "cancelled"].includes(String(data["status"]));
+}
+
+/** Notes STOP of the source and RESUME of the destination. */
+export function noteDowntime(run: Run, source: Qmp, destination: Qmp): void {
+  run.stopUs = source.events().findLast(({ name }) => name === "STOP")?.timeUs;
+  run.resumeUs = destination.events().findLast(({ name }) => name === "RESUME")?.timeUs;
 }
 
 /**

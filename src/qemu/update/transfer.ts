@@ -7,8 +7,8 @@ import { type PassedState, type TapResult, tap } from "../tap.ts";
 import {
   adopt,
   connectDestination,
-  downtimeOf,
   fileOf,
+  noteDowntime,
   type Run,
   runHook,
   setSource,
@@ -78,7 +78,7 @@ export async function runTransfer(run: Run): Promise<void> {
   );
   await untilTakenOver(run, destination);
   await stopped();
-  run.downtimeMs = downtimeOf(source, qmp);
+  noteDowntime(run, source, qmp);
   const result = await tapped.done;
   run.nonblockRestored = result?.nonblockRestored ?? 0;
 }
