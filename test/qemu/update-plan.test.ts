@@ -1,0 +1,114 @@
+// How the successor's command line is derived, without any QEMU.
+import { describe, expect, it } from "vitest";
+import { formatOptions, parseKeyValues, parseOptions, shellQuoted } from "../../src/qemu/command-line.ts";
+import { deriveCommandLine } from "../../src/qemu/command-line-derive.ts";
+import { qmpSocketPaths } from "../../src/qemu/command-line-monitors.ts";
+
+const nothingThere = { cwd: "/vm", exists: () => false };
+
+function derive(words: string, how: Partial<Parameters<typeof deriveCommandLine>[1]> = {}) {
+  return deriveCommandLine(parseOptions(words.split(" ")), { ...nothingThere, ...how });
+}
+
+const codes = (words: string) => derive(words).findings.map(({ code }) => code);
+
+describe("options", () => {
+  it("keeps every word, whatever it looks like", () => {
+    const words = ["-S", "--enable-kvm", "-append", "-x -y", "disk.img", "-m", "1G", "-nographic"];
+    const options = parseOptions(words);
+    expect(options.map(({ name }) => name)).toEqual(["S", "enable-kvm", "append", "", "m", "nographic"]);
+    expect(formatOptions(options)).toEqual(words.map((word) => word.replace("--", "-")));
+  });
+
+  it("reads doubled commas", () => {
+    expect(parseKeyValues("file,path=/a,,b,append")).toEqual([
+      ["file", undefined],
+      ["path", "/a,b"],
+      ["append", undefined],
+    ]);
+  });
+
+  it("quotes for a shell only what needs it", () => {
+    expect(shellQuoted(["qemu", "-name", "it's", "a,b=c"])).toBe(`qemu -name 'it'\\''s' a,b=c`);
+  });
+});
+
+describe("deriving", () => {
+  const cases: readonly (readonly [what: string, from: string, to: string])[] = [
+    [
+      "drops an earlier -incoming, -S and -daemonize",
+      "-m 1G -incoming defer -S -daemonize -nodefaults",
+      "-m 1G -nodefaults",
+    ],
+    ["gives QMP a new path", "-qmp unix:q,server=on,wait=off", "-qmp unix:q.cpr1,server=on,wait=off"],
+    ["counts generations on", "-qmp unix:/q.cpr7,server=on", "-qmp unix:/q.cpr8,server=on"],
+    ["moves monitors behind mon:", "-serial mon:unix:s,server,nowait", "-serial mon:unix:s.cpr1,server,nowait"],
+    ["leaves a socket alone that QEMU only connects to", "-serial unix:log.sock", "-serial unix:log.sock"],
+    [
+      "moves listening chardevs",
+      "-chardev socket,id=c,path=p,server=on,wait=off",
+      "-chardev socket,id=c,path=p.cpr1,server=on,wait=off",
+    ],
+    ["appends to a chardev's file", "-chardev file,id=c,path=l", "-chardev file,id=c,path=l,append=on"],
+    ["appends to a logfile", "-chardev null,id=c,logfile=l", "-chardev null,id=c,logfile=l,logappend=on"],
+    [
+      "turns a serial file into one that is appended to",
+      "-serial file:a.log",
+      "-chardev file,id=cprkit-serial0,path=a.log,append=on -serial chardev:cprkit-serial0",
+    ],
+    ["moves the pidfile", "-pidfile vm.pid", "-pidfile vm.pid.cpr1"],
+    ["moves VNC on a socket", "-vnc unix:v,password=on", "-vnc unix:v.cpr1,password=on"],
+  ];
+  for (const [what, from, to] of cases) {
+    it(what, () => expect(derive(from).args.join(" ")).toBe(to));
+  }
+
+  it("moves nothing for cpr-exec, where the names are free", () => {
+    const line = "-qmp unix:q,server=on -pidfile p -vnc :1";
+    const derived = derive(line, { sideBySide: false });
+    expect(derived.args.join(" ")).toBe(line);
+    expect(derived.moved).toEqual([]);
+    expect(derived.findings).toEqual([]);
+  });
+
+  it("passes over names that are taken", () => {
+    const derived = derive("-qmp unix:q,server=on", { exists: (path) => path === "/vm/q.cpr1" });
+    expect(derived.moved).toEqual([{ kind: "socket", public: "/vm/q", old: "/vm/q", new: "/vm/q.cpr2" }]);
+  });
+
+  it("writes the machine's type in place of its alias, wherever it stands", () => {
+    const machine = "pc-q35-10.0";
+    expect(derive("-machine q35,accel=kvm", { machine }).args.join(" ")).toBe("-machine pc-q35-10.0,accel=kvm");
+    expect(derive("-M accel=kvm,type=q35", { machine }).args.join(" ")).toBe("-M accel=kvm,type=pc-q35-10.0");
+    expect(derive("-m 1G", { machine }).args.join(" ")).toBe("-machine pc-q35-10.0 -m 1G");
+    expect(derive("-machine accel=tcg", { machine }).args.join(" ")).toBe("-machine pc-q35-10.0 -machine accel=tcg");
+  });
+
+  it("leaves the old binary's firmware folders out, not the others", () => {
+    const line = "-L /opt/old/share/qemu -L /usr/share/extra";
+    expect(derive(line, { oldPrefix: "/opt/old" }).args.join(" ")).toBe("-L /usr/share/extra");
+  });
+
+  it("names what can't be had twice", () => {
+    expect(codes("-qmp tcp:localhost:4444,server=on")).toEqual(["port-taken"]);
+    expect(codes("-vnc :0")).toEqual(["port-taken"]);
+    expect(codes("-vnc none")).toEqual([]);
+    expect(codes("-netdev user,id=n,hostfwd=tcp::2222-:22")).toEqual(["port-taken"]);
+    expect(codes("-netdev tap,id=n,fd=7")).toEqual(["fd-option"]);
+    expect(codes('-netdev {"type":"tap","id":"n","fd":"7"}')).toEqual(["fd-option"]);
+    expect(codes("-drive file=/dev/fdset/1")).toEqual(["fd-option"]);
+    expect(codes("-snapshot")).toEqual(["snapshot"]);
+    expect(codes("-serial stdio")).toEqual(["stdio"]);
+    expect(codes(`-qmp unix:/${"x".repeat(103)},server=on`)).toEqual(["socket-path"]);
+  });
+});
+
+describe("QMP monitors on a command line", () => {
+  it("finds them in every form", () => {
+    const line =
+      "-qmp unix:a,server=on -chardev socket,id=m,path=/b,server=on -mon chardev=m,mode=control " +
+      "-chardev socket,id=o,path=c,server=on -object monitor-qmp,id=x,chardev=o -qmp unix:client " +
+      "-chardev socket,id=h,path=d,server=on -mon chardev=h,mode=readline";
+    expect(qmpSocketPaths(parseOptions(line.split(" ")), "/vm")).toEqual(["/vm/a", "/b", "/vm/c"]);
+  });
+});
