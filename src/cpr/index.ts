@@ -1,5 +1,6 @@
 // CprState: the fd table, its list and hash ABI, the QCPR stream. Pure: an fd is a number here.
 
+export { type CprDifference, compareCprStates, type Place } from "./compare.ts";
 export { cprFd, cprFdKey, cprFdValue, cprStateHash, cprStateList, type LiveCprState } from "./descriptions.ts";
 export { type CprAbi, cprMagic, cprVersion, type Detected, detectCprAbi } from "./detect.ts";
 export type { FdEntry } from "./fd-table.ts";

@@ -176,3 +176,23 @@ describe("the command line", () => {
     return join(folder, "text");
   }
 });
+
+describe("cprkit diff of CPR states", () => {
+  test("the same: exit code 0", () => {
+    const { code, stdout } = cprkit(["diff", fixture("q35-min-10.0.bin"), fixture("q35-min-10.0.bin")]);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "no difference\n" });
+  });
+
+  test("of 10.0 and 11.1 the subsection and the order differ: exit code 1", () => {
+    const { code, stdout } = cprkit(["diff", fixture("q35-min-10.0.bin"), fixture("q35-min-11.1.bin")]);
+    expect(code).toBe(1);
+    expect(stdout).toContain("the same fds in another order");
+    expect(stdout).toContain('subsection "CprState/vfio devices": not there -> []');
+  });
+
+  test("a CPR state and something else: exit code 3", () => {
+    const { code, stderr } = cprkit(["diff", fixture("q35-min-10.0.bin"), fixture("q35-min-10.0.json")]);
+    expect(code).toBe(3);
+    expect(stderr).toContain("two of a kind");
+  });
+});
