@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { formatOptions, parseKeyValues, parseOptions, shellQuoted } from "../../src/qemu/command-line.ts";
 import { deriveCommandLine } from "../../src/qemu/command-line-derive.ts";
 import { qmpSocketPaths } from "../../src/qemu/command-line-monitors.ts";
+import { systemdFinding } from "../../src/qemu/update/systemd.ts";
 
 const nothingThere = { cwd: "/vm", exists: () => false };
 
@@ -110,5 +111,29 @@ describe("QMP monitors on a command line", () => {
       "-chardev socket,id=o,path=c,server=on -object monitor-qmp,id=x,chardev=o -qmp unix:client " +
       "-chardev socket,id=h,path=d,server=on -mon chardev=h,mode=readline";
     expect(qmpSocketPaths(parseOptions(line.split(" ")), "/vm")).toEqual(["/vm/a", "/b", "/vm/c"]);
+  });
+});
+
+describe("a main process of systemd", () => {
+  const say = (mainPid: number, pidFile = "") =>
+    systemdFinding("/system.slice/vm1.service", 4711, () => `MainPID=${mainPid}\nPIDFile=${pidFile}\n`);
+
+  it("may not end without a PIDFile", () => {
+    expect(say(4711)).toMatchObject({ code: "systemd-main", severity: "blocker" });
+    expect(say(4711, "/run/vm1.pid")).toBeUndefined();
+    expect(say(1)).toBeUndefined();
+  });
+
+  it("is asked of the innermost unit, of the right manager, and only if that is a service", () => {
+    const asked: string[] = [];
+    const show = (unit: string, isUser: boolean) => {
+      asked.push(`${unit} ${isUser}`);
+      return undefined;
+    };
+    systemdFinding("/user.slice/user-1000.slice/user@1000.service/app.slice/vm.service/sub", 1, show);
+    systemdFinding("/machine.slice/machine-qemu-1.scope/libvirt/emulator", 1, show);
+    systemdFinding("/system.slice/vm.service", 1, show);
+    systemdFinding(undefined, 1, show);
+    expect(asked).toEqual(["vm.service true", "vm.service false"]);
   });
 });

@@ -21,7 +21,13 @@ export interface Finish {
 export async function goForward({ journal, source, destination, step, warn }: Finish): Promise<void> {
   if (journal.mode !== "cpr-exec") {
     await step("source-ended", async () => {
-      const problem = await endSource(source);
+      const pidfiles = journal.moved.filter(({ kind }) => kind === "pidfile");
+      // Before the old one ends: systemd then finds the new process in it, and lets the service live.
+      for (const problem of handOver(pidfiles)) warn(problem);
+      const problem = await endSource(
+        source,
+        pidfiles.some((name) => name.old === name.public),
+      );
       if (problem !== undefined) warn(problem);
     });
   }
@@ -31,7 +37,11 @@ export async function goForward({ journal, source, destination, step, warn }: Fi
   });
 }
 
-async function endSource(source: Peer): Promise<string | undefined> {
+/**
+ * Ends it by QMP, else by signals. One that would remove the pidfile at its exit, which is the new QEMU's by now, is
+ * killed: it has given up the guest and its disks, so there is nothing that it would still have to write.
+ */
+async function endSource(source: Peer, isKilled: boolean): Promise<string | undefined> {
   const here = await askPeer(source);
   const { pid } = source.identity;
   if (!here.alive) return undefined;
@@ -42,7 +52,7 @@ async function endSource(source: Peer): Promise<string | undefined> {
         "them at once, and keep the one whose guest is right",
     );
   }
-  await tell(source, "quit");
-  const ended = await endProcess(source.identity, [0, "SIGTERM", "SIGKILL"], 10_000);
+  if (!isKilled) await tell(source, "quit");
+  const ended = await endProcess(source.identity, isKilled ? ["SIGKILL"] : [0, "SIGTERM", "SIGKILL"], 10_000);
   return ended ? undefined : `the old QEMU (pid ${pid}) can't be ended; it does not run the guest`;
 }

@@ -6,8 +6,8 @@ import { listeningUnixSockets } from "../../linux/index.ts";
 import type { MovedName } from "../command-line-derive.ts";
 
 /**
- * Makes each public path a link to what the new QEMU made, in one step: at no moment is it absent or half made. Only
- * once the old QEMU has ended: it removes the paths of its sockets when it ends, whoever's they are by then.
+ * Makes each public path a link to what the new QEMU made, in one step. For sockets once the old QEMU has ended: it
+ * removes the paths of its sockets when it ends, whoever's they are by then.
  *
  * @returns what could not be done, in words
  */

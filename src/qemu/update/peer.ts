@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { closeFd, openPidfd, type ProcessIdentity, signalPidfd, waitExit } from "../../linux/index.ts";
-import { isCprkitError } from "../../vmstate/error.ts";
+import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import type { Qmp } from "../qmp.ts";
 import { isAlive, openMonitor } from "../vm-process.ts";
 import type { JournalProcess } from "./journal.ts";
@@ -56,6 +56,11 @@ export async function monitorOf(peer: Peer, timeoutMs = 5_000): Promise<Qmp> {
   const { qmp } = peer;
   if (qmp !== undefined && !(await hasEnded(qmp))) return qmp;
   const opened = await openMonitor(peer.qmpPath, { timeoutMs });
+  // The path may be another QEMU's by now. (0: a process that is not visible in this pid namespace.)
+  if (opened.pid !== peer.identity.pid && opened.pid !== 0) {
+    await opened.qmp.close();
+    throw new CprkitError("ERR_QMP", `${peer.qmpPath} is served by process ${opened.pid}, not by ${peer.identity.pid}`);
+  }
   peer.qmp = opened.qmp;
   return opened.qmp;
 }

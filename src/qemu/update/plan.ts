@@ -29,6 +29,7 @@ import { preflight } from "../preflight/preflight.ts";
 import { type OpenVm, openVm, type VmProcess } from "../vm-process.ts";
 import type { UpdateOptions, UpdatePlan } from "./options.ts";
 import { stateBase, vmFolder } from "./state-dir.ts";
+import { systemdFinding } from "./systemd.ts";
 
 /** A plan with all that carrying it out needs. */
 export interface Prepared {
@@ -81,7 +82,10 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
   const newCommand = options.command ?? [...program, ...derived.args];
   const findings = await lookAhead(vm, options, mode);
   const { launcher, finding } = launcherFor(running);
-  if (finding !== undefined && mode !== "cpr-exec") findings.push(finding);
+  if (mode !== "cpr-exec") {
+    const unit = systemdFinding(running.cgroup, running.identity.pid);
+    findings.push(...[finding, unit].filter((each) => each !== undefined));
+  }
 
   const serves = qmpSocketPaths(parseOptions(newCommand.slice(1)), running.cwd);
   const destinationQmp = derived.moved.find((name) => name.old === vm.qmpPath)?.new ?? serves[0];
