@@ -17,7 +17,7 @@ import { connectQmp, type Qmp } from "./qmp.ts";
 import type { WaitOptions } from "./qmp-wait.ts";
 
 /** Soft and hard value of one line of /proc/PID/limits, in the kernel's unit; Infinity for "unlimited". */
-export interface ProcessLimit {
+interface ProcessLimit {
   readonly soft: number;
   readonly hard: number;
 }
@@ -75,7 +75,7 @@ export function readVmProcess(pid: number): VmProcess {
 }
 
 /** /proc/PID/limits. */
-export function readLimits(pid: number | "self"): ReadonlyMap<string, ProcessLimit> {
+function readLimits(pid: number | "self"): ReadonlyMap<string, ProcessLimit> {
   const limits = new Map<string, ProcessLimit>();
   const number = (text: string) => (text === "unlimited" ? Number.POSITIVE_INFINITY : Number(text));
   for (const line of read(pid, "limits", (path) => readFileSync(path, "utf8"))

@@ -2,7 +2,7 @@
 import type { CprModeName } from "../../src/qemu/binary.ts";
 import { type UpdateStep, updateSteps } from "../../src/qemu/update/steps.ts";
 
-export type FaultKind =
+type FaultKind =
   | "kill-source"
   | "kill-destination"
   | "kill-cprkit, then abort"

@@ -188,7 +188,7 @@ export async function runStates(vm: Updatable): Promise<Map<number, string>> {
 }
 
 /** Living processes, zombies not among them, with the folder in their command line. */
-export function processesIn(dir: string): number[] {
+function processesIn(dir: string): number[] {
   return readdirSync("/proc").flatMap((name) => {
     if (!/^\d+$/.test(name) || Number(name) === process.pid) return [];
     try {

@@ -54,7 +54,7 @@ export interface Prepared {
   readonly rehearsal: Rehearsal | undefined;
 }
 
-export interface Rehearsal {
+interface Rehearsal {
   readonly command: readonly string[];
   readonly qmp: string;
   readonly moved: readonly MovedName[];

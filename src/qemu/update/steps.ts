@@ -104,12 +104,6 @@ export const updateSteps: Readonly<Record<CprModeName, readonly UpdateStep[]>> =
   ],
 };
 
-/** True from the first step on at which the guest may be stopped, or run in the destination. */
-export function isSwitching(mode: CprModeName, step: UpdateStep): boolean {
-  const steps = updateSteps[mode];
-  return steps.indexOf(step) >= steps.indexOf("switching");
-}
-
 /** True before the step of the mode. */
 export function isBefore(mode: CprModeName, step: UpdateStep, other: UpdateStep): boolean {
   const steps = updateSteps[mode];
