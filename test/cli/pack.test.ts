@@ -1,7 +1,7 @@
 // What a user gets: the packed tarball, installed elsewhere.
 
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { publint } from "publint";
@@ -68,26 +68,36 @@ test("a TypeScript user gets types for every subpath", () => {
      import { loadCprState } from "cprkit/cpr";
      const timer = vmstate({ name: "timer", version: 1, fields: { irq: uint32(), load: uint64() } });
      const state: StateOf<typeof timer> = { irq: 1, load: 2n };
+     // @ts-expect-error: were the types lost, this would be any and no error.
+     const wrong: StateOf<typeof timer> = { irq: "1", load: 2n };
      const table = new CprState();
      table.saveFd("a", 0, 3);
      const abi: "list" | "hash" = loadCprState({ bytes: new Uint8Array() }).abi;
-     console.log(state, abi);`,
+     console.log(state, abi, wrong);`,
   );
-  const tsc = join(repoRoot, "node_modules/typescript/bin/tsc");
-  expect(() =>
-    node(
-      tsc,
-      "--noEmit",
-      "--strict",
-      "--skipLibCheck",
-      "false",
-      "--module",
-      "nodenext",
-      "--target",
-      "es2023",
-      "user.mts",
-    ),
-  ).not.toThrow();
+  // As a TypeScript user of Node has them.
+  mkdirSync(join(folder, "node_modules/@types"), { recursive: true });
+  symlinkSync(join(repoRoot, "node_modules/@types/node"), join(folder, "node_modules/@types/node"));
+  const flags = [
+    "--noEmit",
+    "--strict",
+    "--skipLibCheck",
+    "--types",
+    "node",
+    "--module",
+    "nodenext",
+    "--target",
+    "es2023",
+  ];
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [join(repoRoot, "node_modules/typescript/bin/tsc"), ...flags, "user.mts"],
+    {
+      cwd: folder,
+      encoding: "utf8",
+    },
+  );
+  expect({ status, stdout }).toEqual({ status: 0, stdout: "" });
 });
 
 test("the tarball holds what it should and nothing else", () => {
