@@ -192,8 +192,11 @@ export async function waitFor(
     }),
   );
   const onAbort = () => wake();
-  const pauseFor = (ms: number, woken: Promise<void>) =>
-    Promise.race([woken, delay(ms, undefined, { signal: run.over.signal }).catch(() => undefined)]);
+  const pauseFor = async (ms: number, woken: Promise<void>) => {
+    const timer = setTimeout(() => wake(), ms);
+    await woken;
+    clearTimeout(timer);
+  };
   let isFirst = true;
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
