@@ -1,4 +1,4 @@
-// `npm run demo` and `npm test` on a fresh clone: installs what is missing, builds, and does the job.
+// `npm run demo`, `npm run bench` and `npm test` on a fresh clone: installs what is missing, builds, and does the job.
 
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -12,13 +12,21 @@ const [job, ...rest] = process.argv.slice(2);
 install();
 node("scripts/build.mjs");
 if (job === "demo") demo();
+else if (job === "bench") bench();
 else if (job === "test") test();
-else fail(`expected "demo" or "test", found ${JSON.stringify(job)}`, 2);
+else fail(`expected "demo", "bench" or "test", found ${JSON.stringify(job)}`, 2);
 
 function demo() {
   const own = join(root, ".cache/qemu/10.0/qemu-system-x86_64");
   const qemu = existsSync(own) && !rest.includes("--qemu") ? ["--qemu", own] : [];
   node("bin/cprkit", "demo", ...qemu, ...rest);
+}
+
+function bench() {
+  // Without a compiler there is nothing to compare with; the command says so.
+  run(process.execPath, ["scripts/bench/peers.mjs"]);
+  node("bin/cprkit", "bench", "--output", "bench/results", ...rest);
+  node("scripts/bench/plots.mjs");
 }
 
 function test() {

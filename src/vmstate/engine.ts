@@ -40,16 +40,6 @@ export function loadBody<State>(
   target?: Partial<State>,
 ): State {
   checkVersion(reader, description, version);
-  return loadChecked(reader, description, version, target);
-}
-
-/** As {@link loadBody}, for a version that was checked already (each element of a list has the same one). */
-export function loadChecked<State>(
-  reader: Reader,
-  description: Description<State>,
-  version: number,
-  target?: Partial<State>,
-): State {
   return loadPlanned(reader, description, version, planOf(description, version), target);
 }
 

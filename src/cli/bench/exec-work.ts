@@ -9,7 +9,7 @@ import { createMemfd, execve, raiseNofileLimit, setCloseOnExec } from "../../lin
 import { benchKeys } from "./keys.ts";
 
 /** Told to the new program: monotonic nanoseconds, as decimals. */
-export const execMarks = "CPRKIT_BENCH_EXEC_MARKS";
+const execMarks = "CPRKIT_BENCH_EXEC_MARKS";
 
 /** Does not return. */
 export function execAcross(name: string, n: number): never {

@@ -29,9 +29,14 @@ export function describeMachine(): Machine {
   };
 }
 
+const compiler = "gcc";
+
 function gccVersion(): string | null {
   try {
-    return execFileSync("gcc", ["-dumpfullversion"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+    return execFileSync(compiler, ["-dumpfullversion"], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
   } catch {
     return null;
   }

@@ -12,7 +12,7 @@ import { findPeers, runSide } from "./peers.ts";
 import { type Row, rows, type Side } from "./rows.ts";
 
 /** One side's figures, in the row's unit. */
-export interface Figure {
+interface Figure {
   readonly label: string;
   readonly min: number;
   readonly median: number;
@@ -40,8 +40,8 @@ export interface Ratio {
 export interface BenchOptions {
   /** Ids of rows.ts; all of them if left out. */
   readonly only?: readonly string[] | undefined;
-  /** Only sizes up to this. */
-  readonly maxSize?: number | undefined;
+  /** Only these sizes of those that a row has. */
+  readonly sizes?: readonly number[] | undefined;
   /** How often every side runs, and how many rounds each time. */
   readonly repeats: number;
   readonly rounds: number;
@@ -60,7 +60,7 @@ export interface BenchResult {
 }
 
 export async function runBench(options: BenchOptions): Promise<BenchResult> {
-  const { only, maxSize = Number.POSITIVE_INFINITY, onStep } = options;
+  const { only, sizes, onStep } = options;
   const wanted = (id: string) => only === undefined || only.includes(id);
   const peers = findPeers(options.peersFolder);
   const missing: string[] = [];
@@ -71,7 +71,7 @@ export async function runBench(options: BenchOptions): Promise<BenchResult> {
   try {
     const results: RowResult[] = [];
     for (const row of rows.filter(({ id }) => wanted(id))) {
-      for (const n of row.sizes.filter((size) => size <= maxSize)) {
+      for (const n of row.sizes.filter((size) => sizes?.includes(size) ?? true)) {
         onStep(`${row.what}: ${n.toLocaleString("en-US")}`);
         results.push(await runRow(row, n, folder, peers, options));
       }

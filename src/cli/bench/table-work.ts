@@ -77,7 +77,7 @@ function freshRound(find: Find, keys: readonly FdKey[], order: Uint32Array, pass
 }
 
 /** Names cut as the C peers cut them, each part one string. */
-export function parts(names: readonly string[]): {
+function parts(names: readonly string[]): {
   readonly devices: readonly string[];
   readonly rests: readonly string[];
 } {
@@ -100,7 +100,7 @@ function stateOf(keys: readonly FdKey[]): CprState {
   return state;
 }
 
-export function findInState(keys: readonly FdKey[]): Find {
+function findInState(keys: readonly FdKey[]): Find {
   const state = stateOf(keys);
   return (name, id) => state.findFd(name, id);
 }
@@ -113,7 +113,7 @@ interface ListNode {
 }
 
 /** As QEMU up to 11.0 keeps them: new ones at the head. */
-export function findInList(keys: readonly FdKey[]): Find {
+function findInList(keys: readonly FdKey[]): Find {
   let head: ListNode | undefined;
   for (const [fd, { name, id }] of keys.entries()) head = { name, id, fd, next: head };
   return (name, id) => {

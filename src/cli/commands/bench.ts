@@ -13,7 +13,7 @@ import { startProgress } from "../progress.ts";
 
 interface BenchCommandOptions {
   readonly only?: readonly string[];
-  readonly maxSize?: number;
+  readonly sizes?: readonly number[];
   readonly repeats: number;
   readonly rounds: number;
   readonly peers?: string;
@@ -25,13 +25,13 @@ export function benchCommand(): Command {
   return new Command("bench")
     .description("Measure look-ups, codec and transfer on this machine, beside C where the peers are built.")
     .addOption(new Option("--only <ids>", `comma-separated: ${rowIds.join(", ")}`).argParser(ids))
-    .addOption(new Option("--max-size <n>", "leave out larger sizes").argParser(wholeNumber(1, 1_000_000)))
+    .addOption(new Option("--sizes <list>", "only these numbers of fds, comma-separated").argParser(sizes))
     .addOption(new Option("--repeats <n>", "how often each side runs").argParser(wholeNumber(1, 100)).default(3))
     .addOption(new Option("--rounds <n>", "rounds each time").argParser(wholeNumber(1, 1000)).default(7))
     .addOption(new Option("--peers <folder>", "where the C peers are (default: those of this checkout)"))
     .addOption(new Option("-o, --output <folder>", "also write bench.json there"))
     .addOption(new Option("--json", "print the results as JSON"))
-    .addHelpText("after", "\nExample:\n  $ cprkit bench --only find,fresh --max-size 100000")
+    .addHelpText("after", "\nExample:\n  $ cprkit bench --only find,fresh --sizes 540,7530")
     .action((options: BenchCommandOptions) => interruptible((signal) => runCommand(options, signal)));
 }
 
@@ -40,9 +40,9 @@ async function runCommand(options: BenchCommandOptions, signal: AbortSignal): Pr
   const machine = describeMachine();
   const progress = startProgress("beginning", json);
   try {
-    const { only, maxSize, repeats, rounds, peers } = options;
+    const { only, sizes, repeats, rounds, peers } = options;
     const result = await runBench({
-      ...{ only, maxSize, repeats, rounds, signal },
+      ...{ only, sizes, repeats, rounds, signal },
       peersFolder: peers,
       onStep: progress.step,
     });
@@ -56,6 +56,10 @@ async function runCommand(options: BenchCommandOptions, signal: AbortSignal): Pr
   } finally {
     progress.stop();
   }
+}
+
+function sizes(text: string): readonly number[] {
+  return text.split(",").map(wholeNumber(1, 1_000_000));
 }
 
 function ids(text: string): readonly string[] {
