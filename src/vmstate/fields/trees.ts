@@ -30,7 +30,8 @@ export type DirectKeyOptions<Value> = Omit<TreeOptions<never, Value>, "key">;
  * lookup using GHashTable", V2). Sent in the table's own order, which a reader must not rely on.
  *
  * With `create`, loading fills a table of your own instead of a Map, for instance one that compares keys by content:
- * a Map knows an object key only by its identity. When the target holds a table already, that one is filled.
+ * a Map knows an object key only by its identity. When the target holds a table already, that one is filled. The
+ * objects given to its `set` are filled anew for the next entry: copy what you keep.
  */
 export function ghash<Key, Value>(options: TreeOptions<Key, Value>): Field<Map<Key, Value>>;
 export function ghash<Key, Value, Table extends KeyedTable<Key, Value>>(
@@ -39,7 +40,7 @@ export function ghash<Key, Value, Table extends KeyedTable<Key, Value>>(
 export function ghash<Key, Value>(
   options: TreeOptions<Key, Value> & { readonly create?: () => KeyedTable<Key, Value> },
 ): Field<KeyedTable<Key, Value>> {
-  return keyed("ghash", described(options), hashed(options.create ?? (() => new Map())));
+  return keyed("ghash", described(options), hashed(options.create));
 }
 
 /** A hash table whose key is the 64-bit number itself (VMSTATE_GHASH_DIRECT_KEY_V). */
@@ -50,7 +51,7 @@ export function ghashDirectKey<Value, Table extends KeyedTable<bigint, Value>>(
 export function ghashDirectKey<Value>(
   options: DirectKeyOptions<Value> & { readonly create?: () => KeyedTable<bigint, Value> },
 ): Field<KeyedTable<bigint, Value>> {
-  return keyed("ghash", direct(options), hashed(options.create ?? (() => new Map())));
+  return keyed("ghash", direct(options), hashed(options.create));
 }
 
 /**
@@ -73,7 +74,7 @@ interface Entries<Key, Value> {
   readonly value: Description<Value>;
   readonly key: Description<Key> | undefined;
   /** Made anew for each load or save: what is the same for all keys is done once. */
-  readonly keyLoader: () => (reader: Reader) => Key;
+  readonly keyLoader: (reuse: boolean) => (reader: Reader) => Key;
   readonly keySaver: () => (writer: Writer, key: Key) => void;
 }
 
@@ -82,9 +83,10 @@ function described<Key, Value>({ version = 0, key, value }: TreeOptions<Key, Val
     version,
     value,
     key,
-    keyLoader: () => {
+    keyLoader: (reuse) => {
       const loader = elementLoader(key, version);
-      return (reader) => loadOne(reader, loader, "key");
+      const target = reuse ? loader.reusable : undefined;
+      return (reader) => loadOne(reader, loader, "key", target);
     },
     keySaver: () => namedSaver(key),
   };
@@ -111,14 +113,19 @@ function direct<Value>({ version = 0, value }: DirectKeyOptions<Value>): Entries
 
 /** How a collection keeps its entries: what loading fills, what becomes of it, in which order it is saved. */
 interface Keeping<Key, Value, Table> {
+  /** Keys and values may be loaded into the same objects again and again: the table copies what it keeps. */
+  readonly reuses: boolean;
   readonly begin: (current: Table | undefined) => Table;
   readonly end: (table: Table) => Table;
   readonly each: (table: Table, visit: (value: Value, key: Key) => void) => void;
 }
 
-function hashed<Key, Value, Table extends KeyedTable<Key, Value>>(create: () => Table): Keeping<Key, Value, Table> {
+function hashed<Key, Value>(
+  create: (() => KeyedTable<Key, Value>) | undefined,
+): Keeping<Key, Value, KeyedTable<Key, Value>> {
   return {
-    begin: (current) => current ?? create(),
+    reuses: create !== undefined,
+    begin: (current) => current ?? create?.() ?? new Map(),
     end: (table) => table,
     each: (table, visit) => table.forEach(visit),
   };
@@ -127,6 +134,7 @@ function hashed<Key, Value, Table extends KeyedTable<Key, Value>>(create: () => 
 function sorted<Key, Value>(compare: (a: Key, b: Key) => number): Keeping<Key, Value, Map<Key, Value>> {
   const sort = (table: Map<Key, Value>) => [...table].sort((a, b) => compare(a[0], b[0]));
   return {
+    reuses: false,
     begin: () => new Map(),
     // The sort is stable: of equal keys the one that came last stands last, and wins.
     end: (table) =>
@@ -158,8 +166,11 @@ function keyed<Key, Value, Table extends KeyedTable<Key, Value>>(
       if (keyDescription !== undefined) checkVersion(reader, keyDescription, version);
       const count = readCount(reader);
       const table = keeping.begin(current);
-      const loadKey = entries.keyLoader();
+      // An observer may keep what it is shown.
+      const reuse = keeping.reuses && reader.observer === undefined;
+      const loadKey = entries.keyLoader(reuse);
       const valueLoader = elementLoader(valueDescription, version);
+      const target = reuse ? valueLoader.reusable : undefined;
       let at = 0;
       try {
         for (; reader.flag('"one more entry" or the table\'s end'); at++) {
@@ -167,7 +178,7 @@ function keyed<Key, Value, Table extends KeyedTable<Key, Value>>(
             throw reader.error("ERR_COUNT", `the stream announced ${count} entries, and here begins one more`, 1);
           reader.observer?.enter(at, "entry", reader.offset);
           const key = loadKey(reader);
-          const value = loadOne(reader, valueLoader, "value");
+          const value = loadOne(reader, valueLoader, "value", target);
           reader.observer?.leave(reader.offset, value);
           table.set(key, value);
         }
