@@ -10,7 +10,7 @@ import type { Qmp } from "../qmp.ts";
 import { isAlive, openMonitor } from "../vm-process.ts";
 import { removeNames } from "./names.ts";
 import type { CarriedFd } from "./options.ts";
-import { askPeer, hasTakenOver, killPeer, type Peer } from "./peer.ts";
+import { askPeer, hasTakenOver, killPeer, type Peer, releasePeer } from "./peer.ts";
 import {
   connectDestination,
   type Run,
@@ -72,7 +72,7 @@ async function rehearse(run: Run): Promise<void> {
     const qmp = await connectDestination(run, trial, trial.orExit);
     await trial.orExit(expectSameMachine(await sourceQmp(run), qmp, { signal, timeoutMs }));
   } finally {
-    await trial.qmp?.close();
+    await releasePeer(trial);
     await killPeer(trial);
     removeNames(rehearsal.moved);
   }

@@ -13,6 +13,15 @@ export interface Peer {
   readonly qmpPath: string;
   /** Its monitor, if it is connected. */
   qmp: Qmp | undefined;
+  /** Set by {@link releasePeer}: nobody may connect any more, not even a question that is still on its way. */
+  released?: boolean;
+}
+
+/** Hangs up for good. */
+export async function releasePeer(peer: Peer | undefined): Promise<void> {
+  if (peer === undefined) return;
+  peer.released = true;
+  await peer.qmp?.close();
 }
 
 /** What a QEMU is doing. Undefined fields: it did not say. */
@@ -55,7 +64,12 @@ export async function askPeer(peer: Peer, timeoutMs = 5_000): Promise<PeerState>
 export async function monitorOf(peer: Peer, timeoutMs = 5_000): Promise<Qmp> {
   const { qmp } = peer;
   if (qmp !== undefined && !(await hasEnded(qmp))) return qmp;
+  if (peer.released === true) throw new CprkitError("ERR_ABORTED", `${peer.qmpPath}: not needed any more`);
   const opened = await openMonitor(peer.qmpPath, { timeoutMs });
+  if (peer.released) {
+    await opened.qmp.close();
+    throw new CprkitError("ERR_ABORTED", `${peer.qmpPath}: not needed any more`);
+  }
   // The path may be another QEMU's by now. (0: a process that is not visible in this pid namespace.)
   if (opened.pid !== peer.identity.pid && opened.pid !== 0) {
     await opened.qmp.close();

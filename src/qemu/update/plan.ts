@@ -1,6 +1,7 @@
 // Looks at the running VM and at the new binary, chooses the mode, derives the new command line, and collects what is
 // in the way. Changes nothing.
 
+import { setMaxListeners } from "node:events";
 import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { QemuVersion } from "../../cpr/index.ts";
@@ -169,13 +170,22 @@ function rehearsalOf(
  *
  * @throws CprkitError as {@link updateVm} before it changes anything.
  */
-export async function planUpdate(options: UpdateOptions): Promise<UpdatePlan> {
+export async function planUpdate(asked: UpdateOptions): Promise<UpdatePlan> {
+  const options = { ...asked, signal: roomySignal(asked.signal) };
   const vm = await openVm(options.target, { signal: options.signal });
   try {
     return (await prepare(vm, options)).plan;
   } finally {
     await vm.qmp.close();
   }
+}
+
+/** The same signal for many questions at once: Node warns of a leak at the eleventh listener. */
+export function roomySignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined) return undefined;
+  const own = AbortSignal.any([signal]);
+  setMaxListeners(0, own);
+  return own;
 }
 
 /** @throws CprkitError ERR_UPDATE_REFUSED naming every blocker with its remedy. */

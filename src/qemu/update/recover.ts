@@ -7,7 +7,7 @@ import { takeLock } from "./lock.ts";
 import { findMarked } from "./marked.ts";
 import { removeNames } from "./names.ts";
 import type { UpdateOptions, UpdateReport } from "./options.ts";
-import { type Peer, peerOf } from "./peer.ts";
+import { type Peer, peerOf, releasePeer } from "./peer.ts";
 import { removeFiles } from "./run.ts";
 import { type Settled, settle } from "./settle.ts";
 import { findJournal, stateBase } from "./state-dir.ts";
@@ -92,7 +92,7 @@ async function recover(options: RecoverOptions): Promise<Recovery> {
     });
     return await close(folder, journal, settled, source, destination);
   } finally {
-    await Promise.all(opened.map(({ qmp }) => qmp?.close()));
+    await Promise.all(opened.map(releasePeer));
     unlock();
   }
 }

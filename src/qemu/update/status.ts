@@ -5,7 +5,7 @@ import { type OpenVm, openVm, type VmTarget } from "../vm-process.ts";
 import { type Journal, listJournals } from "./journal.ts";
 import { type LockHolder, lockHolder } from "./lock.ts";
 import { findMarked } from "./marked.ts";
-import { askPeer, hasTakenOver, keepsGuest, type Peer, type PeerState, peerOf } from "./peer.ts";
+import { askPeer, hasTakenOver, keepsGuest, type Peer, type PeerState, peerOf, releasePeer } from "./peer.ts";
 import { hasReplaced } from "./settle.ts";
 import { findJournal, stateBase } from "./state-dir.ts";
 import type { UpdateStep } from "./steps.ts";
@@ -132,7 +132,7 @@ async function statusOf(folder: string, journal: Journal): Promise<VmStatus> {
       text: `${guestText(guest, who?.pid, state?.run)}; ${updateText(journal, holder)}`,
     };
   } finally {
-    await Promise.all([source.qmp?.close(), destination?.qmp?.close()]);
+    await Promise.all([releasePeer(source), releasePeer(destination)]);
   }
 }
 

@@ -11,8 +11,8 @@ import { closeJournal, type Journal, makeFolder, readJournal } from "./journal.t
 import { takeLock } from "./lock.ts";
 import { removeNames } from "./names.ts";
 import type { UpdateOptions, UpdateReport } from "./options.ts";
-import { askPeer, type Peer } from "./peer.ts";
-import { type Prepared, prepare, refuseBlocked } from "./plan.ts";
+import { askPeer, type Peer, releasePeer } from "./peer.ts";
+import { type Prepared, prepare, refuseBlocked, roomySignal } from "./plan.ts";
 import { runReboot } from "./reboot.ts";
 import { asCprkitError, fileOf, type Run, removeFiles, runHook, stepper } from "./run.ts";
 import { type Settled, settle } from "./settle.ts";
@@ -33,8 +33,9 @@ const modes = { "cpr-transfer": runTransfer, "cpr-exec": runExec, "cpr-reboot": 
  * ERR_USAGE, ERR_QEMU_NOT_FOUND, ERR_QEMU_EXITED, ERR_TIMEOUT, ERR_ABORTED, ERR_QMP, ERR_FILE before anything was
  * changed.
  */
-export async function updateVm(options: UpdateOptions): Promise<UpdateReport> {
+export async function updateVm(asked: UpdateOptions): Promise<UpdateReport> {
   const start = performance.now();
+  const options = { ...asked, signal: roomySignal(asked.signal) };
   const vm = await openVm(options.target, { signal: options.signal });
   const source: Peer = { identity: vm.process.identity, qmpPath: vm.qmpPath, qmp: vm.qmp };
   const phases: { step: UpdateStep; ms: number }[] = [];
@@ -56,7 +57,7 @@ export async function updateVm(options: UpdateOptions): Promise<UpdateReport> {
     return await carryOut(run, start);
   } finally {
     run?.over.abort();
-    await Promise.all([source.qmp?.close(), vm.qmp.close(), run?.destination?.qmp?.close()]);
+    await Promise.all([releasePeer(source), vm.qmp.close(), releasePeer(run?.destination)]);
     unlock?.();
   }
 }
