@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -17,7 +17,7 @@ else if (job === "test") test();
 else fail(`expected "demo", "bench" or "test", found ${JSON.stringify(job)}`, 2);
 
 function demo() {
-  const own = join(root, ".cache/qemu/10.0/qemu-system-x86_64");
+  const own = resolve(process.env.CPRKIT_CACHE || join(root, ".cache"), "qemu/10.0/qemu-system-x86_64");
   const qemu = existsSync(own) && !rest.includes("--qemu") ? ["--qemu", own] : [];
   node("bin/cprkit", "demo", ...qemu, ...rest);
 }
