@@ -53,6 +53,10 @@ export async function runTransfer(run: Run): Promise<void> {
   await run.step("migrating");
 
   const passed = await destination.orExit(tapped.state);
+  if (passed.abi === undefined) {
+    // QEMU 11.1 goes on without an fd that it could not take: a state that can't be read here is not to be trusted there.
+    throw new CprkitError("ERR_UPDATE_FAILED", `the old QEMU's CPR state can't be read: ${passed.warnings.join("; ")}`);
+  }
   run.fds = passed.fds.map(({ name, id, what }) => ({ name, id, what }));
   run.warnings.push(...passed.warnings);
   await run.step("state-passed");
