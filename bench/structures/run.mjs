@@ -3,7 +3,7 @@
 //   npm run build && node bench/structures/run.mjs [N ...]
 //
 // ns for a look-up in an order of no pattern (string objects of its own; names made afresh), for a miss and for an
-// add, least of several rounds, and bytes an fd.
+// add, least of several rounds.
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { benchKeys, lookUpOrder, ownString } from "../../dist/cli/bench/keys.js";
@@ -18,7 +18,7 @@ if (name in tables || name === "CprState") {
   const sizes = process.argv.length > 2 ? process.argv.slice(2) : ["540", "7530", "100000", "1000000"];
   for (const n of sizes) {
     for (const each of [...Object.keys(tables), "CprState"]) {
-      const out = execFileSync(process.execPath, ["--expose-gc", fileURLToPath(import.meta.url), each, n]);
+      const out = execFileSync(process.execPath, [fileURLToPath(import.meta.url), each, n]);
       const found = JSON.parse(out.toString());
       const columns = Object.entries(found).map(([key, value]) => `${key} ${value.toFixed(1).padStart(7)}`);
       console.log(`${n.padStart(8)}  ${each.padEnd(22)} ${columns.join("  ")}`);
@@ -34,18 +34,12 @@ function make(kind) {
 
 function measure(kind, n) {
   const keys = benchKeys(n);
-  const fill = (copy) => {
+  const fill = () => {
     const table = make(kind);
-    for (let at = 0; at < n; at++) table.add(copy ? ownString(keys[at].name) : keys[at].name, keys[at].id, at);
+    for (let at = 0; at < n; at++) table.add(keys[at].name, keys[at].id, at);
     return table;
   };
-  fill(true);
-  gc();
-  const before = held();
-  const table = fill(true);
-  gc();
-  const memory = (held() - before) / n;
-
+  const table = fill();
   const order = lookUpOrder(n);
   const names = Array.from(order, (at) => ownString(keys[at].name));
   const ids = Int32Array.from(order, (at) => keys[at].id);
@@ -60,7 +54,7 @@ function measure(kind, n) {
   const strangers = names.map((text, at) => (at % 2 === 0 ? text : ownString(`${text}?`)));
   let check = 0;
   const passes = Math.ceil(20_000 / n);
-  const held1 = least(n * passes, () => {
+  const held = least(n * passes, () => {
     for (let pass = 0; pass < passes; pass++)
       for (let at = 0; at < n; at++) check = (Math.imul(check, 31) + table.get(names[at], ids[at])) | 0;
   });
@@ -73,14 +67,9 @@ function measure(kind, n) {
       for (let at = 0; at < n; at++)
         check = (Math.imul(check, 31) + table.get(strangers[at], ids[at] ^ (at % 2 === 0 ? 0x40000000 : 0))) | 0;
   });
-  const add = least(n, () => fill(false));
+  const add = least(n, fill);
   if (check === 1) throw new Error("never");
-  return { held: held1, fresh, miss, add, bytes: memory };
-}
-
-function held() {
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
+  return { held, fresh, miss, add };
 }
 
 function least(ops, work) {
