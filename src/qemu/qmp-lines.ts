@@ -3,7 +3,7 @@
 import { CprkitError } from "../vmstate/error.ts";
 
 /** The largest message accepted, in bytes: 64 MiB. The longest usual one, query-qmp-schema's, is about 0.2 MiB. */
-export const maxQmpMessageBytes = 64 * 1024 * 1024;
+const maxQmpMessageBytes = 64 * 1024 * 1024;
 
 /** Collects chunks; hands out whole messages. */
 export interface QmpLines {

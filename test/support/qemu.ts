@@ -16,7 +16,7 @@ export type QemuPaths<Versions extends QemuVersion> = Readonly<Record<Versions, 
  *
  * @throws {Error} the variable names a file that does not exist
  */
-export function findQemu(version: QemuVersion): string | undefined {
+function findQemu(version: QemuVersion): string | undefined {
   const variable = `CPRKIT_QEMU_${version.replace(".", "_")}`;
   const named = process.env[variable];
   if (named) {

@@ -3,7 +3,7 @@
 import { createServer, type Socket } from "node:net";
 
 /** A number that the guest counted: its value, and when its line was complete (performance.now(), ms). */
-export interface Count {
+interface Count {
   readonly value: number;
   readonly at: number;
 }

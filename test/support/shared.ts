@@ -27,7 +27,7 @@ export interface CprSidecar {
   readonly fds: readonly CprSidecarFd[];
 }
 
-export interface CprSidecarFd {
+interface CprSidecarFd {
   readonly index: number;
   readonly name: string;
   readonly id: number;

@@ -37,7 +37,7 @@ export interface VmOptions {
   readonly serial?: SerialLog;
 }
 
-export interface VmExit {
+interface VmExit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }
