@@ -106,7 +106,8 @@ export function elementLoader<State>(description: Description<State>, version: n
  * As loadPlanned, for what most elements of a list are: fields that are always there, and nothing else.
  *
  * The first four fields one by one, here and in savePlain: V8 learns for each place in the code which name and which
- * kind of field comes by, and a loop is one place for all. It saves a third (docs/decisions/0003-codec-speed.md).
+ * kind of field comes by, and a loop is one place for all. It saves a third (docs/decisions/0003-codec-speed.md). A
+ * lone field, such as a table's value beside its key, has a place too.
  */
 function loadPlain<State>(
   reader: Reader,
@@ -119,8 +120,9 @@ function loadPlain<State>(
   const count = kinds.length;
   let at = 0;
   try {
-    if (count > 0) {
-      at = 0;
+    if (count === 1) {
+      state[names[0] as string] = (kinds[0] as Field<unknown>).load(reader, undefined, state);
+    } else if (count > 0) {
       state[names[0] as string] = (kinds[0] as Field<unknown>).load(reader, undefined, state);
     }
     if (count > 1) {
@@ -160,8 +162,11 @@ function savePlain(writer: Writer, { names, kinds }: Plan, source: Target): void
   const count = kinds.length;
   let at = 0;
   try {
-    if (count > 0) {
-      at = 0;
+    if (count === 1) {
+      const value = source[names[0] as string];
+      if (value === undefined && !(kinds[0] as Field<unknown>).optional) throw noValue();
+      (kinds[0] as Field<unknown>).save(writer, value, source);
+    } else if (count > 0) {
       const value = source[names[0] as string];
       if (value === undefined && !(kinds[0] as Field<unknown>).optional) throw noValue();
       (kinds[0] as Field<unknown>).save(writer, value, source);
