@@ -61,7 +61,8 @@ export function execve(
       c.setSignalIgnored(signal, false);
       undo.push(() => c.setSignalIgnored(signal, true));
     }
-    c.clearSignalMask();
+    const blocked = c.swapSignalMask(new Uint8Array(c.signalMaskBytes));
+    undo.push(() => c.swapSignalMask(blocked));
     throw systemError("execve", -c.execve(path, argv, variables), `executing ${path}`);
   } catch (error) {
     for (const step of undo.reverse()) step();

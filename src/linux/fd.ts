@@ -1,6 +1,6 @@
 // What can be done to one fd: close, duplicate, and its two flags that matter to a live update.
 
-import { asFd } from "./as-fd.ts";
+import { asFd, isFd } from "./as-fd.ts";
 import { errno } from "./errno.ts";
 import { libc } from "./ffi/koffi.ts";
 import { failWaiters } from "./poller.ts";
@@ -27,10 +27,14 @@ export function closeFd(fd: number): void {
   if (closed !== -errno.EINTR) check(closed, "close", () => `closing fd ${fd}`);
 }
 
-/** Closes every one of `fds` that is open, and passes over the others: for tidying up after an error. */
+/**
+ * Closes every one of `fds` that is open, each number once, and passes over all else (-1 for an unknown fd): for
+ * tidying up after an error, where one odd number must not leave the rest open.
+ */
 export function closeFds(fds: Iterable<number>): void {
-  for (const fd of fds) {
-    failWaiters(asFd(fd));
+  for (const fd of new Set(fds)) {
+    if (!isFd(fd)) continue;
+    failWaiters(fd);
     libc().close(fd);
   }
 }

@@ -24,6 +24,7 @@ export {
   describeFd,
   type FdInfo,
   type FdRef,
+  isRunning,
   isSameProcess,
   type ListeningUnixSocket,
   listeningUnixSockets,

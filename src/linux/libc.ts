@@ -43,8 +43,10 @@ export interface Libc {
   execve(path: string, argv: readonly string[], environment: readonly string[]): number;
   /** Sets a signal to its default action (false) or to be ignored (true). */
   setSignalIgnored(signal: number, ignored: boolean): number;
-  /** Unblocks every signal of the calling thread. */
-  clearSignalMask(): number;
+  /** Sets which signals are blocked for the calling thread: a bit each, as the kernel has them. Returns what was set. */
+  swapSignalMask(mask: Uint8Array): Uint8Array;
+  /** Bytes of a signal mask: the C library's sigset_t. */
+  readonly signalMaskBytes: number;
   /** Reads and, when `set` is given, sets a resource limit of this process; all-ones means no limit. */
   prlimit(resource: number, set?: ResourceLimit): number | ResourceLimit;
   /** kcmp(2) for open file descriptions: 0 when both are the same one. */

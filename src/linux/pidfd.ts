@@ -17,14 +17,19 @@ import { check, systemError } from "./system-error.ts";
 export function openPidfd(process: number | ProcessIdentity): number {
   const pid = typeof process === "number" ? process : process.pid;
   const pidfd = check(libc().pidfdOpen(pid), "pidfd_open", () => `process ${pid}`);
-  // Compared after opening: from here on the pid cannot pass to another process unnoticed.
-  if (typeof process === "number" || isSameProcess(process)) return pidfd;
-  closeFd(pidfd);
-  throw new CprkitError(
-    "ERR_SYSCALL",
-    `process ${pid} is not the one that started at tick ${process.startTime}: that one has ended and its pid was taken`,
-    { errno: "ESRCH", syscall: "pidfd_open" },
-  );
+  if (typeof process === "number") return pidfd;
+  try {
+    // Compared after opening: from here on the pid cannot pass to another process unnoticed.
+    if (isSameProcess(process)) return pidfd;
+    throw new CprkitError(
+      "ERR_SYSCALL",
+      `process ${pid} is not the one that started at tick ${process.startTime}: that one has ended and its pid was taken`,
+      { errno: "ESRCH", syscall: "pidfd_open" },
+    );
+  } catch (error) {
+    closeFd(pidfd);
+    throw error;
+  }
 }
 
 /**

@@ -133,10 +133,18 @@ function dispatch(): void {
 
 function renewSet(): void {
   if (set === undefined) return;
-  const old = set;
-  set = openSet();
-  old.watch.close();
-  libc().close(old.fd);
+  // First the old one, whose number then is free for the new one also at the limit of open fds.
+  set.watch.close();
+  libc().close(set.fd);
+  set = undefined;
+  try {
+    set = openSet();
+  } catch (error) {
+    // Thrown from here it would end the process: it is for those who wait.
+    if (!(error instanceof CprkitError)) throw error;
+    for (const fd of [...waiting.keys()]) fail(fd, error);
+    return;
+  }
   for (const fd of [...waiting.keys()]) {
     const registered = set === undefined ? 0 : register(set.fd, fd);
     if (registered < 0) fail(fd, systemError("epoll_ctl", -registered, `waiting for fd ${fd}`));

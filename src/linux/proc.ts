@@ -19,7 +19,7 @@ export function listFds(pid: ProcessRef = "self"): number[] {
 
 /** The link of /proc/PID/fd/N, such as "/memfd:pc.ram (deleted)", "anon_inode:[eventfd]" or "socket:[123]". */
 export function readFdLink(pid: ProcessRef, fd: number): string {
-  return read(`${processPath(pid)}/fd/${asFd(fd)}`, (path) => readlinkSync(path));
+  return readProcessLink(pid, `fd/${asFd(fd)}`);
 }
 
 /** What an fd is, for people: its link without the kernel's additions, such as "memfd:pc.ram" or "/dev/vfio/12". */
@@ -44,7 +44,7 @@ export interface FdInfo {
 
 /** @throws CprkitError ERR_SYSCALL when the process or the fd does not exist or may not be looked at. */
 export function readFdInfo(pid: ProcessRef, fd: number): FdInfo {
-  const text = read(`${processPath(pid)}/fdinfo/${asFd(fd)}`, (path) => readFileSync(path, "utf8"));
+  const text = readProcessFile(pid, `fdinfo/${asFd(fd)}`);
   const fields = new Map<string, string>();
   for (const line of text.split("\n")) {
     const [, name, value] = /^([^:]+):\s*(.*)$/.exec(line) ?? [];
@@ -74,28 +74,61 @@ export interface ProcessIdentity {
 
 /** @throws CprkitError ERR_SYSCALL with ENOENT when there is no such process. */
 export function processIdentity(pid: ProcessRef = "self"): ProcessIdentity {
-  const path = `${processPath(pid)}/stat`;
-  const stat = read(path, (file) => readFileSync(file, "utf8"));
-  // The second field is the program's name in parentheses, which may itself hold blanks and parentheses.
+  const { startTime } = readStat(pid);
+  return { pid: pid === "self" ? process.pid : pid, startTime };
+}
+
+/** True while the very process that was identified exists, a zombie included. */
+export function isSameProcess(identity: ProcessIdentity): boolean {
+  return sameProcess(identity) !== undefined;
+}
+
+/** True while the very process that was identified runs: a zombie, which only waits for its parent, does not. */
+export function isRunning(identity: ProcessIdentity): boolean {
+  const state = sameProcess(identity)?.state;
+  return state !== undefined && state !== "Z" && state !== "X";
+}
+
+function sameProcess(identity: ProcessIdentity): ProcessStat | undefined {
+  try {
+    const stat = readStat(identity.pid);
+    return stat.startTime === identity.startTime ? stat : undefined;
+  } catch (error) {
+    if (error instanceof CprkitError && (error.errno === "ENOENT" || error.errno === "ESRCH")) return undefined;
+    throw error;
+  }
+}
+
+interface ProcessStat {
+  /** A letter: R, S, D, Z … (field 3 of /proc/PID/stat). */
+  readonly state: string;
+  readonly startTime: bigint;
+}
+
+function readStat(pid: ProcessRef): ProcessStat {
+  const stat = readProcessFile(pid, "stat");
+  // The second field is the program's name in parentheses, which may itself hold blanks, parentheses and line feeds.
   const afterName = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const [state = ""] = afterName;
   const startTime = afterName[22 - 3];
   if (startTime === undefined || !/^\d+$/.test(startTime)) {
+    const path = `${processPath(pid)}/stat`;
     throw new CprkitError(
       "ERR_SYSCALL",
       `${path}: expected the start time in field 22, found ${startTime ?? "nothing"}`,
     );
   }
-  return { pid: pid === "self" ? process.pid : pid, startTime: BigInt(startTime) };
+  return { state, startTime: BigInt(startTime) };
 }
 
-/** True while the very process that was identified exists, a zombie included. */
-export function isSameProcess(identity: ProcessIdentity): boolean {
-  try {
-    return processIdentity(identity.pid).startTime === identity.startTime;
-  } catch (error) {
-    if (error instanceof CprkitError && (error.errno === "ENOENT" || error.errno === "ESRCH")) return false;
-    throw error;
-  }
+/** The text of /proc/PID/NAME. @throws CprkitError ERR_SYSCALL (no such process, not ours) */
+export function readProcessFile(pid: ProcessRef, name: string): string {
+  return read(`${processPath(pid)}/${name}`, (path) => readFileSync(path, "utf8"));
+}
+
+/** Where the link /proc/PID/NAME leads, such as "exe" or "cwd". @throws CprkitError as {@link readProcessFile} */
+export function readProcessLink(pid: ProcessRef, name: string): string {
+  return read(`${processPath(pid)}/${name}`, (path) => readlinkSync(path));
 }
 
 /** A UNIX socket of this network namespace that accepts connections. */

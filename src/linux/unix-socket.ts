@@ -12,6 +12,7 @@ import { maxSocketPathBytes } from "./layout.ts";
 import { listeningUnixSockets } from "./proc.ts";
 import { type WaitOptions, waitReadable } from "./readiness.ts";
 import { afUnix, streamSocket } from "./socket.ts";
+import { statFile } from "./stat-file.ts";
 import { check, systemError } from "./system-error.ts";
 
 export interface ListenOptions {
@@ -39,7 +40,7 @@ export interface UnixListener {
  *
  * @param path At most 107 bytes.
  * @throws CprkitError ERR_VALUE for a path that is too long, ERR_FILE when something else is at the path, when
- * somebody listens there, or when the folder is not private but should be, ERR_SYSCALL.
+ * somebody listens there, when the folder may not be written to, or is not private but should be, ERR_SYSCALL.
  */
 export function listenUnix(path: string, options: ListenOptions = {}): UnixListener {
   const { backlog = 1, mode = 0o600, privateDirectory = false } = options;
@@ -61,7 +62,7 @@ export function listenUnix(path: string, options: ListenOptions = {}): UnixListe
     check(c.listen(fd, backlog), "listen", () => `listening on ${absolute}`);
   } catch (error) {
     closeFd(fd);
-    if (own !== undefined) unlinkIfSame(absolute, own);
+    if (own !== undefined) tidyAway(absolute, own);
     throw error;
   }
   const bound = own;
@@ -73,7 +74,7 @@ export function listenUnix(path: string, options: ListenOptions = {}): UnixListe
       if (closed) return;
       closed = true;
       closeFd(fd);
-      unlinkIfSame(absolute, bound);
+      tidyAway(absolute, bound);
     },
   };
 }
@@ -182,7 +183,7 @@ function pathBytes(path: string): Uint8Array {
 }
 
 function removeStaleSocket(path: string, address: Uint8Array): void {
-  const found = lstatSync(path, { throwIfNoEntry: false });
+  const found = onFile(path, "looked at", () => lstatSync(path, { throwIfNoEntry: false }));
   if (found === undefined) return;
   if (!found.isSocket()) {
     throw new CprkitError("ERR_FILE", `${path}: expected nothing or an unused socket, found another kind of file`);
@@ -193,7 +194,15 @@ function removeStaleSocket(path: string, address: Uint8Array): void {
       syscall: "bind",
     });
   }
-  unlinkIfSame(path, found);
+  onFile(path, "removed (an unused socket of before)", () => unlinkIfSame(path, found));
+}
+
+function onFile<T>(path: string, what: string, action: () => T): T {
+  try {
+    return action();
+  } catch (cause) {
+    throw new CprkitError("ERR_FILE", `${path}: cannot be ${what}: ${String(cause)}; choose another path`, { cause });
+  }
 }
 
 /**
@@ -204,8 +213,9 @@ function removeStaleSocket(path: string, address: Uint8Array): void {
 function isListenedOn(path: string, found: Stats, address: Uint8Array): boolean {
   const isSame = (other: string): boolean => {
     if (other === path) return true;
-    const stat = other.startsWith("/") ? statSync(other, { throwIfNoEntry: false }) : undefined;
-    return stat !== undefined && stat.ino === found.ino && stat.dev === found.dev;
+    // Another user's, that may not be looked at, is not the one asked about.
+    const stat = other.startsWith("/") ? statFile(other) : undefined;
+    return stat !== undefined && Number(stat.ino) === found.ino && Number(stat.dev) === found.dev;
   };
   if (listeningUnixSockets().some((socket) => isSame(socket.path))) return true;
   const c = libc();
@@ -220,10 +230,22 @@ function unlinkIfSame(path: string, socket: Stats): void {
   if (found?.ino === socket.ino && found.dev === socket.dev) unlinkSync(path);
 }
 
+/** As {@link unlinkIfSame}; a file that cannot be removed stays: the next who listens there replaces it. */
+function tidyAway(path: string, socket: Stats): void {
+  try {
+    unlinkIfSame(path, socket);
+  } catch {
+    // A folder that was made read-only meanwhile must cost nobody the fds that are closed after this.
+  }
+}
+
 /** Milliseconds left of a wait that may take several steps; undefined without a timeout. */
 function deadlineOf(options: WaitOptions): () => number | undefined {
   const { timeoutMs } = options;
   if (timeoutMs === undefined) return () => undefined;
+  if (!(timeoutMs >= 0)) {
+    throw new CprkitError("ERR_VALUE", `timeoutMs: expected 0 or more milliseconds, found ${timeoutMs}`);
+  }
   const end = performance.now() + timeoutMs;
   return () => Math.max(0, Math.ceil(end - performance.now()));
 }

@@ -1,7 +1,8 @@
 // Which fds of a QEMU hold guest RAM, and under which name CPR carries each: QEMU's list of RAM blocks says where a
 // block is mapped, the process's map says which file is there.
 
-import { readFileSync, statSync } from "node:fs";
+import { readProcessFile } from "../linux/proc.ts";
+import { statFile } from "../linux/stat-file.ts";
 import { type CommandOption, getValue } from "./command-line.ts";
 import { objectParts } from "./command-line-monitors.ts";
 import type { Qmp } from "./qmp.ts";
@@ -170,7 +171,7 @@ interface Mapping {
 
 function readMaps(pid: number): Mapping[] {
   const line = /^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ (\d+) +(\/.*)$/;
-  return readFileSync(`/proc/${pid}/maps`, "utf8")
+  return readProcessFile(pid, "maps")
     .split("\n")
     .flatMap((each) => {
       const [, start, end, inode, path] = line.exec(each) ?? [];
@@ -184,7 +185,7 @@ function fdsByFile(pid: number, links: ReadonlyMap<number, string>): Map<string,
   const fds = new Map<string, number>();
   for (const [fd, link] of links) {
     if (!link.startsWith("/")) continue;
-    const inode = statSync(`/proc/${pid}/fd/${fd}`, { bigint: true, throwIfNoEntry: false })?.ino;
+    const inode = statFile(`/proc/${pid}/fd/${fd}`)?.ino;
     const file = `${inode} ${link}`;
     if (inode !== undefined && !fds.has(file)) fds.set(file, fd);
   }

@@ -1,15 +1,17 @@
 // A running QEMU as /proc shows it, and its QMP monitor.
 
-import { readFileSync, readlinkSync, realpathSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
 import { cprExecVariable } from "../channel/index.ts";
 import {
+  closeFd,
   connectUnix,
   getPeerCredentials,
-  isSameProcess,
+  isRunning,
   type ProcessIdentity,
   processIdentity,
 } from "../linux/index.ts";
+import { readProcessFile, readProcessLink } from "../linux/proc.ts";
 import { CprkitError, isCprkitError } from "../vmstate/error.ts";
 import { parseOptions } from "./command-line.ts";
 import { qmpSocketPaths } from "./command-line-monitors.ts";
@@ -45,17 +47,17 @@ export interface VmProcess {
 /** @throws CprkitError ERR_SYSCALL when there is no such process or it may not be looked at. */
 export function readVmProcess(pid: number): VmProcess {
   const identity = processIdentity(pid);
-  const link = read(pid, "exe", (path) => readlinkSync(path));
-  const argv = words(read(pid, "cmdline", (path) => readFileSync(path, "utf8")));
+  const link = readProcessLink(pid, "exe");
+  const argv = words(readProcessFile(pid, "cmdline"));
   const env = Object.fromEntries(
-    words(read(pid, "environ", (path) => readFileSync(path, "utf8"))).flatMap((entry) => {
+    words(readProcessFile(pid, "environ")).flatMap((entry) => {
       const equals = entry.indexOf("=");
       const name = entry.slice(0, equals);
       // What a QEMU that came by cpr-exec was given; it has removed it, but the kernel still shows it.
       return equals < 1 || name === cprExecVariable ? [] : [[name, entry.slice(equals + 1)]];
     }),
   );
-  const status = read(pid, "status", (path) => readFileSync(path, "utf8"));
+  const status = readProcessFile(pid, "status");
   const effective = (name: string) => Number(new RegExp(`^${name}:\\s+\\d+\\s+(\\d+)`, "m").exec(status)?.[1]);
   const daemon = parseOptions(argv.slice(1)).some(({ name }) => name === "daemonize");
   // A daemon has gone to "/" after it opened its files.
@@ -66,8 +68,8 @@ export function readVmProcess(pid: number): VmProcess {
     replaced: link.endsWith(" (deleted)"),
     argv,
     env,
-    cwd: startedIn ?? read(pid, "cwd", (path) => readlinkSync(path)),
-    cgroup: /^0::(.*)$/m.exec(read(pid, "cgroup", (path) => readFileSync(path, "utf8")))?.[1],
+    cwd: startedIn ?? readProcessLink(pid, "cwd"),
+    cgroup: /^0::(.*)$/m.exec(readProcessFile(pid, "cgroup"))?.[1],
     limits: readLimits(pid),
     uid: effective("Uid"),
     gid: effective("Gid"),
@@ -75,12 +77,10 @@ export function readVmProcess(pid: number): VmProcess {
 }
 
 /** /proc/PID/limits. */
-function readLimits(pid: number | "self"): ReadonlyMap<string, ProcessLimit> {
+function readLimits(pid: number): ReadonlyMap<string, ProcessLimit> {
   const limits = new Map<string, ProcessLimit>();
   const number = (text: string) => (text === "unlimited" ? Number.POSITIVE_INFINITY : Number(text));
-  for (const line of read(pid, "limits", (path) => readFileSync(path, "utf8"))
-    .split("\n")
-    .slice(1)) {
+  for (const line of readProcessFile(pid, "limits").split("\n").slice(1)) {
     const [, name, soft, hard] = /^(.+?)\s{2,}(\S+)\s+(\S+)/.exec(line) ?? [];
     if (name !== undefined && soft !== undefined && hard !== undefined) {
       limits.set(name, { soft: number(soft), hard: number(hard) });
@@ -169,12 +169,22 @@ export async function openMonitor(path: string, options: WaitOptions = {}): Prom
       cause: error,
     });
   }
-  const { pid } = getPeerCredentials(fd);
+  const pid = serverOf(fd);
   try {
     return { qmp: await connectQmp({ fd }, { timeoutMs, signal }), qmpPath: path, pid };
   } catch (error) {
     if (!isCprkitError(error)) throw error;
     throw new CprkitError(error.code, error.reason.replace(`QMP on fd ${fd}`, path), { cause: error });
+  }
+}
+
+/** The process at the other end. The fd is closed if it cannot be told. */
+function serverOf(fd: number): number {
+  try {
+    return getPeerCredentials(fd).pid;
+  } catch (error) {
+    closeFd(fd);
+    throw error;
   }
 }
 
@@ -198,28 +208,11 @@ export function realPath(path: string): string {
 
 /** True while the process exists and is no zombie. */
 export function isAlive(identity: ProcessIdentity): boolean {
-  if (!isSameProcess(identity)) return false;
-  try {
-    return !/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${identity.pid}/stat`, "utf8"));
-  } catch {
-    return false;
-  }
+  return isRunning(identity);
 }
 
 function words(text: string): string[] {
   const parts = text.split("\0");
   if (parts.at(-1) === "") parts.pop();
   return parts;
-}
-
-function read<T>(pid: number | "self", file: string, how: (path: string) => T): T {
-  const path = `/proc/${pid}/${file}`;
-  try {
-    return how(path);
-  } catch (cause) {
-    const errno = cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
-    const gone = errno === "ENOENT" || errno === "ESRCH";
-    const why = gone ? "there is no such process" : "not allowed; run as the user of QEMU, or as root";
-    throw new CprkitError("ERR_SYSCALL", `${path}: ${why}`, { errno, cause });
-  }
 }

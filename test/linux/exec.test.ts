@@ -40,7 +40,7 @@ describe("execve", () => {
         ["ERR_VALUE", null],
       ],
       closeOnExec: [true, true],
-      ignoredSignals: "unchanged",
+      signals: "unchanged",
       message: expect.stringMatching(/^executing \/nonexistent: execve failed with ENOENT/),
     });
   });

@@ -10,6 +10,7 @@ import {
   createEventfd,
   dupFd,
   isCloseOnExec,
+  isRunning,
   isSameProcess,
   listFds,
   openPidfd,
@@ -20,7 +21,7 @@ import {
   socketPair,
   waitExit,
 } from "../../src/linux/index.ts";
-import { withoutLeak, withTempDir } from "./support.ts";
+import { childReport, withoutLeak, withTempDir } from "./support.ts";
 
 describe("processes", () => {
   it("lists the fds of this process and of another one", async () => {
@@ -40,7 +41,8 @@ describe("processes", () => {
 
   it("are told apart by their start time, also with a name full of parentheses", async () => {
     await withTempDir(async (directory) => {
-      const program = join(directory, "a) R 1 (b");
+      // To a careless reader a zombie that was started at tick 1.
+      const program = join(directory, "a) Z 1 (b");
       copyFileSync("/bin/sleep", program);
       const child = spawn(program, ["60"], { stdio: "ignore" });
       await once(child, "spawn");
@@ -48,10 +50,11 @@ describe("processes", () => {
       expect(identity.pid).toBe(child.pid);
       expect(identity.startTime).toBeGreaterThanOrEqual(processIdentity().startTime);
       expect(isSameProcess(identity)).toBe(true);
-      expect(isSameProcess({ ...identity, startTime: identity.startTime + 1n })).toBe(false);
+      expect(isRunning(identity)).toBe(true);
+      for (const is of [isSameProcess, isRunning]) expect(is({ ...identity, startTime: 1n })).toBe(false);
       child.kill("SIGKILL");
       await once(child, "exit");
-      expect(isSameProcess(identity)).toBe(false);
+      for (const is of [isSameProcess, isRunning]) expect(is(identity)).toBe(false);
     });
   });
 
@@ -73,6 +76,21 @@ describe("processes", () => {
       expect(() => openPidfd(identity)).toThrow(expect.objectContaining({ errno: "ESRCH" }));
       expect(() => openPidfd({ pid: process.pid, startTime: 1n })).toThrow(/its pid was taken/);
     });
+  });
+
+  it("that are zombies exist, but do not run", async () => {
+    // The shell does not wait for its child before it is told to.
+    const shell = spawn("sh", ["-c", "true & echo $!; read -r line"], { stdio: ["pipe", "pipe", "ignore"] });
+    const [said] = await once(shell.stdout.setEncoding("utf8"), "data");
+    const zombie = processIdentity(Number(said));
+    while (isRunning(zombie)) await new Promise((done) => setTimeout(done, 5));
+    expect(isSameProcess(zombie)).toBe(true);
+    shell.stdin.end("\n");
+    await once(shell, "exit");
+  });
+
+  it("leave no pidfd open when their identity cannot be looked up", async () => {
+    expect(await childReport("pidfd-at-limit")).toEqual({ code: "ERR_SYSCALL", errno: "EMFILE", left: [] });
   });
 });
 

@@ -21,7 +21,7 @@ import {
   setSendBuffer,
   socketPair,
 } from "../../src/linux/index.ts";
-import { withoutLeak, withTempDir } from "./support.ts";
+import { childReport, withoutLeak, withTempDir } from "./support.ts";
 
 /** A test with a folder of its own, after which the same fds are open as before. */
 function inFolder(body: (directory: string) => void | Promise<void>): () => Promise<void> {
@@ -97,6 +97,26 @@ describe("listenUnix", () => {
       await once(client, "connect");
       client.destroy();
       await new Promise((done) => server.close(done));
+    }),
+  );
+
+  // Root may look and remove everywhere.
+  it.runIf(process.geteuid?.() === 0)(
+    "says in one error what a user may not do, and is not stopped by sockets of others",
+    inFolder(async (directory) => {
+      chmodSync(directory, 0o1777);
+      const foreign = join(directory, "foreign.sock");
+      const left = listenUnix(foreign, { mode: 0o666 });
+      closeFd(left.fd);
+      const hidden = listenUnix(join(directory, "hidden", "s"));
+      const own = join(directory, "own.sock");
+      const report = await childReport("listen-unprivileged", [foreign, own], { uid: 65534, gid: 65534 });
+      expect(report).toEqual({
+        code: "ERR_FILE",
+        message: expect.stringMatching(/foreign\.sock: cannot be removed.*EPERM.*choose another path/),
+        replaced: true,
+      });
+      hidden.close();
     }),
   );
 

@@ -88,7 +88,7 @@ function makeLibc(koffi: Koffi): Libc {
     eventfd(initial: number, flags: number): number;
     execve(path: Uint8Array, argv: BigUint64Array, environment: BigUint64Array): number;
     signal(signal: number, action: number): number;
-    sigprocmask(how: number, set: Uint8Array, old: null): number;
+    sigprocmask(how: number, set: Uint8Array, old: Uint8Array): number;
     prlimit(pid: number, resource: number, set: BigUint64Array | null, old: BigUint64Array): number;
     syscall(number: number, a: number, b: number, c: number, d: number, e: number): number;
     strerror(errno: number): string;
@@ -233,7 +233,14 @@ function makeLibc(koffi: Koffi): Libc {
       const before = result(c.signal(intBetween(signal, "signal", 1, 64), ignored ? sigIgn : sigDfl));
       return Math.min(before, 0);
     },
-    clearSignalMask: () => result(c.sigprocmask(sigSetmask, new Uint8Array(128), null)),
+    signalMaskBytes,
+    swapSignalMask(mask) {
+      if (mask.length !== signalMaskBytes) throw valueError("mask.length", `${signalMaskBytes}`, mask.length);
+      const old = new Uint8Array(signalMaskBytes);
+      // Fails only for an unknown `how`.
+      c.sigprocmask(sigSetmask, mask, old);
+      return old;
+    },
     prlimit(resource, set) {
       const old = new BigUint64Array(2);
       const wanted =
@@ -256,6 +263,7 @@ const oCloexec = 0o2000000;
 const sigDfl = 0;
 const sigIgn = 1;
 const sigSetmask = 2;
+const signalMaskBytes = 128;
 const kcmpFileType = 0;
 
 const messageIovecAt = msghdr.size;

@@ -1,7 +1,8 @@
 // Files that the new QEMU opens by path: are they there, and the same ones?
 
-import { accessSync, constants, readFileSync, statSync } from "node:fs";
+import { accessSync, constants, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { statFile } from "../../linux/stat-file.ts";
 import { type CommandOption, getValue, isOn } from "../command-line.ts";
 import { objectParts } from "../command-line-monitors.ts";
 import type { Facts } from "./facts.ts";
@@ -22,11 +23,11 @@ export function checkImages(facts: Facts): PreflightFinding[] {
   const named = new Set(imagesOnLine(facts));
   return nodes.flatMap((node) => {
     const path = resolve(process.cwd, node.file);
-    const now = stat(path);
+    const now = statFile(path);
     const open = fds.filter(({ link }) => link === path || link === `${path} (deleted)`);
     // A path that is a link shows as its target: then any fd with the same file will do.
     const same = (open.length > 0 ? open : fds).some(({ fd }) => {
-      const was = stat(`/proc/${pid}/fd/${fd}`);
+      const was = statFile(`/proc/${pid}/fd/${fd}`);
       return was !== undefined && was.dev === now?.dev && was.ino === now.ino;
     });
     if (now === undefined) {
@@ -73,7 +74,7 @@ interface NamedFile {
 export function checkStartFiles(facts: Facts): PreflightFinding[] {
   const started = startTime(facts.process.identity.startTime);
   return startFiles(facts).flatMap(({ option, path }) => {
-    const now = stat(path);
+    const now = statFile(path);
     if (now === undefined) {
       const message = `${path} (${option}) is not there any more: the new QEMU would not start`;
       return [blocker("file-missing", message, "bring the file back under its name", path)];
@@ -94,11 +95,11 @@ function startFiles({ options, process }: Facts): NamedFile[] {
     namedFiles(option).flatMap(({ path, searched }) => {
       const shown = `-${option.name}`;
       const direct = resolve(process.cwd, path);
-      if (!searched || path.includes("/") || stat(direct) !== undefined) return [{ option: shown, path: direct }];
+      if (!searched || path.includes("/") || statFile(direct) !== undefined) return [{ option: shown, path: direct }];
       // Looked for in QEMU's own folders; what is found in none is in a folder that only the binary knows.
       const found = folders
         .map((folder) => join(resolve(process.cwd, folder), path))
-        .find((each) => stat(each) !== undefined);
+        .find((each) => statFile(each) !== undefined);
       return found === undefined ? [] : [{ option: shown, path: found }];
     }),
   );
@@ -181,14 +182,5 @@ function isWritable(folder: string): boolean {
     return true;
   } catch {
     return false;
-  }
-}
-
-function stat(path: string) {
-  try {
-    return statSync(path, { bigint: true, throwIfNoEntry: false });
-  } catch {
-    // Not allowed, or a part of the path is no folder: the new QEMU would fail, too.
-    return undefined;
   }
 }

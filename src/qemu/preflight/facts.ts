@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { getNofileLimit, listFds } from "../../linux/index.ts";
+import { readProcessFile } from "../../linux/proc.ts";
 import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { abilitiesOf, type CprModeName, compareVersions, type QemuAbilities } from "../binary.ts";
 import { type CommandOption, parseOptions } from "../command-line.ts";
@@ -154,7 +155,7 @@ const capSysResource = 24n;
 
 /** Whether a process has a capability in force (capabilities(7)). */
 function hasCapability(pid: number, bit: bigint): boolean {
-  const effective = /^CapEff:\s+([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "0";
+  const effective = /^CapEff:\s+([0-9a-f]+)$/m.exec(readProcessFile(pid, "status"))?.[1] ?? "0";
   return ((BigInt(`0x${effective}`) >> bit) & 1n) === 1n;
 }
 

@@ -1,8 +1,13 @@
 import { readFileSync } from "node:fs";
+import { libc } from "../../../dist/linux/ffi/koffi.js";
 import { createMemfd, execve, isCloseOnExec } from "../../../dist/linux/index.js";
 
-const ignored = () => /SigIgn:.*/.exec(readFileSync("/proc/self/status", "utf8"))?.[0];
-const before = ignored();
+// SIGUSR2, number 12.
+const mask = new Uint8Array(libc().signalMaskBytes);
+mask[1] = 1 << 3;
+libc().swapSignalMask(mask);
+const signalState = () => /SigBlk:.*\nSigIgn:.*/.exec(readFileSync("/proc/self/status", "utf8"))?.[0];
+const before = signalState();
 const fds = [createMemfd("a"), createMemfd("b")];
 const errors = [];
 let message;
@@ -19,5 +24,5 @@ for (const [path, argv, keepFds] of [
     message ??= error.message;
   }
 }
-const ignoredSignals = ignored() === before ? "unchanged" : ignored();
-process.stdout.write(JSON.stringify({ errors, closeOnExec: fds.map(isCloseOnExec), ignoredSignals, message }));
+const signals = signalState() === before && before.includes("SigBlk:\t0000000000000800") ? "unchanged" : signalState();
+process.stdout.write(JSON.stringify({ errors, closeOnExec: fds.map(isCloseOnExec), signals, message }));
