@@ -25,7 +25,7 @@ export interface ExecCprOptions extends Omit<SaveCprOptions, "fdForm"> {
 /**
  * Becomes the program at `path`, with the state and every fd in it. Does not return: if it throws, this process goes
  * on as it was. `argv` begins with argv[0]; `path` is not searched for in PATH.
- * Throws ERR_SYSCALL if execve fails, ERR_FD_INVALID if an fd of the state is not open.
+ * Throws ERR_SYSCALL if execve fails or the memfd cannot be made, ERR_FD_INVALID if an fd of the state is not open.
  */
 export function execWithCprState(
   state: CprState,
@@ -115,9 +115,17 @@ export function readExecCprState(pid: number, fd: number): LoadedCpr {
 function writeExecState(state: CprState, options: ExecCprOptions): number {
   const { bytes } = saveCprState(state, { ...options, fdForm: "number" });
   const memfd = createMemfd(cprExecVariable);
-  let written = 0;
-  while (written < bytes.length) written += writeSync(memfd, bytes, written, bytes.length - written, written);
-  return memfd;
+  try {
+    let written = 0;
+    while (written < bytes.length) written += writeSync(memfd, bytes, written, bytes.length - written, written);
+    return memfd;
+  } catch (cause) {
+    closeFd(memfd);
+    throw new CprkitError("ERR_SYSCALL", `the state cannot be written to a memfd: ${String(cause)}`, {
+      syscall: "write",
+      cause,
+    });
+  }
 }
 
 /** The whole file from its start, wherever its position is: the writer leaves it at the end. */

@@ -18,7 +18,7 @@ export interface StreamOptions {
   readonly onProgress?: ((progress: StreamProgress) => void) | undefined;
 }
 
-const defaultTimeoutMs = 30_000;
+export const defaultTimeoutMs = 30_000;
 
 /**
  * Sends the messages in order. All of a message's fds go with its first byte, so after a partial send only bytes are
@@ -82,6 +82,8 @@ export interface ReceiveOptions extends StreamOptions {
   readonly maxBytes?: number | undefined;
   /** Sees each message as it comes; waited for. Its fds stay the stream's. */
   readonly onMessage?: ((message: Message) => void | Promise<void>) | undefined;
+  /** Called after an error, while the fds that came are still open; they are closed next. */
+  readonly onFailure?: (() => void) | undefined;
 }
 
 /** 200,000 fds with long names. */
@@ -93,22 +95,26 @@ export const maxStreamBytes = 64 * 1024 * 1024;
  */
 export async function receiveStream(socket: number, options: ReceiveOptions = {}): Promise<ReceivedStream> {
   const { signal, timeoutMs = defaultTimeoutMs, maxBytes = maxStreamBytes } = options;
-  const buffer = new Uint8Array(64 * 1024);
-  const chunks: Uint8Array[] = [];
+  // Grows by doubling: a peer that sends single bytes costs no more than one that sends much at once.
+  let buffer = new Uint8Array(2 * minRead);
   const fds: PassedFd[] = [];
   let bytes = 0;
   try {
     for (;;) {
       checkAborted(signal, "receiving");
-      const received = receiveFds(socket, buffer, { maxFds: maxFdsPerMessage });
+      if (buffer.length - bytes < minRead) {
+        const larger = new Uint8Array(2 * buffer.length);
+        larger.set(buffer);
+        buffer = larger;
+      }
+      const received = receiveFds(socket, buffer.subarray(bytes), { maxFds: maxFdsPerMessage });
       if (received === "again") {
         await waitReadable(socket, { signal, timeoutMs });
         continue;
       }
       for (const fd of received.fds) fds.push({ offset: bytes, fd });
       if (received.bytesRead === 0) break;
-      const chunk = buffer.slice(0, received.bytesRead);
-      chunks.push(chunk);
+      const chunk = buffer.subarray(bytes, bytes + received.bytesRead);
       bytes += chunk.length;
       if (bytes > maxBytes) {
         throw new CprkitError("ERR_LIMIT", `the stream is longer than ${maxBytes} bytes: no CPR state is`, {
@@ -119,23 +125,20 @@ export async function receiveStream(socket: number, options: ReceiveOptions = {}
       options.onProgress?.({ bytes, fds: fds.length });
     }
   } catch (error) {
-    closeFds(fds.map(({ fd }) => fd));
+    try {
+      options.onFailure?.();
+    } finally {
+      closeFds(fds.map(({ fd }) => fd));
+    }
     throw error;
   }
-  return { bytes: joined(chunks, bytes), fds };
+  return { bytes: buffer.slice(0, bytes), fds };
 }
+
+/** Room for one read, in bytes. */
+const minRead = 64 * 1024;
 
 function checkAborted(signal: AbortSignal | undefined, what: string): void {
   if (signal?.aborted !== true) return;
   throw new CprkitError("ERR_ABORTED", `${what} the CPR state was aborted`, { cause: signal.reason });
-}
-
-function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
 }

@@ -26,14 +26,14 @@ import {
 import type { Output } from "../vmstate/index.ts";
 import { cutMessages, type Message, maxFdsToQemu } from "./messages.ts";
 import { guardNonblock } from "./nonblock.ts";
-import { type ReceiveOptions, receiveStream, type StreamOptions, sendMessages } from "./stream.ts";
+import { defaultTimeoutMs, type ReceiveOptions, receiveStream, type StreamOptions, sendMessages } from "./stream.ts";
 
 export interface SendCprOptions extends Omit<SaveCprOptions, "fdForm">, StreamOptions {
   /** Most fds in one message. Default 16, which every QEMU can read; 253 toward another cprkit. */
   readonly fdsPerMessage?: number | undefined;
   /** User id that the receiver must have. Default: this process's own. */
   readonly peerUid?: number | undefined;
-  /** Also wait while nobody listens at the path yet. Default false. */
+  /** Also wait while nobody listens at the path yet, as long as `timeoutMs`. Default false. */
   readonly waitForListener?: boolean | undefined;
 }
 
@@ -67,7 +67,7 @@ export async function sendCprState(
   state: CprState,
   options: SendCprOptions = {},
 ): Promise<SentCpr> {
-  const { fdsPerMessage = maxFdsToQemu, peerUid, signal, timeoutMs, waitForListener } = options;
+  const { fdsPerMessage = maxFdsToQemu, peerUid, signal, timeoutMs = defaultTimeoutMs, waitForListener } = options;
   let output: Output;
   let messages: Message[];
   try {
@@ -108,13 +108,14 @@ export async function sendCprState(
     peer,
     close,
     hungUp: async (wait = {}) => {
-      await waitHangup(socket, { ...wait, halfClose: false });
+      // The number may be another file's once it is closed.
+      if (open) await waitHangup(socket, { ...wait, halfClose: false });
       return close();
     },
   };
 }
 
-export interface ReceiveCprOptions extends Omit<ReceiveOptions, "onMessage"> {
+export interface ReceiveCprOptions extends Omit<ReceiveOptions, "onMessage" | "onFailure"> {
   /** Longest wait, in ms, for the sender to connect. Default: no limit, as QEMU has none. */
   readonly connectTimeoutMs?: number | undefined;
   /** User id that the sender must have. Default: this process's own. */

@@ -197,7 +197,7 @@ function read<T>(path: string, how: (path: string) => T): T {
       code === "ENOENT" || code === "ESRCH"
         ? "there is no such process or fd (any more)"
         : code === "EACCES" || code === "EPERM"
-          ? "not allowed; run as the process's own user or as root"
+          ? "not allowed; run as the process's own user, or as root"
           : String(cause);
     throw new CprkitError("ERR_SYSCALL", `${path}: ${why}`, { errno: code, cause });
   }

@@ -84,8 +84,8 @@ export interface TapResult extends PassedState {
  * Relays one CPR state. Resolves when one side has hung up and the other has been told.
  *
  * Without translation each message goes on as it comes; with it, the whole state is read and checked first. On any
- * error both sides are hung up on, which leaves the guest running in the old QEMU, and every fd that passed is closed
- * here: both QEMUs keep their own.
+ * error both sides are hung up on, which leaves the guest running in the old QEMU, O_NONBLOCK is set again where the new
+ * one had cleared it, and every fd that passed is closed here: both QEMUs keep their own.
  *
  * @throws CprkitError ERR_TIMEOUT if nobody listens at `connect` in time, ERR_PEER if a side dies, ERR_NOT_FOR_VERSION,
  * ERR_PEER_CREDENTIALS, ERR_ABORTED; when translating also what loadCprState throws.
@@ -97,6 +97,8 @@ export async function tap(options: TapOptions): Promise<TapResult> {
   const listener = listenUnix(options.listen);
   const open: number[] = [];
   let held: readonly number[] = [];
+  const guards: (() => number)[] = [];
+  const restoreNonblock = () => guards.reduce((sum, restore) => sum + restore(), 0);
   try {
     options.onListening?.();
     const source = await acceptUnix(listener.fd, { signal });
@@ -109,7 +111,7 @@ export async function tap(options: TapOptions): Promise<TapResult> {
     checkPeer(destination, uid);
 
     const translate = options.to !== undefined || options.forVersion !== undefined;
-    const { stream, restoreNonblock } = await relayed(source, destination, !translate, { signal, timeoutMs });
+    const stream = await relayed({ source, destination, live: !translate, signal, timeoutMs, guards });
     held = stream.fds.map(({ fd }) => fd);
     const { loaded, warnings } = understand(stream, translate);
     let sent = stream.bytes;
@@ -137,27 +139,25 @@ export async function tap(options: TapOptions): Promise<TapResult> {
     listener.close();
     // Closing both is the hang-up for whichever side has not hung up.
     closeFds(open);
+    // Also after an error: the old QEMU runs on, with fds that must not block it.
+    if (held.length > 0) restoreNonblock();
     closeFds(held);
   }
 }
 
-interface Waits {
+interface Relay {
+  readonly source: number;
+  readonly destination: number;
+  /** Pass each message on at once. */
+  readonly live: boolean;
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number;
+  /** Gets for each message what sets O_NONBLOCK of its fds again. */
+  readonly guards: (() => number)[];
 }
 
-interface Relayed {
-  readonly stream: ReceivedStream;
-  readonly restoreNonblock: () => number;
-}
-
-/** Receives the whole stream, and passes each message on at once if `live`. Ends early if the destination hangs up. */
-async function relayed(
-  source: number,
-  destination: number,
-  live: boolean,
-  { signal, timeoutMs }: Waits,
-): Promise<Relayed> {
+/** Receives the whole stream, and passes it on if `live`. Ends early if the destination hangs up. */
+async function relayed({ source, destination, live, signal, timeoutMs, guards }: Relay): Promise<ReceivedStream> {
   const gone = new AbortController();
   const ended = new AbortController();
   const watch = waitHangup(destination, { signal: ended.signal }).then(
@@ -165,14 +165,15 @@ async function relayed(
     () => undefined,
   );
   const either = signal === undefined ? gone.signal : AbortSignal.any([signal, gone.signal]);
-  const guards: (() => number)[] = [];
   const onMessage = async (message: Message) => {
     guards.push(guardNonblock(message.fds));
     if (live) await sendMessages(destination, splitMessage(message, maxFdsToQemu), { signal: either, timeoutMs });
   };
   try {
-    const stream = await receiveStream(source, { signal: either, timeoutMs, onMessage });
-    return { stream, restoreNonblock: () => guards.reduce((sum, restore) => sum + restore(), 0) };
+    const onFailure = () => {
+      for (const restore of guards.splice(0)) restore();
+    };
+    return await receiveStream(source, { signal: either, timeoutMs, onMessage, onFailure });
   } catch (error) {
     if (!gone.signal.aborted) throw error;
     throw new CprkitError(
@@ -194,7 +195,8 @@ function understand(
   must: boolean,
 ): { readonly loaded?: LoadedCpr; readonly warnings: readonly string[] } {
   try {
-    const loaded = loadCprState(stream);
+    // Numbers in the stream would be fds of this process, or of nobody: only what was passed may go on.
+    const loaded = loadCprState(stream, { fdForm: "passed" });
     return { loaded, warnings: loaded.warnings };
   } catch (error) {
     if (!must && isCprkitError(error)) return { warnings: [`passed on unread: ${error.message}`] };

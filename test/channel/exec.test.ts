@@ -1,7 +1,9 @@
 // Across exec: the new program has the same pid and finds every fd; a refused exec changes nothing.
 
+import { execFileSync } from "node:child_process";
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { cprExecVariable, loadCprStateFromExec, readExecCprState } from "../../src/channel/index.ts";
 import { saveCprState } from "../../src/cpr/index.ts";
@@ -59,6 +61,16 @@ describe.skipIf(reason !== undefined)(`${count} fds across exec [${reason ?? "re
       right: count,
       closeOnExec: count,
     });
+  });
+});
+
+it("leaves no memfd open when the state cannot be written", () => {
+  const script = fileURLToPath(new URL("children/exec-no-room.mjs", import.meta.url));
+  const text = execFileSync("sh", ["-c", 'ulimit -f 0; exec "$0" "$1"', process.execPath, script], { timeout: 60_000 });
+  expect(JSON.parse(text.toString())).toEqual({
+    code: "ERR_SYSCALL",
+    message: expect.stringMatching(/cannot be written to a memfd.*EFBIG/),
+    left: [],
   });
 });
 

@@ -4,7 +4,7 @@
 import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { cutMessages, receiveCprState, receiveStream, sendCprState, sendMessages } from "../../src/channel/index.ts";
 import { saveCprState } from "../../src/cpr/index.ts";
 import {
@@ -72,6 +72,19 @@ describe("a slow transfer", () => {
       expect(fds.every(isOpen)).toBe(true);
       closeFds([to, ...fds]);
     }));
+
+  it("gives up after 30 s, unless told otherwise, where nobody comes to listen", () =>
+    withTempDir((directory) =>
+      expectNoFdLeak(async () => {
+        const { state, fds } = memfdState(1);
+        const sending = failure(sendCprState(join(directory, "nobody.sock"), state, { waitForListener: true }));
+        const now = performance.now.bind(performance);
+        const clock = vi.spyOn(performance, "now").mockImplementation(() => now() + 30_001);
+        expect(await sending).toMatchObject({ code: "ERR_TIMEOUT" });
+        clock.mockRestore();
+        closeFds(fds);
+      }),
+    ));
 
   it("ends with ERR_TIMEOUT when the sender says nothing more, and closes what had come", () =>
     expectNoFdLeak(async () => {

@@ -475,7 +475,7 @@ describeQemu("preflight of the host's limits", ["11.1"], ({ "11.1": qemu }) => {
         const words = ["bin/cprkit", command, "--pid", String(vm.pid)];
         const result = spawnSync(process.execPath, words, { cwd: repoRoot, uid, gid: uid, encoding: "utf8" });
         expect(result).toMatchObject({ status: 4, stdout: "" });
-        expect(result.stderr).toMatch(/^cprkit: \/proc\/\d+\/exe: not allowed; run as the user of QEMU, or as root\n$/);
+        expect(result.stderr).toMatch(/^cprkit: \/proc\/\d+\/exe: not allowed; run as the process's own user, or as root\n$/);
       }
     });
   });

@@ -288,6 +288,74 @@ describe("tap, with cprkit at either end", () => {
       }));
   }
 
+  it("sets O_NONBLOCK again also when the destination takes some fds, clears it and goes", () =>
+    expectNoFdLeak(async () => {
+      const paths = freshPaths();
+      const state = new CprState();
+      const fds = Array.from({ length: 100 }, () => createEventfd());
+      for (const [id, fd] of fds.entries()) state.saveFd("interrupt", id, fd);
+      const listener = listenUnix(paths.cpr);
+      const tapped = failure(tap({ listen: paths.tap, connect: paths.cpr }));
+      const source = await connectUnix(paths.tap, { waitForListener: true, timeoutMs: 20_000 });
+      await sendMessages(source, cutMessages(saveCprState(state), 16).slice(0, 3));
+      const destination = await acceptUnix(listener.fd);
+      listener.close();
+      const received: number[] = [];
+      while (received.length < 48) {
+        await waitReadable(destination, { timeoutMs: 20_000 });
+        const message = receiveFds(destination, new Uint8Array(32_768), { maxFds: 16 });
+        if (message !== "again") received.push(...message.fds);
+      }
+      for (const fd of received) setNonblock(fd, false);
+      expect(fds.every(getNonblock)).toBe(false);
+      closeFds([destination, ...received]);
+      expect(await tapped).toMatchObject({ code: "ERR_PEER" });
+      expect(fds.every(getNonblock)).toBe(true);
+      closeFds([source, ...fds]);
+    }));
+
+  it("sets O_NONBLOCK again when it is aborted after the state has passed", () =>
+    expectNoFdLeak(async () => {
+      const paths = freshPaths();
+      const state = new CprState();
+      const event = createEventfd();
+      state.saveFd("interrupt", 0, event);
+      const abort = new AbortController();
+      const tapped = failure(tap({ listen: paths.tap, connect: paths.cpr, signal: abort.signal }));
+      const receiving = receiveCprState(paths.cpr, { connectTimeoutMs: 20_000 });
+      const sent = await sendCprState(paths.tap, state, { waitForListener: true });
+      const received = await receiving;
+      setNonblock(received.state.findFd("interrupt", 0), false);
+      expect(getNonblock(event)).toBe(false);
+      abort.abort();
+      expect(await tapped).toMatchObject({ code: "ERR_ABORTED" });
+      expect(getNonblock(event)).toBe(true);
+      received.hangUp();
+      sent.close();
+      closeFds([event, ...received.state.entries().map(({ fd }) => fd)]);
+    }));
+
+  it("never takes numbers in the stream for fds of its own", () =>
+    expectNoFdLeak(async () => {
+      for (const to of [undefined, "list"] as const) {
+        const paths = freshPaths();
+        const state = new CprState();
+        // Standard error is open in every process.
+        state.saveFd("interrupt", 0, 2);
+        const tapped = tap({ listen: paths.tap, connect: paths.cpr, to }).catch((error) => error);
+        const receiving = failure(receiveCprState(paths.cpr, { connectTimeoutMs: 20_000 }));
+        const source = await connectUnix(paths.tap, { waitForListener: true, timeoutMs: 20_000 });
+        await sendMessages(source, cutMessages(saveCprState(state, { fdForm: "number" }), 16));
+        shutdownSocket(source, "write");
+        const outcome = await tapped;
+        if (to === undefined) {
+          expect(outcome).toMatchObject({ fds: [], warnings: [expect.stringMatching(/passed on unread.*cpr-exec/)] });
+        } else expect(outcome).toMatchObject({ code: "ERR_BAD_BYTE" });
+        expect((await receiving).code).toMatch(/^ERR_/);
+        closeFd(source);
+      }
+    }));
+
   it("waits for a destination that listens only later", () =>
     expectNoFdLeak(async () => {
       const paths = freshPaths();
