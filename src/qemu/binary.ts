@@ -1,9 +1,9 @@
 // What a QEMU binary says of itself: version, machine types, the CPR modes that its QMP schema offers. Asked of a
 // machine without anything in it, or of a running one.
 
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import type { z } from "zod";
-import { closeFd, socketPair } from "../linux/index.ts";
+import { closeFd, closeFds, socketPair } from "../linux/index.ts";
 import { CprkitError } from "../vmstate/error.ts";
 import { connectQmp, type Qmp } from "./qmp.ts";
 import type { qmpReturns } from "./qmp-schema.ts";
@@ -53,11 +53,18 @@ export async function probeBinary(
   const [program = "", ...words] = command;
   const [ours, theirs] = socketPair();
   const empty = ["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none"];
-  const child = spawn(program, [...words, ...empty, "-chardev", "socket,id=m,fd=3", "-qmp", "chardev:m"], {
-    stdio: ["ignore", "pipe", "pipe", theirs],
-    ...(cwd === undefined ? {} : { cwd }),
-    ...(env === undefined ? {} : { env }),
-  });
+  let child: ChildProcess;
+  try {
+    child = spawn(program, [...words, ...empty, "-chardev", "socket,id=m,fd=3", "-qmp", "chardev:m"], {
+      stdio: ["ignore", "pipe", "pipe", theirs],
+      ...(cwd === undefined ? {} : { cwd }),
+      ...(env === undefined ? {} : { env }),
+    });
+  } catch (cause) {
+    // Some refusals come at once: an empty name, a command line that is too long.
+    closeFds([ours, theirs]);
+    throw cannotStart(program, cause);
+  }
   closeFd(theirs);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
@@ -66,13 +73,16 @@ export async function probeBinary(
     });
   }
   let failed: Error | undefined;
-  const ended = new Promise<void>((resolve) => {
-    child.once("error", (error) => {
-      failed = error;
-      resolve();
+  const ended = (event: "exit" | "close") =>
+    new Promise<void>((resolve) => {
+      child.once("error", (error) => {
+        failed = error;
+        resolve();
+      });
+      child.once(event, () => resolve());
     });
-    child.once("close", () => resolve());
-  });
+  // Of a wrapper that was killed, the program beside it may hold the output open: "close" may never come.
+  const [exited, closed] = [ended("exit"), ended("close")];
   let qmp: Qmp | undefined;
   try {
     qmp = await connectQmp({ fd: ours }, { timeoutMs, signal, commandTimeoutMs: timeoutMs });
@@ -81,10 +91,8 @@ export async function probeBinary(
     return abilities;
   } catch (error) {
     // Give what it printed, or the refusal to start it, the time to arrive.
-    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 200))]);
-    if (failed !== undefined) {
-      throw new CprkitError("ERR_QEMU_NOT_FOUND", `${program} can't be started: ${failed.message}`, { cause: failed });
-    }
+    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 200))]);
+    if (failed !== undefined) throw cannotStart(program, failed);
     const said = output.trim();
     const how = child.exitCode === null ? "gave no usable answer" : `ended at once with status ${child.exitCode}`;
     const code = error instanceof CprkitError ? error.code : "ERR_QMP";
@@ -93,8 +101,16 @@ export async function probeBinary(
   } finally {
     await qmp?.close();
     if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) child.kill("SIGKILL");
-    await ended;
+    await exited;
+    for (const stream of [child.stdout, child.stderr]) stream?.destroy();
   }
+}
+
+function cannotStart(program: string, cause: unknown): CprkitError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new CprkitError("ERR_QEMU_NOT_FOUND", `${program === "" ? '""' : program} can't be started: ${why}`, {
+    cause,
+  });
 }
 
 /** Asks a QEMU over its monitor. @throws CprkitError as `Qmp.execute` */

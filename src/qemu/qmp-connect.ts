@@ -2,11 +2,10 @@
 
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { maxSocketPathBytes } from "../linux/index.ts";
 import { CprkitError, type ErrorCode } from "../vmstate/error.ts";
 import { type WaitOptions, waitFor } from "./qmp-wait.ts";
 
-/** Longest path of a UNIX socket on Linux, in bytes: sun_path has 108 with its final NUL (unix(7)). */
-const maxPathBytes = 107;
 const retryMs = 20;
 
 /**
@@ -21,8 +20,8 @@ export async function connectMonitor(
   options: WaitOptions & { readonly waitMs: number; readonly timeoutMs: number },
 ): Promise<Socket> {
   const bytes = Buffer.byteLength(path);
-  if (bytes === 0 || bytes > maxPathBytes) {
-    const text = `path of a QMP socket must have 1 to ${maxPathBytes} bytes, found ${bytes}: ${path}`;
+  if (bytes === 0 || bytes > maxSocketPathBytes) {
+    const text = `path of a QMP socket must have 1 to ${maxSocketPathBytes} bytes, found ${bytes}: ${path}`;
     throw new CprkitError("ERR_QMP", `${text}. Use a shorter or a relative path`);
   }
   const started = performance.now();

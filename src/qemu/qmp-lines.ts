@@ -47,10 +47,12 @@ export function qmpLines(maxBytes: number = maxQmpMessageBytes): QmpLines {
       }
       return line.length === 0 ? undefined : line;
     }
+    // Empty lines count, too: an endless row of them must reach the limit.
+    prettyBytes += line.length + 1;
+    if (line.length === 0) return undefined;
     pretty.push(line);
-    prettyBytes += line.length;
     // Inside a pretty message every line but the last is indented: any other is not QEMU's.
-    if (line[0] === 0x20 || line.length === 0) return undefined;
+    if (line[0] === 0x20) return undefined;
     const whole = Buffer.concat(pretty);
     pretty = undefined;
     prettyBytes = 0;

@@ -4,6 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { Socket } from "node:net";
 import { z } from "zod";
+import { closeFds } from "../linux/index.ts";
 import { CprkitError } from "../vmstate/error.ts";
 import { connectMonitor } from "./qmp-connect.ts";
 import { eventLog, type QmpEvents, qmpEventSchema } from "./qmp-events.ts";
@@ -303,6 +304,8 @@ function socketOfFd(fd: number): Socket {
   try {
     return new Socket({ fd, readable: true, writable: true });
   } catch (cause) {
+    // It is the session's, and there will be none.
+    closeFds([fd]);
     throw new CprkitError("ERR_QMP", `fd ${fd} is no connected stream socket`, { cause });
   }
 }

@@ -358,6 +358,11 @@ describeQemu("preflight of the new QEMU", ["10.0", "11.1"], (qemu) => {
       expect(await unusable(script("echo no such library >&2; exit 127"))).toContain("no such library");
       await unusable(script("exec sleep 60"));
       await unusable(script("echo rubbish; exec cat"));
+      // Only the wrapper is known and ended; what it started holds its output open.
+      const pidFile = join(privateDir(), "pid");
+      await unusable(script(`sleep 60 & echo $! > ${pidFile}; wait`));
+      process.kill(Number(readFileSync(pidFile, "utf8")), "SIGKILL");
+      await expectNoFdLeak(async () => expect(await unusable("")).toContain("can't be started"));
       const filtered = script(
         `case "$1" in -accel) "${qemu["11.1"]}" "$@" | grep -v tcg;; *) exec "${qemu["11.1"]}" "$@";; esac`,
       );
@@ -475,7 +480,9 @@ describeQemu("preflight of the host's limits", ["11.1"], ({ "11.1": qemu }) => {
         const words = ["bin/cprkit", command, "--pid", String(vm.pid)];
         const result = spawnSync(process.execPath, words, { cwd: repoRoot, uid, gid: uid, encoding: "utf8" });
         expect(result).toMatchObject({ status: 4, stdout: "" });
-        expect(result.stderr).toMatch(/^cprkit: \/proc\/\d+\/exe: not allowed; run as the process's own user, or as root\n$/);
+        expect(result.stderr).toMatch(
+          /^cprkit: \/proc\/\d+\/exe: not allowed; run as the process's own user, or as root\n$/,
+        );
       }
     });
   });

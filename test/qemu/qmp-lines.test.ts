@@ -49,6 +49,7 @@ describe("qmpLines", () => {
         for (let i = 0; i < 200; i += 1) endless.push(Buffer.from(i === 0 ? "{\n" : "    1,\n"), () => {});
       }),
     ).toBe("ERR_QMP");
+    expect(codeOf(() => qmpLines(1000).push(Buffer.from(`{\n${"\r\n".repeat(2000)}`), () => {}))).toBe("ERR_QMP");
   });
 
   it("never throws anything but its own error on arbitrary bytes", () => {
