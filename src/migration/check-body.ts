@@ -1,6 +1,7 @@
 // Compares two descriptions of one body: versions, fields in their order, subsections.
 
 import type { CheckBody, CheckField } from "./check-input.ts";
+import { type FieldQueue, fieldQueue } from "./field-queue.ts";
 
 /** Append only: programs compare with these. */
 export type FindingCode =
@@ -88,8 +89,9 @@ export function checkFields(
   nested: CheckNested,
 ): void {
   checkOrder(context, path, source, destination, nested);
+  const known = new Map(destination.subsections.map((subsection) => [subsection.name, subsection]));
   for (const subsection of source.subsections) {
-    const other = destination.subsections.find(({ name }) => name === subsection.name);
+    const other = known.get(subsection.name);
     const at = join(path, subsection.name);
     if (other === undefined) {
       const [severity, why] = context.exhaustive
@@ -118,30 +120,26 @@ function checkOrder(
 ): void {
   // A stream numbers fields of one name; a dump does not.
   const plain = context.comparableSizes ? (name: string) => name : (name: string) => name.replace(/\[\d+\]$/, "");
-  const ours = [...source.fields];
-  const theirs = [...destination.fields];
-  let at = 0;
-  for (let i = 0; i < ours.length; i++) {
-    const field = ours[i] as CheckField;
+  const ours = fieldQueue(source.fields, plain);
+  const theirs = fieldQueue(destination.fields, plain);
+  for (let field = ours.peek(); field !== undefined; field = ours.peek()) {
     const place = join(path, field.name);
-    if (isRenamed(ours, i, theirs, at) && context.comparableSizes) {
-      const next = theirs[at++] as CheckField;
-      noteRenamed(context, place, next);
-      if (field.body !== undefined && next.body !== undefined) nested(context, place, field.body, next.body);
+    const next = theirs.peek();
+    if (next !== undefined && context.comparableSizes && isRenamed(field, next, ours.peek(1), theirs.peek(1))) {
+      takeRenamed(context, place, ours, theirs, nested);
       continue;
     }
-    const found = findNamesake(theirs, at, field.name, plain);
-    if (found >= 0) {
-      noteUnexpected(context, path, source, theirs.slice(at, found));
-      at = found + 1;
-      if (context.sourceIsDump && context.exhaustive)
-        checkExists(context, place, source, field, theirs[found] as CheckField);
-      compare(context, place, field, theirs[found] as CheckField, nested);
+    const ahead = theirs.ahead(field.name);
+    if (ahead >= 0) {
+      ours.take(1);
+      noteUnexpected(context, path, source, theirs.take(ahead));
+      const [other] = theirs.take(1) as [CheckField];
+      if (context.sourceIsDump && context.exhaustive) checkExists(context, place, source, field, other);
+      compare(context, place, field, other, nested);
       continue;
     }
-    const next = theirs[at];
-    const nextComesLater = next !== undefined && ours.slice(i + 1).some(({ name }) => plain(name) === plain(next.name));
-    if (next === undefined || nextComesLater) {
+    if (next === undefined || ours.comesLater(next.name)) {
+      ours.take(1);
       noteMissing(context, place, field, destination);
       if (next === undefined && context.comparableSizes) return;
       continue;
@@ -149,20 +147,16 @@ function checkOrder(
     // Fields that moved into a structure, or out of one, stay the same on the wire.
     const inner = next.body?.fields[0];
     if (inner !== undefined && plain(inner.name) === plain(field.name)) {
-      theirs.splice(at, 1, ...(next.body?.fields ?? []));
-      i -= 1;
+      theirs.open(next.body?.fields ?? []);
       continue;
     }
     const opened = field.body?.fields[0];
     if (opened !== undefined && plain(opened.name) === plain(next.name)) {
-      ours.splice(i, 1, ...(field.body?.fields ?? []));
-      i -= 1;
+      ours.open(field.body?.fields ?? []);
       continue;
     }
     if (sameShape(field, next)) {
-      noteRenamed(context, place, next);
-      at += 1;
-      if (field.body !== undefined && next.body !== undefined) nested(context, place, field.body, next.body);
+      takeRenamed(context, place, ours, theirs, nested);
       continue;
     }
     note(
@@ -174,15 +168,31 @@ function checkOrder(
     );
     return;
   }
-  noteUnexpected(context, path, source, theirs.slice(at));
+  noteUnexpected(context, path, source, theirs.take(Number.POSITIVE_INFINITY));
 }
 
 /** Another name between fields that are the same: what was "mode" may be "unused" today. */
-function isRenamed(ours: readonly CheckField[], i: number, theirs: readonly CheckField[], at: number): boolean {
-  const [field, other] = [ours[i], theirs[at]];
-  if (field === undefined || other === undefined || field.name === other.name || !sameShape(field, other)) return false;
-  const following = ours[i + 1];
-  return following !== undefined && following.name === theirs[at + 1]?.name;
+function isRenamed(
+  field: CheckField,
+  other: CheckField,
+  following: CheckField | undefined,
+  otherFollowing: CheckField | undefined,
+): boolean {
+  if (field.name === other.name || !sameShape(field, other)) return false;
+  return following !== undefined && following.name === otherFollowing?.name;
+}
+
+/** The next field of both sides: the same under two names. */
+function takeRenamed(
+  context: CheckContext,
+  place: string,
+  ours: FieldQueue,
+  theirs: FieldQueue,
+  nested: CheckNested,
+): void {
+  const [[field], [other]] = [ours.take(1) as [CheckField], theirs.take(1) as [CheckField]];
+  noteRenamed(context, place, other);
+  if (field.body !== undefined && other.body !== undefined) nested(context, place, field.body, other.body);
 }
 
 function sameShape(a: CheckField, b: CheckField): boolean {
@@ -224,23 +234,6 @@ function checkExists(
   const since = sent ? other.since : field.since;
   const what = `at version ${source.version}, the field is there in the ${one}, but in the ${two} only from version ${since} on`;
   note(context, sent ? "field-missing" : "field-unexpected", "error", place, what);
-}
-
-/** The field of this name from `from` on. `config[1]` in a stream means the second "config" of all. */
-function findNamesake(
-  fields: readonly CheckField[],
-  from: number,
-  name: string,
-  plain: (name: string) => string,
-): number {
-  const exact = fields.findIndex((other, i) => i >= from && other.name === name);
-  if (exact >= 0 || plain(name) === name) {
-    return exact >= 0 ? exact : fields.findIndex((other, i) => i >= from && plain(other.name) === name);
-  }
-  const ordinal = Number(/\[(\d+)\]$/.exec(name)?.[1]);
-  const namesakes = fields.flatMap((other, i) => (plain(other.name) === plain(name) ? [i] : []));
-  const found = namesakes[ordinal] ?? -1;
-  return found >= from ? found : -1;
 }
 
 const maxNames = 5;

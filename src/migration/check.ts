@@ -38,12 +38,25 @@ export function checkMigration(source: CheckSide, destination: CheckSide): Findi
       });
       continue;
     }
-    // Several models may share a description: one that fits is enough.
-    const results = others.map((other) => checkSection(source, destination, section, other));
-    const best = results.find((result) => !result.some(({ severity }) => severity === "error")) ?? results[0];
-    findings.push(...(best ?? []));
+    for (const finding of bestFit(source, destination, section, others)) findings.push(finding);
   }
   return findings;
+}
+
+/** Several models may share a description: one that fits is enough. */
+function bestFit(
+  source: CheckSide,
+  destination: CheckSide,
+  section: CheckSection,
+  others: readonly CheckSection[],
+): readonly Finding[] {
+  let first: readonly Finding[] | undefined;
+  for (const other of others) {
+    const result = checkSection(source, destination, section, other);
+    if (!result.some(({ severity }) => severity === "error")) return result;
+    first ??= result;
+  }
+  return first ?? [];
 }
 
 function isDump({ kind }: CheckSide): boolean {
@@ -151,8 +164,9 @@ function checkWhole(findings: Finding[], source: CheckSide, destination: CheckSi
 
 function checkBlocks(findings: Finding[], source: CheckSide, destination: CheckSide): void {
   if (source.blocks === undefined || destination.blocks === undefined) return;
+  const known = new Map(destination.blocks.map((block) => [block.name, block]));
   for (const { name, usedLength } of source.blocks) {
-    const other = destination.blocks.find((block) => block.name === name);
+    const other = known.get(name);
     if (other === undefined) {
       findings.push({
         code: "ram-block-missing",

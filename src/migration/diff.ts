@@ -88,10 +88,12 @@ function sectionsOf(migration: Migration): Map<string, Section> {
 
 function diffBlocks(found: Difference[], a: readonly RamBlock[], b: readonly RamBlock[]): void {
   const section = "ram";
+  const inA = new Set(a.map(({ name }) => name));
+  const inB = new Map(b.map((block) => [block.name, block]));
   for (const block of a) {
     const path = block.name;
     const side = (one: RamBlock, value: unknown) => ({ offset: one.offset, value });
-    const other = b.find(({ name }) => name === block.name);
+    const other = inB.get(block.name);
     if (other === undefined) {
       found.push({ kind: "block-only-in-a", section, path, a: side(block, block.usedLength), b: undefined });
       continue;
@@ -116,7 +118,7 @@ function diffBlocks(found: Difference[], a: readonly RamBlock[], b: readonly Ram
     }
   }
   for (const block of b) {
-    if (a.some(({ name }) => name === block.name)) continue;
+    if (inA.has(block.name)) continue;
     const side = { offset: block.offset, value: block.usedLength };
     found.push({ kind: "block-only-in-b", section, path: block.name, a: undefined, b: side });
   }
