@@ -1,6 +1,9 @@
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { cprkit } from "../support/cli.ts";
 import { describeQemu } from "../support/qemu.ts";
+import { privateDir } from "../support/vm.ts";
 
 test("the demo finds every fd in the new process, each the same open file, and leaks none", () => {
   const { code, stdout } = cprkit(["demo", "--fds", "7530", "--json"], { env: { PATH: "" } });
@@ -29,6 +32,20 @@ describeQemu("the demo with a real VM", ["10.0", "11.1"], (qemu) => {
     expect(realVm.fds.find(({ name }: { name: string }) => name === "ram0").what).toBe("memfd:memory-backend-memfd");
     expect(realVm.firstAfter).toBe(realVm.lastBefore + 1);
   });
+});
+
+test("a QEMU that ends before its guest counts: one line with what it said, and nothing is waited for", () => {
+  const dir = privateDir();
+  try {
+    const qemu = join(dir, "qemu");
+    const script = 'case "$1" in --version) echo "QEMU emulator version 10.0.0";; *) echo no room >&2; exit 3;; esac';
+    writeFileSync(qemu, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const { code, stderr } = cprkit(["demo", "--fds", "3", "--qemu", qemu]);
+    expect(code).toBe(4);
+    expect(stderr).toBe("cprkit: QEMU ended with exit code 3 before its guest counted: no room\n");
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });
 
 test("a program that is no QEMU: exit code 4", () => {

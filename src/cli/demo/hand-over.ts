@@ -42,7 +42,7 @@ export async function handOver(count: number, onStep: (text: string) => void, si
   let held: number[] = [];
   try {
     await answers("listening");
-    const openBefore = listFds().length;
+    const openBefore = new Set(listFds());
     onStep(`opening ${count.toLocaleString("en-US")} memfds, eventfds and sockets`);
     const { fds, extra } = openFiles(keys);
     held = [...fds, ...extra];
@@ -74,7 +74,8 @@ export async function handOver(count: number, onStep: (text: string) => void, si
       transferMs,
       loadMs: loaded.loadMs,
       findNs: loaded.findNs,
-      leaked: { old: listFds().length - openBefore, new: closed.leaked },
+      // Not the difference of two counts: the child's channel may be closed by now.
+      leaked: { old: listFds().filter((fd) => !openBefore.has(fd)).length, new: closed.leaked },
     };
   } finally {
     closeFds(held);

@@ -1,7 +1,15 @@
 // The real fds of the demo: memfds with content, eventfds with a count, connected sockets.
 
 import { readSync, writeSync } from "node:fs";
-import { compareOpenFiles, createEventfd, createMemfd, readFdInfo, readFdLink, socketPair } from "../../linux/index.ts";
+import {
+  closeFds,
+  compareOpenFiles,
+  createEventfd,
+  createMemfd,
+  readFdInfo,
+  readFdLink,
+  socketPair,
+} from "../../linux/index.ts";
 import type { FdKey } from "./names.ts";
 
 type Kind = "memfd" | "eventfd" | "socket";
@@ -10,18 +18,25 @@ const kindOf = (at: number): Kind => (["memfd", "eventfd", "socket"] as const)[a
 
 /** Opens one fd for each key. `extra`: the other ends of the sockets, to be closed at the end as well. */
 export function openFiles(keys: readonly FdKey[]): { readonly fds: number[]; readonly extra: number[] } {
+  const fds: number[] = [];
   const extra: number[] = [];
-  const fds = keys.map((key, at) => {
-    if (kindOf(at) === "eventfd") return createEventfd({ initial: at });
-    if (kindOf(at) === "memfd") {
-      const fd = createMemfd(`demo-${at}`);
-      writeSync(fd, content(key));
-      return fd;
+  try {
+    for (const [at, key] of keys.entries()) {
+      if (kindOf(at) === "eventfd") fds.push(createEventfd({ initial: at }));
+      else if (kindOf(at) === "memfd") {
+        const fd = createMemfd(`demo-${at}`);
+        fds.push(fd);
+        writeSync(fd, content(key));
+      } else {
+        const [fd, other] = socketPair();
+        fds.push(fd);
+        extra.push(other);
+      }
     }
-    const [fd, other] = socketPair();
-    extra.push(other);
-    return fd;
-  });
+  } catch (error) {
+    closeFds([...fds, ...extra]);
+    throw error;
+  }
   return { fds, extra };
 }
 

@@ -50,6 +50,9 @@ export async function findQemu(path: string | undefined): Promise<FoundQemu> {
 export async function moveRealVm(qemu: string, signal: AbortSignal, onStep: (text: string) => void): Promise<RealVm> {
   const folder = await mkdtemp(join(tmpdir(), "cprkit-vm-"));
   const processes: ChildProcess[] = [];
+  const ended = new AbortController();
+  const tapSignal = AbortSignal.any([signal, ended.signal]);
+  let tapped: ReturnType<typeof listeningTap> | undefined;
   const at = (name: string) => join(folder, name);
   writeFileSync(at("guest.bin"), bootFirmware());
   const start = (name: string, more: readonly string[] = []) => {
@@ -57,7 +60,14 @@ export async function moveRealVm(qemu: string, signal: AbortSignal, onStep: (tex
       stdio: ["ignore", "ignore", "pipe"],
     });
     processes.push(child);
-    return child;
+    let said = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      if (said.length < maxSaid) said += text;
+    });
+    child.on("error", (error) => {
+      said += error.message;
+    });
+    return { child, said: () => said.trim() };
   };
   try {
     onStep("starting a VM");
@@ -72,7 +82,7 @@ export async function moveRealVm(qemu: string, signal: AbortSignal, onStep: (tex
       "-incoming",
       JSON.stringify({ "channel-type": "cpr", addr: unix("cpr.sock") }),
     ]);
-    const tapped = listeningTap(at("tap.sock"), at("cpr.sock"), signal);
+    tapped = listeningTap(at("tap.sock"), at("cpr.sock"), tapSignal);
     await Promise.race([tapped.listening, tapped.result]);
     onStep("moving the guest");
     await old.execute("migrate-set-parameters", { mode: "cpr-transfer" });
@@ -98,6 +108,9 @@ export async function moveRealVm(qemu: string, signal: AbortSignal, onStep: (tex
       firstAfter: counts(at("new.serial"))[0] as number,
     };
   } finally {
+    // After an error the tap may wait for a QEMU that will never come.
+    ended.abort();
+    await tapped?.result.catch(() => undefined);
     for (const child of processes) child.kill("SIGKILL");
     await Promise.all(processes.map(exited));
     rmSync(folder, { recursive: true, force: true });
@@ -120,15 +133,32 @@ function listeningTap(listen: string, connect: string, signal: AbortSignal) {
   return { listening, result: tap({ listen, connect, signal, onListening: () => listens() }) };
 }
 
+interface Qemu {
+  readonly child: ChildProcess;
+  /** What it wrote to standard error. */
+  readonly said: () => string;
+}
+
+/** Characters of a QEMU's own messages that are kept for an error. */
+const maxSaid = 4096;
+
 /** Waits until the guest behind `serial` has counted `more` numbers. */
-async function counted(serial: string, more: number, qemu: ChildProcess, signal: AbortSignal): Promise<void> {
+async function counted(serial: string, more: number, { child, said }: Qemu, signal: AbortSignal): Promise<void> {
   const end = performance.now() + 20_000;
   while (counts(serial).length < more) {
-    if (qemu.exitCode !== null)
-      throw new CprkitError("ERR_QEMU_EXITED", `QEMU ended with exit code ${qemu.exitCode} before its guest counted`);
+    if (isOver(child)) {
+      const how = child.signalCode ?? `exit code ${child.exitCode ?? "none"}`;
+      throw new CprkitError("ERR_QEMU_EXITED", `QEMU ended with ${how} before its guest counted: ${said()}`);
+    }
     if (performance.now() > end) throw new CprkitError("ERR_TIMEOUT", "the guest did not count within 20 s");
-    await delay(20, undefined, { signal });
+    if (signal.aborted) throw new CprkitError("ERR_ABORTED", "moving a real VM was aborted", { cause: signal.reason });
+    await delay(20);
   }
+}
+
+/** Ended, or never started. */
+function isOver({ pid, exitCode, signalCode }: ChildProcess): boolean {
+  return pid === undefined || exitCode !== null || signalCode !== null;
 }
 
 function counts(serial: string): number[] {
@@ -164,7 +194,5 @@ function inPath(): string | undefined {
 }
 
 function exited(child: ChildProcess): Promise<void> {
-  return child.exitCode !== null || child.signalCode !== null
-    ? Promise.resolve()
-    : new Promise((resolve) => child.once("exit", () => resolve()));
+  return isOver(child) ? Promise.resolve() : new Promise((resolve) => child.once("exit", () => resolve()));
 }
