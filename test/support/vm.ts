@@ -114,10 +114,15 @@ export async function startVm(options: VmOptions): Promise<Vm> {
   const exited = new Promise<VmExit>((resolve) => {
     child.once("close", (code, signal) => resolve({ code, signal }));
   });
-  await new Promise<void>((resolve, reject) => {
-    child.once("spawn", resolve);
-    child.once("error", reject);
-  });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      child.once("spawn", resolve);
+      child.once("error", reject);
+    });
+  } catch (error) {
+    if (options.serial === undefined) await serial.close();
+    throw error;
+  }
   if (child.pid === undefined) throw new Error(`${options.qemu} has no process id`);
   const isOver = () => child.exitCode !== null || child.signalCode !== null;
 
