@@ -18,23 +18,11 @@ export function readInput(path: string): Uint8Array {
       if (count === 0) break;
       chunks.push(chunk.subarray(0, count));
       length += count;
-      if (length > maxBytes)
-        throw new CprkitError("ERR_LIMIT", `${path} is longer than 64 MiB: no CPR state is`, { offset: maxBytes });
+      if (length > maxBytes) throw tooLong(path, maxBytes);
     }
     return Buffer.concat(chunks, length);
   } finally {
     if (fd !== 0) closeSync(fd);
-  }
-}
-
-/** The first `length` bytes of a file, or fewer if it is shorter. */
-export function readStart(path: string, length: number): Uint8Array {
-  const fd = openInput(path);
-  try {
-    const bytes = new Uint8Array(length);
-    return bytes.subarray(0, readSome(fd, bytes, path));
-  } finally {
-    closeSync(fd);
   }
 }
 
@@ -64,7 +52,28 @@ export function readSome(fd: number, chunk: Uint8Array, path: string): number {
   }
 }
 
+/** How a message names `path`. */
+export function inputName(path: string): string {
+  return path === "-" ? "standard input" : path;
+}
+
+/** The error for an input that is longer than `limit` bytes, the most that is read. */
+export function tooLong(path: string, limit: number): CprkitError {
+  const reason = `longer than ${limit >> 20} MiB, which no CPR state and no JSON description is; is it the right file?`;
+  return new CprkitError("ERR_LIMIT", reason, { offset: limit }).within(inputName(path));
+}
+
+/** What the system said: "no such file or directory (ENOENT)". */
+export function systemReason(cause: unknown): string {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  const [, code, reason] = /^(E[A-Z0-9]+): ([^,]+)/.exec(message) ?? [];
+  return code === undefined || reason === undefined ? message : `${reason} (${code})`;
+}
+
 function cannotRead(path: string, cause: unknown): CprkitError {
-  const why = cause instanceof Error ? cause.message : String(cause);
-  return new CprkitError("ERR_FILE", `cannot read ${path === "-" ? "standard input" : path}: ${why}`, { cause });
+  // Node replaces what is not UTF-8 in its arguments; the shell can still open such a file.
+  const lost = path.includes("\ufffd")
+    ? '; a name that is not UTF-8 cannot be given: use "-" and redirect the file'
+    : "";
+  return new CprkitError("ERR_FILE", `cannot read ${inputName(path)}: ${systemReason(cause)}${lost}`, { cause });
 }

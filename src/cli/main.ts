@@ -1,8 +1,9 @@
 // The command line: finds the command, loads only that one, and turns what it throws into one line and an exit code.
 
 import { Command, CommanderError } from "commander";
-import { isCprkitError } from "../vmstate/error.ts";
+import { CprkitError, isCprkitError } from "../vmstate/error.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
+import { harmless } from "./text.ts";
 
 type MakeCommand = () => Command;
 
@@ -23,34 +24,67 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
 
 /** Runs the command line and returns the exit code. Prints what the user should see; throws only for a bug. */
 export async function run(argv: readonly string[]): Promise<number> {
-  process.stdout.on("error", quietAboutClosedPipe);
-  const asked = commands[argv[0] ?? ""];
+  const name = argv[0] ?? "";
+  surviveClosedOutput(mustGoOn.has(name));
+  const asked = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  // What commander finds wrong is reported below, with everything else.
+  const output = { outputError: () => {} };
   const program = new Command("cprkit")
     .description("QEMU CPR (live update): read, compare, translate and carry its states.")
     .exitOverride()
+    .configureOutput(output)
+    .configureHelp({ subcommandTerm: (command) => command.name() })
     .showSuggestionAfterError()
-    .helpCommand(false)
+    .helpCommand("help [command]", "the same as COMMAND --help, which has an example")
     .addHelpText("after", "\nExit codes: 0 fine, 1 a finding, 2 usage, 3 bad input, 4 the system or QEMU refused.")
     .version(await version(argv), "-V, --version");
   for (const make of asked === undefined ? Object.values(commands) : [asked]) {
     const command = (await make())();
-    program.addCommand(command.exitOverride());
+    program.addCommand(command.exitOverride().configureOutput(output));
   }
   try {
     if (argv.length === 0) program.help({ error: true });
     await program.parseAsync([...argv], { from: "user" });
     return Number(process.exitCode ?? exitCodes.fine);
   } catch (error) {
-    return report(error, argv.includes("--json"));
+    return report(error, isJsonAsked(argv), asked === undefined ? "cprkit" : `cprkit ${name}`);
   }
 }
 
-function report(error: unknown, json: boolean): number {
-  // commander has printed its message already; --help and --version end here too.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.fine : exitCodes.usage;
-  if (!isCprkitError(error)) throw error;
-  process.stderr.write(json ? `${JSON.stringify({ error })}\n` : `cprkit: ${error.message}\n`);
-  return exitCodeOf(error.code);
+function report(error: unknown, json: boolean, command: string): number {
+  if (error instanceof CommanderError) {
+    // --help and --version end here, too, and help that was printed because nothing was asked for.
+    if (error.exitCode === 0) return exitCodes.fine;
+    if (error.code !== "commander.help") say(usageError(error, command), json);
+    return exitCodes.usage;
+  }
+  const known = isCprkitError(error) ? error : systemError(error);
+  if (known === undefined) throw error;
+  say(known, json);
+  return exitCodeOf(known.code);
+}
+
+function say(error: CprkitError, json: boolean): void {
+  process.stderr.write(json ? `${JSON.stringify({ error })}\n` : `cprkit: ${harmless(error.message)}\n`);
+}
+
+function usageError({ message }: CommanderError, command: string): CprkitError {
+  const reason = message
+    .replace(/^error: /, "")
+    .replaceAll("\n", " ")
+    .replace(/\.$/, "");
+  return new CprkitError("ERR_USAGE", `${reason}; \`${command} --help\` says what there is`);
+}
+
+/** What the system refused, such as a folder that can't be made, is no bug of ours. */
+function systemError(error: unknown): CprkitError | undefined {
+  if (!(error instanceof Error) || !("syscall" in error)) return undefined;
+  return new CprkitError("ERR_FILE", error.message, { cause: error });
+}
+
+function isJsonAsked(argv: readonly string[]): boolean {
+  const end = argv.indexOf("--");
+  return argv.slice(0, end < 0 ? argv.length : end).includes("--json");
 }
 
 /** The package's version; read only when it is asked for. */
@@ -62,8 +96,23 @@ async function version(argv: readonly string[]): Promise<string> {
   return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
 }
 
-/** `cprkit ... | head` is no error. */
-function quietAboutClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(exitCodes.fine);
+/** Commands that hold a VM in their hands: a reader who goes away must not end them. */
+const mustGoOn: ReadonlySet<string> = new Set(["tap", "update"]);
+
+/**
+ * `cprkit ... | head` is no error; a full disk is one, exit code 4. Both end the command, unless `goOn`. A terminal that
+ * is gone takes no messages any more, and ends nothing.
+ */
+function surviveClosedOutput(goOn: boolean): void {
+  process.stderr.on("error", () => {});
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    const refused = error.code !== "EPIPE";
+    if (refused) {
+      process.stderr.write(`cprkit: cannot write standard output: ${error.message}\n`);
+      process.on("exit", () => {
+        process.exitCode = exitCodes.refused;
+      });
+    }
+    if (!goOn) process.exit(refused ? exitCodes.refused : exitCodes.fine);
+  });
 }

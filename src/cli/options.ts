@@ -7,6 +7,7 @@ import type { QemuVersion } from "../cpr/index.ts";
 export function qemuVersion(text: string): QemuVersion {
   const match = /^(\d{1,4})\.(\d{1,4})(?:\.\d{1,4})?$/.exec(text);
   if (match === null) throw new InvalidArgumentError('expected a version of QEMU, such as "10.0".');
+  if (Number(match[1]) < 10) throw new InvalidArgumentError("QEMU 10.0 is the first with cpr-transfer.");
   return `${Number(match[1])}.${Number(match[2])}`;
 }
 

@@ -11,7 +11,7 @@ export interface Progress {
 
 /** Starts telling of progress. `quiet`: nothing is shown, for --json. */
 export function startProgress(text: string, quiet: boolean): Progress {
-  const spinner = ora({ text, isSilent: quiet || !process.stderr.isTTY, discardStdin: false });
+  const spinner = ora({ text, isSilent: quiet || !isScreen(process.stderr), discardStdin: false });
   spinner.start();
   return {
     step: (now) => {
@@ -22,4 +22,12 @@ export function startProgress(text: string, quiet: boolean): Progress {
       spinner.stop();
     },
   };
+}
+
+/**
+ * Whether a line can be drawn anew. A terminal without a size (a serial console, `script` in a job) has 0 columns: ora
+ * would take a line for endlessly many, and clear them all while an update waits.
+ */
+function isScreen({ isTTY, columns }: NodeJS.WriteStream): boolean {
+  return isTTY && columns > 0;
 }

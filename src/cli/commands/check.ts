@@ -2,10 +2,11 @@
 
 import { Command } from "commander";
 import { type CheckSide, checkMigration, checkSideOf, checkSideOfJson, type Finding } from "../../migration/index.ts";
-import { isCprkitError } from "../../vmstate/error.ts";
+import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { exitCodes } from "../exit-codes.ts";
+import { inputName } from "../input.ts";
 import { readWithProgress } from "../migration/read.ts";
-import { openStream } from "../migration/stream-input.ts";
+import { openStreams, type StreamInput, startsWith } from "../migration/stream-input.ts";
 import { byteOffset } from "../options.ts";
 import { counted, printable } from "../text.ts";
 
@@ -46,26 +47,34 @@ export function checkCommand(): Command {
       ].join("\n"),
     )
     .action(async (source: string, destination: string, options: CheckOptions) => {
-      const findings = checkMigration(await sideOf(source, options), await sideOf(destination, options));
-      process.stdout.write(options.json === true ? `${JSON.stringify({ findings })}\n` : text(findings));
-      const bad = findings.some(({ severity }) => severity === "error" || options.strict === true);
-      process.exitCode = bad ? exitCodes.finding : exitCodes.fine;
+      const { inputs, close } = openStreams(source, destination, options.offset);
+      try {
+        const findings = checkMigration(await sideOf(inputs[0], options), await sideOf(inputs[1], options));
+        process.stdout.write(options.json === true ? `${JSON.stringify({ findings })}\n` : text(findings));
+        const bad = findings.some(({ severity }) => severity === "error" || options.strict === true);
+        process.exitCode = bad ? exitCodes.finding : exitCodes.fine;
+      } finally {
+        close();
+      }
     });
 }
 
-async function sideOf(path: string, { offset, json }: CheckOptions): Promise<CheckSide> {
-  const input = openStream(path, offset);
+async function sideOf(input: StreamInput, { offset, json }: CheckOptions): Promise<CheckSide> {
+  const isStream = startsWith(input.start, "QEVM");
+  const description = isStream ? new Uint8Array() : input.all(maxJson);
   try {
-    if (Buffer.from(input.start).toString("latin1").startsWith("QEVM")) {
+    if (isStream) {
       const migration = await readWithProgress(input, { offset }, json === true);
       if (migration.stopped !== undefined) throw migration.stopped;
       return checkSideOf(migration);
     }
-    return checkSideOfJson(Buffer.from(input.all(maxJson)).toString("utf8"));
+    if (startsWith(input.start, "QCPR")) {
+      const reason = "this is a CPR state, which describes no devices; expected a migration stream, its JSON or a dump";
+      throw new CprkitError("ERR_BAD_MAGIC", reason, { offset: 0 });
+    }
+    return checkSideOfJson(Buffer.from(description).toString("utf8"));
   } catch (error) {
-    throw isCprkitError(error) && "within" in error ? error.within(path) : error;
-  } finally {
-    input.close();
+    throw isCprkitError(error) ? error.within(inputName(input.path)) : error;
   }
 }
 

@@ -4,8 +4,9 @@ import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { type CprAbi, loadCprState, saveCprState } from "../../cpr/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
-import { readInput } from "../input.ts";
+import { readInput, systemReason } from "../input.ts";
 import { qemuVersion } from "../options.ts";
+import { harmless } from "../text.ts";
 
 interface ConvertOptions {
   readonly to?: CprAbi;
@@ -26,7 +27,7 @@ export function convertCommand(): Command {
     )
     .action((file: string, options: ConvertOptions) => {
       const { state, abi, fdForm, warnings } = loadCprState({ bytes: readInput(file) });
-      for (const warning of warnings) process.stderr.write(`cprkit: warning: ${warning}\n`);
+      for (const warning of warnings) process.stderr.write(`cprkit: warning: ${harmless(warning)}\n`);
       const { bytes } = saveCprState(state, { abi: options.to ?? abi, fdForm, forVersion: options.for });
       writeOutput(options.output, bytes);
     });
@@ -36,10 +37,7 @@ function writeOutput(path: string, bytes: Uint8Array): void {
   try {
     writeFileSync(path === "-" ? process.stdout.fd : path, bytes);
   } catch (cause) {
-    throw new CprkitError(
-      "ERR_FILE",
-      `cannot write ${path}: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
-    );
+    const where = path === "-" ? "standard output" : path;
+    throw new CprkitError("ERR_FILE", `cannot write ${where}: ${systemReason(cause)}`, { cause });
   }
 }

@@ -2,15 +2,16 @@
 
 import { Command } from "commander";
 import { compareCprStates, reportCprState } from "../../cpr/index.ts";
-import { diffMigrations } from "../../migration/index.ts";
-import { CprkitError } from "../../vmstate/error.ts";
+import { diffMigrations, type Migration } from "../../migration/index.ts";
+import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { cprDiffText } from "../cpr-diff.ts";
-import { exitCodes } from "../exit-codes.ts";
-import { readInput, readStart } from "../input.ts";
+import { type ExitCode, exitCodes } from "../exit-codes.ts";
+import { inputName } from "../input.ts";
 import { diffJson, diffText } from "../migration/diff-view.ts";
 import { verdict } from "../migration/inspect.ts";
-import { readMigrationFile } from "../migration/read.ts";
+import { readWithProgress } from "../migration/read.ts";
 import { select } from "../migration/select.ts";
+import { openStreams, type StreamInput, startsWith } from "../migration/stream-input.ts";
 import { byteOffset } from "../options.ts";
 
 interface DiffOptions {
@@ -47,37 +48,53 @@ export function diffCommand(): Command {
       ].join("\n"),
     )
     .action(async (first: string, second: string, options: DiffOptions) => {
-      const json = options.json === true;
-      const cprStates = [first, second].filter(isCprState);
-      if (cprStates.length === 2) {
-        diffCprStates(first, second, json);
-        return;
+      const { inputs, close } = openStreams(first, second, options.offset);
+      try {
+        process.exitCode = await diffStreams(inputs, options);
+      } finally {
+        close();
       }
-      if (cprStates.length === 1) {
-        throw new CprkitError(
-          "ERR_BAD_MAGIC",
-          `${cprStates[0]} is a CPR state, but the other file is none: two of a kind can be compared`,
-        );
-      }
-      const read = async (path: string) => await readMigrationFile(path, { offset: options.offset }, json);
-      const [a, b] = [await read(first), await read(second)];
-      const differences = diffMigrations(select(a, options), select(b, options));
-      process.stdout.write(
-        json ? `${JSON.stringify({ differences: diffJson(differences) })}\n` : diffText(differences),
-      );
-      process.exitCode =
-        [a, b].map((one) => verdict(one, json)).find((code) => code > exitCodes.finding) ??
-        (differences.length === 0 ? exitCodes.fine : exitCodes.finding);
     });
 }
 
-function diffCprStates(first: string, second: string, json: boolean): void {
-  const report = (path: string) => reportCprState({ bytes: readInput(path) });
-  const differences = compareCprStates(report(first), report(second));
-  process.stdout.write(json ? `${JSON.stringify({ differences })}\n` : cprDiffText(differences));
-  process.exitCode = differences.length === 0 ? exitCodes.fine : exitCodes.finding;
+async function diffStreams(inputs: readonly [StreamInput, StreamInput], options: DiffOptions): Promise<ExitCode> {
+  const json = options.json === true;
+  const cprStates = inputs.filter(({ start }) => startsWith(start, "QCPR"));
+  if (cprStates.length === 2) return diffCprStates(inputs, json);
+  const [cprState] = cprStates;
+  if (cprState !== undefined) {
+    const reason = `${inputName(cprState.path)} is a CPR state, but the other file is none: two of a kind can be compared`;
+    throw new CprkitError("ERR_BAD_MAGIC", reason);
+  }
+  const [a, b] = [await readOne(inputs[0], options), await readOne(inputs[1], options)];
+  const differences = diffMigrations(select(a, options), select(b, options));
+  process.stdout.write(json ? `${JSON.stringify({ differences: diffJson(differences) })}\n` : diffText(differences));
+  const verdicts = [verdict(a, json, inputs[0].path), verdict(b, json, inputs[1].path)];
+  const ofDifferences = differences.length === 0 ? exitCodes.fine : exitCodes.finding;
+  return verdicts.find((code) => code > exitCodes.finding) ?? ofDifferences;
 }
 
-function isCprState(path: string): boolean {
-  return Buffer.from(readStart(path, 4)).toString("latin1") === "QCPR";
+async function readOne(input: StreamInput, { offset, json }: DiffOptions): Promise<Migration> {
+  try {
+    return await readWithProgress(input, { offset }, json === true);
+  } catch (error) {
+    throw isCprkitError(error) ? error.within(inputName(input.path)) : error;
+  }
+}
+
+/** A CPR state is far smaller; anything longer is another file. */
+const maxCprState = 64 * 1024 * 1024;
+
+function diffCprStates([a, b]: readonly [StreamInput, StreamInput], json: boolean): ExitCode {
+  const report = (input: StreamInput) => {
+    const bytes = input.all(maxCprState);
+    try {
+      return reportCprState({ bytes });
+    } catch (error) {
+      throw isCprkitError(error) ? error.within(inputName(input.path)) : error;
+    }
+  };
+  const differences = compareCprStates(report(a), report(b));
+  process.stdout.write(json ? `${JSON.stringify({ differences })}\n` : cprDiffText(differences));
+  return differences.length === 0 ? exitCodes.fine : exitCodes.finding;
 }

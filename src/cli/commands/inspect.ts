@@ -2,6 +2,7 @@
 
 import { Command, Option } from "commander";
 import { CprkitError } from "../../vmstate/error.ts";
+import { inputName } from "../input.ts";
 import { openStream } from "../migration/stream-input.ts";
 import { byteOffset } from "../options.ts";
 
@@ -57,11 +58,8 @@ export function inspectCommand(): Command {
           process.exitCode = await inspectMigration(input, options);
         } else {
           const found = magic.length === 0 ? "an empty input" : magic.toString("hex");
-          throw new CprkitError(
-            "ERR_BAD_MAGIC",
-            `${file}: expected a CPR state ("QCPR") or a migration stream ("QEVM"), found ${found}`,
-            { offset: options.offset ?? 0 },
-          );
+          const reason = `expected a CPR state ("QCPR") or a migration stream ("QEVM"), found ${found}`;
+          throw new CprkitError("ERR_BAD_MAGIC", reason, { offset: options.offset ?? 0 }).within(inputName(file));
         }
       } finally {
         input.close();

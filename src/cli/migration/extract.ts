@@ -1,8 +1,9 @@
 // Writes the guest RAM of one block into a file.
 
-import { closeSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, readSync, statSync, writeSync } from "node:fs";
 import { applyXbzrle, type RamPage } from "../../migration/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
+import { systemReason } from "../input.ts";
 
 export interface Extraction {
   readonly onPage: (page: RamPage) => void;
@@ -11,17 +12,36 @@ export interface Extraction {
   close(): void;
 }
 
-/** Opens `path` for the RAM of `block`; what it held is overwritten. Pages of zeros become holes. Throws ERR_FILE. */
-export function extractBlock(block: string, path: string): Extraction {
-  const fd = guarded(path, () => openSync(path, "w+"));
+/**
+ * Writes the RAM of `block` to `path`. It is opened, and what it held overwritten, when there is something to write: a
+ * stream without such a block leaves it alone. Pages of zeros become holes. Throws ERR_FILE, and ERR_USAGE if `path` is
+ * the file `input` that is being read.
+ */
+export function extractBlock(block: string, path: string, input: string): Extraction {
+  if (guarded(path, () => isSameFile(path, input))) {
+    throw new CprkitError("ERR_USAGE", `-o ${path} is the stream itself, which would be lost: name another file`);
+  }
+  let fd: number | undefined;
+  const open = () => {
+    fd ??= openSync(path, "w+");
+    return fd;
+  };
   return {
     onPage: (page) => {
       if (page.block !== block) return;
-      guarded(path, () => writePage(fd, page));
+      guarded(path, () => writePage(open(), page));
     },
-    finish: (length) => guarded(path, () => ftruncateSync(fd, length)),
-    close: () => closeSync(fd),
+    finish: (length) => guarded(path, () => ftruncateSync(open(), length)),
+    close: () => {
+      if (fd !== undefined) closeSync(fd);
+    },
   };
+}
+
+function isSameFile(a: string, b: string): boolean {
+  const found = (path: string) => statSync(path === "-" ? "/dev/stdin" : path, { throwIfNoEntry: false });
+  const [one, other] = [found(a), found(b)];
+  return one?.isFile() === true && one.ino === other?.ino && one.dev === other.dev;
 }
 
 function writePage(fd: number, { kind, offset, size, data }: RamPage): void {
@@ -47,7 +67,6 @@ function guarded<T>(path: string, action: () => T): T {
     return action();
   } catch (cause) {
     if (cause instanceof CprkitError) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new CprkitError("ERR_FILE", `cannot write ${path}: ${why}`, { cause });
+    throw new CprkitError("ERR_FILE", `cannot write ${path}: ${systemReason(cause)}`, { cause });
   }
 }

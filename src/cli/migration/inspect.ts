@@ -3,7 +3,7 @@
 import { type Migration, migrationToJson, type ReadMigrationOptions } from "../../migration/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { type ExitCode, exitCodeOf, exitCodes } from "../exit-codes.ts";
-import { readInput } from "../input.ts";
+import { inputName, readInput } from "../input.ts";
 import { extractBlock } from "./extract.ts";
 import { hexView } from "./hex-view.ts";
 import { readWithProgress } from "./read.ts";
@@ -37,9 +37,13 @@ export async function inspectMigration(input: StreamInput, options: MigrationIns
   return verdict(whole, options.json === true);
 }
 
-/** Reports on standard error why a stream was not read to its end, and returns the exit code that it deserves. */
-export function verdict({ stopped, problems }: Migration, json: boolean): ExitCode {
+/**
+ * Reports on standard error why a stream was not read to its end, and returns the exit code that it deserves. `path`:
+ * the file, where there is more than one.
+ */
+export function verdict({ stopped, problems }: Migration, json: boolean, path?: string): ExitCode {
   if (stopped === undefined) return problems.length === 0 ? exitCodes.fine : exitCodes.finding;
+  if (path !== undefined) stopped.within(inputName(path));
   process.stderr.write(json ? `${JSON.stringify({ error: stopped })}\n` : `cprkit: ${stopped.message}\n`);
   return exitCodeOf(stopped.code);
 }
@@ -57,7 +61,7 @@ async function extract(
 ): Promise<ExitCode> {
   const { output, json = false } = options;
   if (output === undefined) throw new CprkitError("ERR_USAGE", "--ram-block needs -o FILE, where the RAM is written");
-  const extraction = extractBlock(name, output);
+  const extraction = extractBlock(name, output, input.path);
   try {
     const migration = await readWithProgress(input, { ...read, onPage: extraction.onPage }, json);
     const block = migration.ram?.blocks.find((one) => one.name === name);

@@ -1,7 +1,7 @@
 // Reads a migration stream for a command, with progress where it takes a while.
 
 import { type Migration, type ReadMigrationOptions, readMigration } from "../../migration/index.ts";
-import { openStream, type StreamInput } from "./stream-input.ts";
+import type { StreamInput } from "./stream-input.ts";
 import { sizeText } from "./values.ts";
 
 /** Progress is shown after so many ms, and then this often. */
@@ -37,19 +37,5 @@ export async function readWithProgress(
   } finally {
     over = true;
     progress?.stop();
-  }
-}
-
-/** Reads the stream in the file `path`, or standard input for "-". */
-export async function readMigrationFile(
-  path: string,
-  options: ReadMigrationOptions,
-  quiet: boolean,
-): Promise<Migration> {
-  const input = openStream(path, options.offset);
-  try {
-    return await readWithProgress(input, options, quiet);
-  } finally {
-    input.close();
   }
 }

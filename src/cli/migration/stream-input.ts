@@ -3,9 +3,11 @@
 import { closeSync, fstatSync, readSync } from "node:fs";
 import type { MigrationSource } from "../../migration/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
-import { openInput, readSome } from "../input.ts";
+import { openInput, readSome, tooLong } from "../input.ts";
 
 export interface StreamInput {
+  /** What the user named: a path, or "-". */
+  readonly path: string;
   /** The stream's first bytes, at most 8; what they are decides who reads it. */
   readonly start: Uint8Array;
   /** A file's length; undefined for a pipe. */
@@ -15,6 +17,11 @@ export interface StreamInput {
   bytesAt(offset: number, length: number): Uint8Array;
   /** All bytes; throws ERR_LIMIT above `limit`. For a pipe, only once and instead of `source`. */
   all(limit: number): Uint8Array;
+  close(): void;
+}
+
+interface StreamPair {
+  readonly inputs: readonly [StreamInput, StreamInput];
   close(): void;
 }
 
@@ -34,6 +41,30 @@ export function openStream(path: string, offset = 0): StreamInput {
   }
 }
 
+/** Opens two streams that are to be compared. `close` closes both. Throws ERR_FILE; ERR_USAGE if both are "-". */
+export function openStreams(first: string, second: string, offset = 0): StreamPair {
+  if (first === "-" && second === "-") {
+    throw new CprkitError("ERR_USAGE", 'standard input ("-") holds one stream, and two are compared: name a file');
+  }
+  const a = openStream(first, offset);
+  try {
+    const b = openStream(second, offset);
+    const close = () => {
+      a.close();
+      b.close();
+    };
+    return { inputs: [a, b], close };
+  } catch (error) {
+    a.close();
+    throw error;
+  }
+}
+
+/** Whether a stream begins with this magic. */
+export function startsWith(start: Uint8Array, magic: string): boolean {
+  return Buffer.from(start.subarray(0, magic.length)).toString("latin1") === magic;
+}
+
 function openFile(path: string, fd: number, offset: number, close: () => void): StreamInput {
   const { size } = fstatSync(fd);
   const read = (at: number, target: Uint8Array): number => readSync(fd, target, 0, target.length, at);
@@ -42,6 +73,7 @@ function openFile(path: string, fd: number, offset: number, close: () => void): 
     return bytes.subarray(0, read(at, bytes));
   };
   return {
+    path,
     start: bytesAt(offset, 8),
     size,
     source: { size, read },
@@ -62,6 +94,7 @@ function openPipe(path: string, fd: number, offset: number, close: () => void): 
     for (let got = readSome(fd, chunk, path); got > 0; got = readSome(fd, chunk, path)) yield chunk.subarray(0, got);
   };
   return {
+    path,
     start: first.subarray(offset, offset + 8),
     size: undefined,
     source: chunks(),
@@ -96,8 +129,4 @@ function readFirst(path: string, fd: number, length: number): Uint8Array {
     have += got;
   }
   return Buffer.concat(parts, have);
-}
-
-function tooLong(path: string, limit: number): CprkitError {
-  return new CprkitError("ERR_LIMIT", `${path} is longer than ${limit >> 20} MiB: no CPR state is`, { offset: limit });
 }
