@@ -35,6 +35,8 @@ function test() {
   const fetched = run(process.execPath, ["scripts/qemu/fetch.mjs"]);
   // Without QEMU the tests that need it skip with their reason, unless they are required.
   if (fetched !== 0 && process.env.CPRKIT_REQUIRE_QEMU === "1") fail("QEMU is required, but could not be had", 4);
+  // Without a compiler the ratios to C skip with their reason.
+  run(process.execPath, ["scripts/bench/peers.mjs"]);
   if (rest.length === 0) {
     tool("@biomejs/biome/bin/biome", "ci", ".");
     tool("typescript/bin/tsc", "-p", "test");

@@ -3,7 +3,7 @@
 
 import { setMaxListeners } from "node:events";
 import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { QemuVersion } from "../../cpr/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import {
@@ -26,6 +26,7 @@ import {
   publicName,
 } from "../command-line-derive.ts";
 import { qmpSocketPaths } from "../command-line-monitors.ts";
+import { type NewQemuCommand, newQemuCommand, programWords } from "../preflight/new-qemu.ts";
 import { preflight } from "../preflight/preflight.ts";
 import { type OpenVm, openVm, type VmProcess } from "../vm-process.ts";
 import type { UpdateOptions, UpdatePlan } from "./options.ts";
@@ -67,10 +68,9 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
   const { signal } = options;
   const [status, old] = await Promise.all([qmp.execute("query-status", undefined, { signal }), abilitiesOf(qmp)]);
 
-  const { head, args } = splitProgram(running);
+  const args = running.argv.slice(programWords(running).length);
   const own = parseOptions(args);
-  const program = newProgram(options, running, head);
-  const env = newEnvironment(running, options.qemu !== undefined);
+  const { words: program, env } = newProgram(options, running);
   const next = await probeBinary(program, { signal, cwd: running.cwd, env, timeoutMs: options.timeoutMs ?? 60_000 });
   const mode = chooseMode(options.mode, old, next);
   const machine = resolveMachine(old.machines, machineOf(own));
@@ -208,37 +208,15 @@ function command(
   return { args: [], moved: [], findings: [] };
 }
 
-/** The words up to QEMU's program (a loader with its options may stand before it), and QEMU's own words. */
-function splitProgram({ argv, program }: VmProcess): { readonly head: readonly string[]; readonly args: string[] } {
-  const isLoader = /^ld(-linux[\w.-]*|-musl[\w.-]*|64)?\.so/.test(basename(program));
-  if (!isLoader) return { head: argv.slice(0, 1), args: argv.slice(1) };
-  let at = 1;
-  while (at < argv.length && (argv[at] ?? "").startsWith("--")) {
-    at += ["--library-path", "--preload", "--argv0", "--audit", "--inhibit-rpath"].includes(argv[at] ?? "") ? 2 : 1;
-  }
-  return { head: argv.slice(0, at + 1), args: argv.slice(at + 1) };
-}
-
-function newProgram(options: UpdateOptions, running: VmProcess, head: readonly string[]): readonly string[] {
-  const named = options.command?.[0] ?? options.qemu;
-  if (named !== undefined) return [named.includes("/") ? resolve(named) : named];
-  const [first = ""] = head;
-  const program = first.includes("/") ? resolve(running.cwd, first) : running.program;
-  if (!existsSync(program)) {
-    const text = `the program of process ${running.identity.pid}, ${program}, is not there any more`;
+/** How to start the new QEMU. Throws ERR_QEMU_NOT_FOUND if that is the running one's program, and it has gone. */
+function newProgram(options: UpdateOptions, running: VmProcess): NewQemuCommand {
+  const asked = options.command?.[0] ?? options.qemu;
+  const command = newQemuCommand(running, asked);
+  if (asked === undefined && !existsSync(command.words[0])) {
+    const text = `the program of process ${running.identity.pid}, ${command.words[0]}, is not there any more`;
     throw new CprkitError("ERR_QEMU_NOT_FOUND", `${text}: name the new one with --qemu`);
   }
-  return [program, ...head.slice(1)];
-}
-
-function newEnvironment(running: VmProcess, otherBinary: boolean): Record<string, string> {
-  const prefix = prefixOf(running.program);
-  const env = { ...running.env };
-  // Modules of the old binary do not fit the new one.
-  for (const name of ["QEMU_MODULE_DIR"]) {
-    if (otherBinary && prefix !== "/" && env[name]?.startsWith(`${prefix}/`)) delete env[name];
-  }
-  return env;
+  return command;
 }
 
 function chooseMode(asked: CprModeName | undefined, old: QemuAbilities, next: QemuAbilities): CprModeName {
