@@ -71,7 +71,7 @@ function measured(size: number): { readonly table: number; readonly list: number
   const table = least(200, () => {
     for (const { name, id, fd } of sought) if (state.findFd(name, id) !== fd) throw new Error(`${name} ${id} is lost`);
   });
-  const list = least(3, () => {
+  const list = least(20, () => {
     for (const { name, id } of few) entries.find((entry) => entry.id === id && entry.name === name);
   });
   return { table, list };
