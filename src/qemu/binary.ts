@@ -93,6 +93,10 @@ export async function probeBinary(
     // Give what it printed, or the refusal to start it, the time to arrive.
     await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 200))]);
     if (failed !== undefined) throw cannotStart(program, failed);
+    // Ctrl-C reaches the program, too, and its end is often seen first.
+    if (signal?.aborted === true) {
+      throw new CprkitError("ERR_ABORTED", `aborted while asking ${program} what it can do`, { cause: error });
+    }
     const said = output.trim();
     const how = child.exitCode === null ? "gave no usable answer" : `ended at once with status ${child.exitCode}`;
     const code = error instanceof CprkitError ? error.code : "ERR_QMP";
@@ -107,10 +111,19 @@ export async function probeBinary(
 }
 
 function cannotStart(program: string, cause: unknown): CprkitError {
-  const why = cause instanceof Error ? cause.message : String(cause);
-  return new CprkitError("ERR_QEMU_NOT_FOUND", `${program === "" ? '""' : program} can't be started: ${why}`, {
-    cause,
-  });
+  return new CprkitError(
+    "ERR_QEMU_NOT_FOUND",
+    `${program === "" ? '""' : program} can't be started: ${whyNotStarted(cause)}`,
+    { cause },
+  );
+}
+
+function whyNotStarted(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  const code = "code" in cause ? cause.code : undefined;
+  if (code === "ENOENT") return "there is no such program, or the loader or script that it names is missing (ENOENT)";
+  if (code === "EACCES") return "it is not executable for this user, or a folder (EACCES)";
+  return cause.message;
 }
 
 /** Asks a QEMU over its monitor. @throws CprkitError as `Qmp.execute` */

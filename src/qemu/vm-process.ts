@@ -162,8 +162,7 @@ export async function openMonitor(path: string, options: WaitOptions = {}): Prom
     fd = await connectUnix(path, { timeoutMs, signal });
   } catch (error) {
     if (!isCprkitError(error) || error.code === "ERR_ABORTED") throw error;
-    const text = `${path}: no QMP monitor can be reached there: ${error.reason}`;
-    throw new CprkitError("ERR_QMP", `${text}; is the path right, and QEMU alive?`, {
+    throw new CprkitError("ERR_QMP", `${path}: no QMP monitor can be reached there: ${whyUnreachable(error)}`, {
       errno: error.errno,
       syscall: error.syscall,
       cause: error,
@@ -176,6 +175,18 @@ export async function openMonitor(path: string, options: WaitOptions = {}): Prom
     if (!isCprkitError(error)) throw error;
     throw new CprkitError(error.code, error.reason.replace(`QMP on fd ${fd}`, path), { cause: error });
   }
+}
+
+/** What stands in the way to a monitor, and what to do: the socket's own words know nothing of QEMU. */
+function whyUnreachable({ code, errno, reason }: CprkitError): string {
+  if (code === "ERR_TIMEOUT") {
+    return "it takes no further client; QEMU serves one at a time: end the other one, or start QEMU with a second -qmp";
+  }
+  if (errno === "ENOENT") return "there is no such socket (ENOENT); is the path right, and QEMU alive?";
+  if (errno === "ECONNREFUSED") {
+    return "nobody listens there (ECONNREFUSED): QEMU has ended and left it behind, or it is no QMP socket";
+  }
+  return reason;
 }
 
 /** The process at the other end. The fd is closed if it cannot be told. */
