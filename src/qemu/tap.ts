@@ -49,6 +49,8 @@ export interface TapOptions {
   readonly timeoutMs?: number | undefined;
   /** Called when the tap listens and the old QEMU may connect. */
   readonly onListening?: (() => void) | undefined;
+  /** Called when the old QEMU has connected, before the new one is looked for. */
+  readonly onSource?: (() => void) | undefined;
   /** Called once the whole state has passed, before the new QEMU has hung up. */
   readonly onState?: ((passed: PassedState) => void) | undefined;
 }
@@ -105,6 +107,7 @@ export async function tap(options: TapOptions): Promise<TapResult> {
     open.push(source);
     listener.close();
     checkPeer(source, uid);
+    options.onSource?.();
     const start = performance.now();
     const destination = await connectUnix(options.connect, { signal, timeoutMs, waitForListener: true });
     open.push(destination);

@@ -1,6 +1,7 @@
 // What a user does wrong, and what the system does to a user: one line, the documented exit code, nothing lost.
 
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
   closeSync,
   copyFileSync,
@@ -11,6 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -147,5 +149,53 @@ describe("input", () => {
     expect(readFileSync(stream).equals(before)).toBe(true);
     expect(cprkit(["inspect", stream, "--ram-block", "nosuch", "-o", output]).code).toBe(2);
     expect(readFileSync(output, "utf8")).toBe("kept");
+  });
+});
+
+describe("cprkit tap", () => {
+  const startTap = () => {
+    const paths = ["--listen", join(folder, "tap.sock"), "--connect", join(folder, "new.sock")];
+    const child = spawn(process.execPath, ["bin/cprkit", "tap", ...paths], {
+      cwd: repoRoot,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+    });
+    const ended = once(child, "close").then(([code]) => ({ code: code as number | null, stderr }));
+    return { child, ended };
+  };
+
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("%s: one line, exit code 4, no socket left", async (signal) => {
+    const { child, ended } = startTap();
+    await once(child.stdout, "data");
+    child.kill(signal);
+    expect(await ended).toEqual({
+      code: 4,
+      stderr: `cprkit: interrupted by ${signal}: nobody had connected to ${join(folder, "tap.sock")}\n`,
+    });
+    expect(existsSync(join(folder, "tap.sock"))).toBe(false);
+  });
+
+  test("goes on when nobody reads its output any more", async () => {
+    const { child, ended } = startTap();
+    await once(child.stdout, "data");
+    child.stdout.destroy();
+    const source = connect(join(folder, "tap.sock"));
+    await once(source, "connect");
+    // The name goes when the old QEMU is there; then the tap says so, to nobody.
+    while (existsSync(join(folder, "tap.sock"))) await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(child.exitCode).toBeNull();
+    child.kill("SIGINT");
+    expect(await ended).toMatchObject({ code: 4, stderr: expect.stringContaining("the old QEMU keeps the guest") });
+    source.destroy();
+  });
+
+  test("refuses one socket for both sides", () => {
+    const { code, stderr } = cprkit(["tap", "--listen", "a.sock", "--connect", "./a.sock"]);
+    expect(code).toBe(2);
+    expect(stderr).toContain("name the same socket");
   });
 });

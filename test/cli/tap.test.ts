@@ -86,8 +86,9 @@ describeQemu("cprkit tap", ["10.0", "11.1"], (qemu) => {
     await migrate(source, dir);
     expect(await tap.exit).toBe(0);
     await destination.serial.waitForMore(20, 20_000);
-    const [listening, state, hangup] = tap.lines().map((line) => JSON.parse(line));
+    const [listening, connected, state, hangup] = tap.lines().map((line) => JSON.parse(line));
     expect(listening).toEqual({ event: "listening", path: join(dir, "tap.sock") });
+    expect(connected).toEqual({ event: "connected", connecting: join(dir, "cpr.sock") });
     expect(state).toMatchObject({ event: "state", abi: "list", warnings: [] });
     expect(state.received - state.sent).toBe(28);
     expect(state.fds.find(({ name }: { name: string }) => name === "ram0").what).toBe("memfd:memory-backend-memfd");

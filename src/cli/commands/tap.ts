@@ -1,14 +1,16 @@
 // cprkit tap: sits on the CPR channel between two QEMUs.
 
 import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { Command, Option } from "commander";
 import type { CprAbi } from "../../cpr/index.ts";
 import { type PassedState, tap } from "../../qemu/tap.ts";
-import { CprkitError } from "../../vmstate/error.ts";
+import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import { systemReason } from "../input.ts";
 import { interruptible } from "../interrupt.ts";
 import { qemuVersion } from "../options.ts";
 import { table } from "../table.ts";
-import { counted, printable } from "../text.ts";
+import { counted, harmless, printable } from "../text.ts";
 
 interface TapCommandOptions {
   readonly listen: string;
@@ -46,23 +48,36 @@ async function runTap(options: TapCommandOptions, signal: AbortSignal): Promise<
       "cprkit: warning: no released QEMU reads the hash ABI; it takes such a state for an empty one, and the guest wakes up in blank memory\n",
     );
   }
-  const result = await tap({
+  if (resolve(options.listen) === resolve(options.connect)) {
+    throw new CprkitError("ERR_USAGE", "--listen and --connect name the same socket; the tap sits between two");
+  }
+  let reached = `nobody had connected to ${options.listen}`;
+  const passing = tap({
     listen: options.listen,
     connect: options.connect,
     to: options.to,
     forVersion: options.for,
     signal,
     onListening: () => print({ event: "listening", path: options.listen }),
+    onSource: () => {
+      reached = "the state had not passed, and the old QEMU keeps the guest";
+      print({ event: "connected", connecting: options.connect });
+    },
     onState: (state) => {
+      reached = "the state had passed, but the new QEMU had not said that it is ready; ask both who runs the guest";
       if (options.record !== undefined) record(options.record, state.received);
       print({ event: "state", state });
     },
+  });
+  const result = await passing.catch((error: unknown) => {
+    throw isCprkitError(error, "ERR_ABORTED") ? new CprkitError(error.code, reached, { cause: error }) : error;
   });
   print({ event: "hangup", by: result.hungUpBy, nonblockRestored: result.nonblockRestored });
 }
 
 type TapEvent =
   | { readonly event: "listening"; readonly path: string }
+  | { readonly event: "connected"; readonly connecting: string }
   | { readonly event: "state"; readonly state: PassedState }
   | { readonly event: "hangup"; readonly by: string; readonly nonblockRestored: number };
 
@@ -81,6 +96,9 @@ function printText(event: TapEvent): void {
   switch (event.event) {
     case "listening":
       process.stdout.write(`Waiting for the old QEMU at ${event.path}\n`);
+      break;
+    case "connected":
+      process.stdout.write(`The old QEMU has connected; connecting to the new one at ${event.connecting}\n`);
       break;
     case "state": {
       const { fds, abi, received, sent, warnings, relayMs } = event.state;
@@ -115,7 +133,7 @@ function record(path: string, bytes: Uint8Array): void {
   } catch (cause) {
     // The update goes on: a full disk must not cost a VM.
     process.stderr.write(
-      `cprkit: warning: ${new CprkitError("ERR_FILE", `cannot write ${path}: ${String(cause)}`).message}\n`,
+      `cprkit: warning: cannot write ${harmless(path)}: ${systemReason(cause)}; the update goes on\n`,
     );
   }
 }
