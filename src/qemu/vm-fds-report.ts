@@ -46,6 +46,8 @@ export async function reportVmFds(target: VmTarget, options: WaitOptions = {}): 
     const { identity, argv, program } = fromOutside;
     const fds = await listVmFds(identity.pid, { options: parseOptions(argv.slice(1)) });
     const warning = `the monitor could not be asked, so some names are missing and VFIO is left out: ${error.message}`;
-    return { pid: identity.pid, program, fds, warnings: [warning] };
+    const looksRight = [program, ...argv].some((word) => word.includes("qemu"));
+    const stranger = `process ${identity.pid} runs ${program}: is it a QEMU? FATE is right only for one`;
+    return { pid: identity.pid, program, fds, warnings: looksRight ? [warning] : [stranger, warning] };
   }
 }

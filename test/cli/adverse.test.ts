@@ -199,3 +199,16 @@ describe("cprkit tap", () => {
     expect(stderr).toContain("name the same socket");
   });
 });
+
+test("cprkit fds says so when the process looks like no QEMU", async () => {
+  const child = spawn("sleep", ["60"], { stdio: "ignore" });
+  try {
+    await once(child, "spawn");
+    const { code, stderr } = cprkit(["fds", "--pid", String(child.pid)]);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^cprkit: warning: process \d+ runs \S+: is it a QEMU\?/);
+  } finally {
+    child.kill();
+    await once(child, "close");
+  }
+});
