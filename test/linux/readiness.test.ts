@@ -1,4 +1,8 @@
-import { closeSync, promises, writeSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, mkdtempSync, promises, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import {
   closeFd,
@@ -7,6 +11,7 @@ import {
   createMemfd,
   dupFd,
   isOpen,
+  listenUnix,
   readiness,
   receiveFds,
   sendFds,
@@ -209,5 +214,37 @@ describe("waiting for an fd", () => {
 
   it("keeps a process alive while a wait is pending, and no longer", async () => {
     expect(await childReport("keep-alive")).toEqual({ woken: true });
+  });
+});
+
+describe("signals", () => {
+  it("are no failure of a look at an fd that is not ready", async () => {
+    before = openFds();
+    const folder = mkdtempSync(join(tmpdir(), "cprkit-signals-"));
+    // Neither readable nor writable: only then does poll(2) tell of a signal.
+    const listener = listenUnix(join(folder, "s.sock"));
+    let signals = 0;
+    const count = () => {
+      signals++;
+    };
+    process.on("SIGUSR2", count);
+    const sender = spawn("sh", ["-c", `while kill -USR2 ${process.pid}; do :; done`], { stdio: "ignore" });
+    try {
+      const end = performance.now() + 10_000;
+      // One in twenty was seen to fail.
+      while (signals < 2000 && performance.now() < end) {
+        for (let look = 0; look < 1000; look++) readiness(listener.fd);
+        await new Promise(setImmediate);
+      }
+      expect(signals).toBeGreaterThan(100);
+    } finally {
+      sender.kill("SIGKILL");
+      await once(sender, "close");
+      // Those on their way find a handler.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      process.off("SIGUSR2", count);
+      listener.close();
+      rmSync(folder, { recursive: true });
+    }
   });
 });

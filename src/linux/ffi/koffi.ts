@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { arch, platform, version } from "node:process";
 import { CprkitError } from "../../vmstate/error.ts";
 import { asFd } from "../as-fd.ts";
+import { errno } from "../errno.ts";
 import {
   controlLength,
   controlSpace,
@@ -202,8 +203,11 @@ function makeLibc(koffi: Koffi): Libc {
       pollView.setInt32(0, asFd(fd), true);
       pollView.setUint16(4, intBetween(events, "events", 0, 0xffff), true);
       pollView.setUint16(6, 0, true);
-      const ready = result(c.poll(pollBytes, 1, 0));
-      return ready < 0 ? ready : pollView.getUint16(6, true);
+      // Linux says EINTR also without a wait, when a signal (a child's end, Ctrl-C) comes in while nothing is ready.
+      for (;;) {
+        const ready = result(c.poll(pollBytes, 1, 0));
+        if (ready !== -errno.EINTR) return ready < 0 ? ready : pollView.getUint16(6, true);
+      }
     },
     epollCreate: () => result(c.epollCreate1(oCloexec)),
     epollAdd: (epoll, fd, events) => epollControl(epoll, 1, fd, events),
