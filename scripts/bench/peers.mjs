@@ -8,6 +8,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { debianMirror } from "../qemu/debian.mjs";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
 const sources = join(project, "bench", "peers");
@@ -102,10 +103,7 @@ function aptOptions(state) {
   const codename = release.match(/^VERSION_CODENAME=(\w+)$/m)?.[1];
   if (/^ID=debian$/m.test(release) && codename !== undefined) {
     const list = join(state, "sources.list");
-    writeFileSync(
-      list,
-      `deb http://deb.debian.org/debian ${codename} main\ndeb http://deb.debian.org/debian-security ${codename}-security main\n`,
-    );
+    writeFileSync(list, `deb ${debianMirror()} ${codename} main\n`);
     set["Dir::Etc::sourcelist"] = list;
     set["Dir::Etc::sourceparts"] = "-";
   }

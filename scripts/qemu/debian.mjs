@@ -5,7 +5,6 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from "node:path";
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const DEFAULT_MIRROR = "http://deb.debian.org/debian";
 
 /** A reason why the packages can't be had; its message is all that a person needs to see. */
 export class FetchError extends Error {}
@@ -200,7 +199,7 @@ function apt(config, args, cwd, doing) {
 }
 
 /** Where this machine gets Debian itself from: the first source whose address ends in /debian. */
-function debianMirror() {
+export function debianMirror() {
   const fromEnv = process.env.CPRKIT_DEBIAN_MIRROR;
   if (fromEnv) return fromEnv;
   const folder = "/etc/apt/sources.list.d";
@@ -213,7 +212,7 @@ function debianMirror() {
       if (uri) return uri[0];
     }
   }
-  return DEFAULT_MIRROR;
+  throw new FetchError("this machine's apt names no mirror of Debian: name one in CPRKIT_DEBIAN_MIRROR");
 }
 
 /** Proxies and clock checks that the machine's own apt needs to reach its mirror. */

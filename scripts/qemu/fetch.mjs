@@ -75,8 +75,8 @@ there already is left alone.
   --json    print the result as JSON on standard output
   --help    this text
 
-CPRKIT_DEBIAN_MIRROR names another mirror, for example one of
-snapshot.debian.org when the suites have moved on.
+CPRKIT_DEBIAN_MIRROR names another mirror than the machine's own, for example
+one of an older day when the suites have moved on.
 
 Example: node scripts/qemu/fetch.mjs 11.1
 `;
@@ -140,7 +140,7 @@ async function fetchSet(cache, set) {
   if (!main || !set.expect.version.test(main.version)) {
     throw new FetchError(
       `${suite} has ${set.packages[0]} ${main?.version ?? "(none)"}, but ${set.name} was wanted: ` +
-        "name an older state of the archive, such as http://snapshot.debian.org/archive/debian/DATE, in CPRKIT_DEBIAN_MIRROR",
+        "name a mirror that has an older state of the archive in CPRKIT_DEBIAN_MIRROR",
     );
   }
   const megabytes = (/** @type {number} */ bytes) => (bytes / 1e6).toFixed(0);
