@@ -4,26 +4,42 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { CprkitError } from "../vmstate/error.ts";
 
 /** A CPR state is far smaller; anything longer is another file. */
-const maxBytes = 64 * 1024 * 1024;
+export const maxCprStateBytes = 64 * 1024 * 1024;
 
 /** All bytes of `path`, or of standard input for "-". Throws ERR_FILE if it cannot be read, ERR_LIMIT above 64 MiB. */
 export function readInput(path: string): Uint8Array {
   const fd = openInput(path);
   try {
-    const chunks: Uint8Array[] = [];
-    let length = 0;
-    for (;;) {
-      const chunk = new Uint8Array(64 * 1024);
-      const count = readSome(fd, chunk, path);
-      if (count === 0) break;
-      chunks.push(chunk.subarray(0, count));
-      length += count;
-      if (length > maxBytes) throw tooLong(path, maxBytes);
-    }
-    return Buffer.concat(chunks, length);
+    return readParts(fd, path, { limit: maxCprStateBytes });
   } finally {
     if (fd !== 0) closeSync(fd);
   }
+}
+
+interface ReadPartsOptions {
+  /** Bytes that were read before; they count. */
+  readonly before?: Uint8Array;
+  /** Stop when so many bytes are there. Default: at the end. */
+  readonly enough?: number;
+  /** More bytes than this are refused. Default: no limit. */
+  readonly limit?: number;
+}
+
+/** Reads `fd` in parts and joins them, keeping no more than came. Throws ERR_FILE, ERR_LIMIT. */
+export function readParts(fd: number, path: string, options: ReadPartsOptions): Uint8Array {
+  const { before = new Uint8Array(0), enough = Number.POSITIVE_INFINITY, limit = Number.POSITIVE_INFINITY } = options;
+  const parts = [before];
+  const chunk = new Uint8Array(64 * 1024);
+  let length = before.length;
+  while (length < enough) {
+    const count = readSome(fd, chunk, path);
+    if (count === 0) break;
+    // A copy: a pipe may give single bytes, and each must not hold a whole chunk.
+    parts.push(chunk.slice(0, count));
+    length += count;
+    if (length > limit) throw tooLong(path, limit);
+  }
+  return Buffer.concat(parts, length);
 }
 
 /** Opens `path`, or standard input for "-". Throws ERR_FILE. */

@@ -52,8 +52,7 @@ describe("layout", () => {
   it("has the sizes and offsets that the C compiler has", async (context) => {
     const compiler = findCompiler();
     if (compiler === undefined) {
-      process.stderr.write("skipped: no C compiler (gcc, cc, clang) to compare the layouts with\n");
-      context.skip();
+      context.skip("no C compiler (gcc, cc, clang) to compare the layouts with");
       return;
     }
     await withTempDir((directory) => {

@@ -79,13 +79,13 @@ describe("processes", () => {
   });
 
   it("that are zombies exist, but do not run", async () => {
-    // The shell does not wait for its child before it is told to.
-    const shell = spawn("sh", ["-c", "true & echo $!; read -r line"], { stdio: ["pipe", "pipe", "ignore"] });
+    // The shell becomes a program that waits for no child; it itself might, as soon as one ends.
+    const shell = spawn("sh", ["-c", "sleep 0.2 & echo $!; exec sleep 60"], { stdio: ["ignore", "pipe", "ignore"] });
     const [said] = await once(shell.stdout.setEncoding("utf8"), "data");
     const zombie = processIdentity(Number(said));
     while (isRunning(zombie)) await new Promise((done) => setTimeout(done, 5));
     expect(isSameProcess(zombie)).toBe(true);
-    shell.stdin.end("\n");
+    shell.kill();
     await once(shell, "exit");
   });
 

@@ -264,8 +264,7 @@ describe("checkPeer", () => {
 
   it("refuses another user's process", async (context) => {
     if (process.geteuid?.() !== 0) {
-      process.stderr.write("skipped: only root can start a process of another user\n");
-      context.skip();
+      context.skip("only root can start a process of another user");
       return;
     }
     await withTempDir((directory) =>

@@ -6,7 +6,7 @@ import { diffMigrations, type Migration } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { cprDiffText } from "../cpr-diff.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
-import { inputName } from "../input.ts";
+import { inputName, maxCprStateBytes } from "../input.ts";
 import { diffJson, diffText } from "../migration/diff-view.ts";
 import { verdict } from "../migration/inspect.ts";
 import { readWithProgress } from "../migration/read.ts";
@@ -82,12 +82,9 @@ async function readOne(input: StreamInput, { offset, json }: DiffOptions): Promi
   }
 }
 
-/** A CPR state is far smaller; anything longer is another file. */
-const maxCprState = 64 * 1024 * 1024;
-
 function diffCprStates([a, b]: readonly [StreamInput, StreamInput], json: boolean): ExitCode {
   const report = (input: StreamInput) => {
-    const bytes = input.all(maxCprState);
+    const bytes = input.all(maxCprStateBytes);
     try {
       return reportCprState({ bytes });
     } catch (error) {

@@ -2,7 +2,7 @@
 
 import { Command, Option } from "commander";
 import { CprkitError } from "../../vmstate/error.ts";
-import { inputName } from "../input.ts";
+import { inputName, maxCprStateBytes } from "../input.ts";
 import { openStream } from "../migration/stream-input.ts";
 import { byteOffset } from "../options.ts";
 
@@ -16,9 +16,6 @@ interface InspectOptions {
   readonly ramBlock?: string;
   readonly output?: string;
 }
-
-/** A CPR state is far smaller; anything longer is another file. */
-const maxCprState = 64 * 1024 * 1024;
 
 export function inspectCommand(): Command {
   return new Command("inspect")
@@ -52,7 +49,7 @@ export function inspectCommand(): Command {
         const magic = Buffer.from(input.start.subarray(0, 4));
         if (magic.toString("latin1") === "QCPR") {
           const { showCprState } = await import("../cpr-view.ts");
-          process.stdout.write(showCprState(input.all(maxCprState), options));
+          process.stdout.write(showCprState(input.all(maxCprStateBytes), options));
         } else if (magic.toString("latin1") === "QEVM" || magic.toString("hex") === multifdMagic) {
           const { inspectMigration } = await import("../migration/inspect.ts");
           process.exitCode = await inspectMigration(input, options);

@@ -3,7 +3,7 @@
 import { closeSync, fstatSync, readSync } from "node:fs";
 import type { MigrationSource } from "../../migration/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
-import { openInput, readSome, tooLong } from "../input.ts";
+import { openInput, readParts, readSome, tooLong } from "../input.ts";
 
 export interface StreamInput {
   /** What the user named: a path, or "-". */
@@ -87,7 +87,7 @@ function openFile(path: string, fd: number, offset: number, close: () => void): 
 }
 
 function openPipe(path: string, fd: number, offset: number, close: () => void): StreamInput {
-  const first = readFirst(path, fd, offset + 8);
+  const first = readParts(fd, path, { enough: offset + 8 });
   const chunks = async function* (): AsyncGenerator<Uint8Array, void, void> {
     if (first.length > 0) yield first;
     const chunk = new Uint8Array(chunkSize);
@@ -101,32 +101,7 @@ function openPipe(path: string, fd: number, offset: number, close: () => void): 
     bytesAt: () => {
       throw new CprkitError("ERR_USAGE", "this needs a file: a pipe gives its bytes only once");
     },
-    all: (limit) => {
-      const parts = [first];
-      let length = first.length;
-      for (;;) {
-        const chunk = new Uint8Array(64 * 1024);
-        const got = readSome(fd, chunk, path);
-        if (got === 0) return Buffer.concat(parts, length);
-        parts.push(chunk.subarray(0, got));
-        length += got;
-        if (length > limit) throw tooLong(path, limit);
-      }
-    },
+    all: (limit) => readParts(fd, path, { before: first, limit }),
     close,
   };
-}
-
-/** The first `length` bytes of a pipe, or more, or all if there are fewer. */
-function readFirst(path: string, fd: number, length: number): Uint8Array {
-  const parts: Uint8Array[] = [];
-  let have = 0;
-  while (have < length) {
-    const chunk = new Uint8Array(64 * 1024);
-    const got = readSome(fd, chunk, path);
-    if (got === 0) break;
-    parts.push(chunk.subarray(0, got));
-    have += got;
-  }
-  return Buffer.concat(parts, have);
 }
