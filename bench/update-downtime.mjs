@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { bootFirmware } from "../dist/cli/demo/guest/boot-sector.js";
+import { guestFirmware } from "../dist/cli/demo/guest-firmware.js";
 import { listeningUnixSockets } from "../dist/linux/index.js";
 import { connectQmp, updateVm } from "../dist/qemu/index.js";
 
@@ -115,7 +115,7 @@ async function once(way) {
     });
   });
   await new Promise((resolve) => server.listen(join(dir, "serial"), resolve));
-  writeFileSync(join(dir, "guest.rom"), bootFirmware());
+  writeFileSync(join(dir, "guest.rom"), guestFirmware());
   const qmp = join(dir, "qmp");
   const source = start(binary(values.from), argumentsOf(dir, qmp));
   const pids = [source.pid];

@@ -27,7 +27,7 @@ function bench() {
   run(process.execPath, ["scripts/bench/peers.mjs"]);
   // The recorded results are whole ones: npm test compares with them.
   const folder = rest.length === 0 ? "bench/results" : ".cache/bench";
-  node("bin/cprkit", "bench", "--output", folder, ...rest);
+  node("bench/dist/main.js", "--output", folder, ...rest);
   node("scripts/bench/plots.mjs", folder);
 }
 

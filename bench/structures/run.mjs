@@ -6,8 +6,8 @@
 // add, least of several rounds.
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { benchKeys, lookUpOrder, ownString } from "../../dist/cli/bench/keys.js";
 import { CprState } from "../../dist/cpr/index.js";
+import { benchKeys, lookUpOrder, ownString } from "../dist/keys.js";
 import * as structures from "./tables.mjs";
 
 const tables = { ...structures };

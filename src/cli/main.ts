@@ -3,7 +3,7 @@
 import { Command, CommanderError } from "commander";
 import { CprkitError, isCprkitError } from "../vmstate/error.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
-import { harmless } from "./text.ts";
+import { harmless } from "./view/text.ts";
 
 type MakeCommand = () => Command;
 
@@ -19,7 +19,6 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   update: async () => (await import("./commands/update.ts")).updateCommand,
   status: async () => (await import("./commands/status.ts")).statusCommand,
   demo: async () => (await import("./commands/demo.ts")).demoCommand,
-  bench: async () => (await import("./commands/bench.ts")).benchCommand,
 };
 
 /** Runs the command line and returns the exit code. Prints what the user should see; throws only for a bug. */

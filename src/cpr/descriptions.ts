@@ -9,9 +9,9 @@ import { int32, uint32 } from "../vmstate/fields/integers.ts";
 import { qlist } from "../vmstate/fields/lists.ts";
 import { ghash } from "../vmstate/fields/trees.ts";
 import { fdHash, fdList } from "./fd-lists.ts";
-import type { FdEntry } from "./fd-table.ts";
 import { maxNameLength } from "./limits.ts";
 import type { CprState } from "./state.ts";
+import type { FdEntry } from "./table/fd-table.ts";
 import { cprVfioDevices } from "./vfio.ts";
 
 /** The live table behind a description, and the duplicates that loading left out. */

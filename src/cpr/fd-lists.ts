@@ -2,7 +2,7 @@
 // keeps three columns aside, which post_load puts into the table.
 
 import type { KeyedTable, ListTable, StateOf } from "../vmstate/index.ts";
-import { textLength } from "../vmstate/text.ts";
+import { textLength } from "../vmstate/wire/text.ts";
 import type { cprFd, cprFdKey, cprFdValue } from "./descriptions.ts";
 import type { CprState } from "./state.ts";
 

@@ -3,7 +3,6 @@
 export { type CprDifference, compareCprStates, type Place } from "./compare.ts";
 export { cprFd, cprFdKey, cprFdValue, cprStateHash, cprStateList, type LiveCprState } from "./descriptions.ts";
 export { type CprAbi, cprMagic, cprVersion, type Detected, detectCprAbi } from "./detect.ts";
-export type { FdEntry } from "./fd-table.ts";
 export { maxNameLength } from "./limits.ts";
 export { type CprReport, type ReportedFd, type ReportedSubsection, reportCprState } from "./report.ts";
 export { CprState, type CprStateOptions } from "./state.ts";
@@ -16,5 +15,6 @@ export {
   type SaveCprOptions,
   saveCprState,
 } from "./stream.ts";
+export type { FdEntry } from "./table/fd-table.ts";
 export type { CprEvent, CprEventName, CprMode, Trace } from "./trace.ts";
 export { cprVfioDevice, cprVfioDevices, type VfioDevice, type VfioSubsection } from "./vfio.ts";

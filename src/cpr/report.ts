@@ -1,7 +1,7 @@
 // What a QCPR stream holds, as plain data: `cprkit inspect --json` prints this.
 
 import type { Observer } from "../vmstate/index.ts";
-import { unknownFd } from "../vmstate/reader.ts";
+import { unknownFd } from "../vmstate/wire/reader.ts";
 import { type CprAbi, cprVersion } from "./detect.ts";
 import { type CprInput, loadCprState } from "./stream.ts";
 

@@ -3,7 +3,7 @@
 
 import { CprkitError } from "../vmstate/error.ts";
 import type { FdColumns } from "./fd-lists.ts";
-import { type FdEntry, FdTable } from "./fd-table.ts";
+import { type FdEntry, FdTable } from "./table/fd-table.ts";
 import { emit, type Trace } from "./trace.ts";
 import type { VfioSubsection } from "./vfio.ts";
 

@@ -3,8 +3,8 @@
 import { loadFrom, saveTo } from "../vmstate/codec.ts";
 import { CprkitError } from "../vmstate/error.ts";
 import type { FdForm, Observer, Output, PassedFd } from "../vmstate/index.ts";
-import { Reader } from "../vmstate/reader.ts";
-import { Writer } from "../vmstate/writer.ts";
+import { Reader } from "../vmstate/wire/reader.ts";
+import { Writer } from "../vmstate/wire/writer.ts";
 import { cprStateHash, cprStateList, type LiveCprState } from "./descriptions.ts";
 import {
   type CprAbi,
@@ -16,8 +16,8 @@ import {
   subsectionCutShort,
 } from "./detect.ts";
 import { fdHash, fdList } from "./fd-lists.ts";
-import type { FdEntry } from "./fd-table.ts";
 import { CprState } from "./state.ts";
+import type { FdEntry } from "./table/fd-table.ts";
 import { type CprMode, emit, type Trace } from "./trace.ts";
 import type { VfioSubsection } from "./vfio.ts";
 

@@ -3,8 +3,8 @@
 import { asFd, isFd } from "./as-fd.ts";
 import { errno } from "./errno.ts";
 import { libc } from "./ffi/koffi.ts";
-import { failWaiters } from "./poller.ts";
 import { check } from "./system-error.ts";
+import { failWaiters } from "./wait/poller.ts";
 
 const fGetfd = 1;
 const fSetfd = 2;

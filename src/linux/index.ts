@@ -3,7 +3,6 @@
 export { asFd, isFd } from "./as-fd.ts";
 export { errnoName } from "./errno.ts";
 export { createEventfd, type EventfdOptions } from "./eventfd.ts";
-export { type ExecveOptions, execve } from "./exec.ts";
 export {
   closeFd,
   closeFds,
@@ -14,11 +13,11 @@ export {
   setCloseOnExec,
   setNonblock,
 } from "./fd.ts";
-export { maxFdsPerMessage, maxSocketPathBytes } from "./layout.ts";
+export { maxFdsPerMessage, maxSocketPathBytes } from "./ffi/layout.ts";
 export { createMemfd, type MemfdOptions } from "./memfd.ts";
 export { getNofileLimit, type NofileLimit, raiseNofileLimit, setNofileLimit } from "./nofile-limit.ts";
-export { checkPeer, getPeerCredentials, type PeerCredentials } from "./peer.ts";
-export { openPidfd, signalPidfd, waitExit } from "./pidfd.ts";
+export { type ExecveOptions, execve } from "./process/exec.ts";
+export { openPidfd, signalPidfd, waitExit } from "./process/pidfd.ts";
 export {
   compareOpenFiles,
   describeFd,
@@ -34,18 +33,16 @@ export {
   processIdentity,
   readFdInfo,
   readFdLink,
-} from "./proc.ts";
+} from "./process/proc.ts";
+export { checkPeer, getPeerCredentials, type PeerCredentials } from "./socket/peer.ts";
 export {
-  type Readiness,
-  readiness,
-  type WaitHangupOptions,
-  type WaitOptions,
-  waitHangup,
-  waitReadable,
-  waitWritable,
-} from "./readiness.ts";
-export { type Received, type ReceiveFdsOptions, receiveFds, type SendFdsOptions, sendFds } from "./scm-rights.ts";
-export { getSendBuffer, setSendBuffer, shutdownSocket, socketPair } from "./socket.ts";
+  type Received,
+  type ReceiveFdsOptions,
+  receiveFds,
+  type SendFdsOptions,
+  sendFds,
+} from "./socket/scm-rights.ts";
+export { getSendBuffer, setSendBuffer, shutdownSocket, socketPair } from "./socket/socket.ts";
 export {
   acceptUnix,
   type ConnectOptions,
@@ -54,4 +51,13 @@ export {
   listenUnix,
   privateSocketDir,
   type UnixListener,
-} from "./unix-socket.ts";
+} from "./socket/unix.ts";
+export {
+  type Readiness,
+  readiness,
+  type WaitHangupOptions,
+  type WaitOptions,
+  waitHangup,
+  waitReadable,
+  waitWritable,
+} from "./wait/readiness.ts";

@@ -3,7 +3,7 @@
 import { CprkitError } from "../vmstate/error.ts";
 import { errnoName } from "./errno.ts";
 import { libc } from "./ffi/koffi.ts";
-import type { ResourceLimit } from "./libc.ts";
+import type { ResourceLimit } from "./ffi/libc.ts";
 
 /** Numbers of fds; Infinity where there is no limit. */
 export interface NofileLimit {

@@ -3,14 +3,14 @@
 
 import { saveBody } from "../vmstate/engine.ts";
 import { CprkitError, isCprkitError } from "../vmstate/error.ts";
-import { textBytes } from "../vmstate/text.ts";
-import { Writer } from "../vmstate/writer.ts";
-import { item, magic } from "./constants.ts";
-import { encodeDevice } from "./device.ts";
-import { type ConfigurationState, configurationVmstate } from "./known.ts";
+import { textBytes } from "../vmstate/wire/text.ts";
+import { Writer } from "../vmstate/wire/writer.ts";
+import { encodeDevice } from "./device/decode.ts";
 import type { Configuration, DeviceState, Migration, Section } from "./model.ts";
-import { label } from "./section.ts";
-import { type ByteSource, bytesSource } from "./source.ts";
+import { item, magic } from "./stream/constants.ts";
+import { type ConfigurationState, configurationVmstate } from "./stream/known.ts";
+import { label } from "./stream/section.ts";
+import { type ByteSource, bytesSource } from "./stream/source.ts";
 
 const chunkSize = 1 << 20;
 

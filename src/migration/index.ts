@@ -1,7 +1,7 @@
 // QEMU's main migration stream: read it, write it again, compare two.
 
-export { checkMigration } from "./check.ts";
-export type { Finding, FindingCode } from "./check-body.ts";
+export type { Finding, FindingCode } from "./check/body.ts";
+export { checkMigration } from "./check/check.ts";
 export {
   type CheckBody,
   type CheckField,
@@ -9,8 +9,8 @@ export {
   type CheckSide,
   checkSideOf,
   checkSideOfJson,
-} from "./check-input.ts";
-export { encodeDevice } from "./device.ts";
+} from "./check/side.ts";
+export { encodeDevice } from "./device/decode.ts";
 export { type Difference, type DifferenceKind, type DifferenceSide, diffMigrations } from "./diff.ts";
 export { encodeMigration } from "./encode.ts";
 export { fieldToJson, type JsonValue, migrationToJson, valueToJson } from "./json.ts";
@@ -28,6 +28,6 @@ export type {
   SectionType,
   Vmdescription,
 } from "./model.ts";
+export { applyXbzrle } from "./ram/xbzrle.ts";
 export { type ReadMigrationOptions, readMigration, readMigrationBytes } from "./read.ts";
-export { type ByteSource, bytesSource, type MigrationSource } from "./source.ts";
-export { applyXbzrle } from "./xbzrle.ts";
+export { type ByteSource, bytesSource, type MigrationSource } from "./stream/source.ts";

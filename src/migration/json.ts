@@ -1,6 +1,6 @@
 // The result as plain JSON: no number is rounded.
 
-import { hex } from "../vmstate/reader.ts";
+import { hex } from "../vmstate/wire/reader.ts";
 import type { Command, FieldNode, Migration, RamBlock, Section } from "./model.ts";
 
 /** A value as JSON has it. */

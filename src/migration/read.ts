@@ -1,12 +1,12 @@
 // Reads a migration stream: the entry of this folder.
 
 import { CprkitError } from "../vmstate/error.ts";
-import { textBytes } from "../vmstate/text.ts";
+import { textBytes } from "../vmstate/wire/text.ts";
 import type { Migration, RamPage } from "./model.ts";
-import { bytesSource, isByteSource, type MigrationSource } from "./source.ts";
-import { type FoundDescription, found, locateDescription } from "./vmdescription.ts";
-import { walkStream } from "./walk.ts";
-import { drive, driveOnBytes, sourceFeed, streamFeed, Window } from "./window.ts";
+import { bytesSource, isByteSource, type MigrationSource } from "./stream/source.ts";
+import { type FoundDescription, found, locateDescription } from "./stream/vmdescription.ts";
+import { walkStream } from "./stream/walk.ts";
+import { drive, driveOnBytes, sourceFeed, streamFeed, Window } from "./stream/window.ts";
 
 export interface ReadMigrationOptions {
   /** Where the stream begins in a file (`file:PATH,offset=N`), in bytes. Default 0. On a pipe, so much is skipped. */

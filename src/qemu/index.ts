@@ -1,6 +1,8 @@
 // Works on real QEMUs: QMP, the tap on the CPR channel.
 
-export { type FindingCode, findingCodes, type PreflightFinding } from "./preflight/finding.ts";
+export { type FdFate, listVmFds, type VmFd, type VmFdsOptions } from "./fds/list.ts";
+export { reportVmFds, type VmFdsReport } from "./fds/report.ts";
+export { type FindingCode, findingCodes, type PreflightFinding } from "./finding.ts";
 export { type PreflightOptions, type PreflightReport, preflight } from "./preflight/preflight.ts";
 export {
   type ConnectQmpOptions,
@@ -10,9 +12,9 @@ export {
   type QmpCloseReason,
   type QmpGreeting,
   type QmpTarget,
-} from "./qmp.ts";
-export type { QmpEvent, WaitForEventOptions } from "./qmp-events.ts";
-export type { QmpCommand, QmpReturn } from "./qmp-schema.ts";
+} from "./qmp/client.ts";
+export type { QmpEvent, WaitForEventOptions } from "./qmp/events.ts";
+export type { QmpCommand, QmpReturn } from "./qmp/schema.ts";
 export { type PassedEntry, type PassedState, type TapOptions, type TapResult, tap } from "./tap.ts";
 export type {
   CarriedFd,
@@ -27,5 +29,3 @@ export { abortUpdate, type RecoverOptions, type Recovery, resumeUpdate } from ".
 export { allStatus, type QemuStatus, type StatusOptions, type VmStatus, vmStatus } from "./update/status.ts";
 export { type UpdateStep, updateSteps } from "./update/steps.ts";
 export { updateVm } from "./update/update.ts";
-export { type FdFate, listVmFds, type VmFd, type VmFdsOptions } from "./vm-fds.ts";
-export { reportVmFds, type VmFdsReport } from "./vm-fds-report.ts";

@@ -2,8 +2,8 @@
 
 import type { AnyDescription, Description } from "./description.ts";
 import { loadBody, located, saveBody } from "./engine.ts";
-import { type FdForm, type Input, type Observer, Reader } from "./reader.ts";
-import { type Output, Writer } from "./writer.ts";
+import { type FdForm, type Input, type Observer, Reader } from "./wire/reader.ts";
+import { type Output, Writer } from "./wire/writer.ts";
 
 export interface LoadOptions<State> {
   /** The body's version, which stands outside it (a section's header). Default: the description's own. */

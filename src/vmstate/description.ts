@@ -2,7 +2,7 @@
 // come from this one value (QEMU's VMStateDescription).
 
 import { CprkitError } from "./error.ts";
-import type { AnyField, GatedField, ValueOf } from "./field.ts";
+import type { AnyField, GatedField, ValueOf } from "./types.ts";
 
 /** Fields by name, in the order of the wire. */
 export type Fields = Readonly<Record<string, AnyField>>;

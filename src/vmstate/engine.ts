@@ -3,9 +3,9 @@
 
 import type { AnyDescription, Description, NamedField } from "./description.ts";
 import { CprkitError, isCprkitError } from "./error.ts";
-import type { Field } from "./field.ts";
-import { maxDepth, type Reader } from "./reader.ts";
-import type { Writer } from "./writer.ts";
+import type { Field } from "./types.ts";
+import { maxDepth, type Reader } from "./wire/reader.ts";
+import type { Writer } from "./wire/writer.ts";
 
 type Target = Record<string, unknown>;
 

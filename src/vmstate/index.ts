@@ -17,18 +17,6 @@ export {
   vmstateOf,
 } from "./description.ts";
 export { CprkitError, type ErrorCode, type ErrorDetails, errorCodes, isCprkitError } from "./error.ts";
-export {
-  type AnyField,
-  countOf,
-  existsIf,
-  type Field,
-  type GatedField,
-  misfit,
-  mustExist,
-  type Siblings,
-  since,
-  type ValueOf,
-} from "./field.ts";
 export { array, array2d, type VarrayOptions, varray } from "./fields/arrays.ts";
 export { buffer, cstring, opaque, partialBuffer, type VbufferOptions, vbuffer } from "./fields/buffers.ts";
 export {
@@ -63,10 +51,20 @@ export {
   type TreeOptions,
 } from "./fields/trees.ts";
 export { bitmap, cpuDouble, timer } from "./fields/values.ts";
-export { type FdForm, type Input, maxDepth, type Observer, type PassedFd, Reader, unknownFd } from "./reader.ts";
-export { decodeText, encodeText, textBytes, textLength } from "./text.ts";
 export { type Span, spanRecorder, type Trace, trace } from "./trace.ts";
-export type { PlainEntry, PlainState } from "./vmdesc-fields.ts";
+export {
+  type AnyField,
+  countOf,
+  existsIf,
+  type Field,
+  type GatedField,
+  misfit,
+  mustExist,
+  type Siblings,
+  since,
+  type ValueOf,
+} from "./types.ts";
+export type { PlainEntry, PlainState } from "./vmdesc/fields.ts";
 export {
   fromVmdesc,
   parseVmdesc,
@@ -74,6 +72,8 @@ export {
   type VmdescBody,
   type VmdescDevice,
   type VmdescWarning,
-} from "./vmdesc-read.ts";
-export { toVmdesc, type VmdescOptions, type VmdescStyle } from "./vmdesc-write.ts";
-export { type ElementForm, type Output, type SaveObserver, Writer } from "./writer.ts";
+} from "./vmdesc/read.ts";
+export { toVmdesc, type VmdescOptions, type VmdescStyle } from "./vmdesc/write.ts";
+export { type FdForm, type Input, maxDepth, type Observer, type PassedFd, Reader, unknownFd } from "./wire/reader.ts";
+export { decodeText, encodeText, textBytes, textLength } from "./wire/text.ts";
+export { type ElementForm, type Output, type SaveObserver, Writer } from "./wire/writer.ts";

@@ -1,7 +1,7 @@
 // How many bytes a field or a body takes, as far as its description alone says: counts are checked against it.
 
 import type { AnyDescription } from "./description.ts";
-import type { AnyField } from "./field.ts";
+import type { AnyField } from "./types.ts";
 
 /** Bytes of a body when they are always the same, else undefined. */
 export function bodySize(description: AnyDescription, version: number): number | undefined {

@@ -2,7 +2,7 @@
 
 import { type LoadOptions, load } from "./codec.ts";
 import type { Description } from "./description.ts";
-import type { Input, Observer } from "./reader.ts";
+import type { Input, Observer } from "./wire/reader.ts";
 
 /** Where a field, an element or a body stands. */
 export interface Span {

@@ -38,12 +38,12 @@ if (withoutPeers !== undefined) process.stderr.write(`bench guard: ratios to C a
 const folder = mkdtempSync(join(tmpdir(), "cprkit-guard-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** `cprkit bench` for some rows, short. */
+/** The benchmark for some rows, short. */
 async function bench(only: string, sizes: string): Promise<Result> {
-  const args = ["bench", "--json", "--only", only, "--sizes", sizes, "--repeats", "2", "--rounds", "3"];
+  const args = ["--json", "--only", only, "--sizes", sizes, "--repeats", "2", "--rounds", "3"];
   const { stdout } = await promisify(execFile)(
     process.execPath,
-    [join(root, "bin/cprkit"), ...args, "--peers", peers],
+    [join(root, "bench/dist/main.js"), ...args, "--peers", peers],
     {
       timeout: 120_000,
       maxBuffer: 1 << 22,

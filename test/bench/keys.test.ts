@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
-import { benchKeys, lookUpOrder, ownString } from "../../src/cli/bench/keys.ts";
+import { benchKeys, lookUpOrder, ownString } from "../../bench/cases/keys.ts";
 
 describe("the keys", () => {
   const keys = benchKeys(100_000);
@@ -32,9 +32,9 @@ describe("the keys", () => {
   });
 });
 
-it("cprkit bench names its rows when it is asked for another", async () => {
-  const cprkit = fileURLToPath(new URL("../../bin/cprkit", import.meta.url));
-  const failed = promisify(execFile)(process.execPath, [cprkit, "bench", "--only", "find,nothing"]);
+it("the benchmark names its rows when it is asked for another", async () => {
+  const bench = fileURLToPath(new URL("../../bench/dist/main.js", import.meta.url));
+  const failed = promisify(execFile)(process.execPath, [bench, "--only", "find,nothing"]);
   await expect(failed).rejects.toMatchObject({
     code: 2,
     stderr: expect.stringContaining('there is no "nothing": find'),

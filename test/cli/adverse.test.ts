@@ -33,7 +33,6 @@ const commands = [
   "update",
   "status",
   "demo",
-  "bench",
 ] as const;
 
 /** Runs the command line with its standard output (or error) at `path`. */

@@ -119,8 +119,8 @@ describe("cprkit convert", () => {
   });
 
   test("--for 10.0 refuses a state with vfio devices", () => {
-    const devices = "05154370725374617465" + Buffer.from("/vfio devices").toString("hex") + "00000001";
-    const device = "01" + "00000003" + "643000" + "00000007" + "00000002" + "00000005" + "00";
+    const devices = `05154370725374617465${Buffer.from("/vfio devices").toString("hex")}00000001`;
+    const device = ["01", "00000003", "643000", "00000007", "00000002", "00000005", "00"].join("");
     const input = Buffer.from(`514350520000000100${devices}${device}`, "hex");
     const { code, stderr } = cprkit(["convert", "-", "--for", "10.0", "-o", out], { input });
     expect(code).toBe(3);

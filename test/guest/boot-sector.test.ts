@@ -1,7 +1,8 @@
 // The guest's image is what firmware expects of a boot sector, and its builder refuses what it can't encode.
 import { expect, it } from "vitest";
-import { address, assemble, near, short } from "../../src/cli/demo/guest/assemble.ts";
-import { bootDisk, bootFirmware, bootSector } from "../../src/cli/demo/guest/boot-sector.ts";
+import { guestFirmware } from "../../src/cli/demo/guest-firmware.ts";
+import { address, assemble, near, short } from "./assemble.ts";
+import { bootDisk, bootFirmware, bootSector } from "./boot-sector.ts";
 
 it("is a boot sector: 512 bytes that end in 55 AA", () => {
   const sector = bootSector();
@@ -14,6 +15,10 @@ it("is a firmware image of 64 KiB with a jump at the reset vector", () => {
   const image = bootFirmware();
   expect(image.length).toBe(0x10000);
   expect(image[0xfff0]).toBe(0xe9);
+});
+
+it("is what the demo has as a constant", () => {
+  expect(guestFirmware()).toEqual(bootFirmware());
 });
 
 it("encodes distances and addresses, and refuses a far short jump, an unknown label and a number above a byte", () => {

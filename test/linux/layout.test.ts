@@ -14,7 +14,7 @@ import {
   readControl,
   sockaddrUn,
   writeControl,
-} from "../../src/linux/layout.ts";
+} from "../../src/linux/ffi/layout.ts";
 import { withTempDir } from "./support.ts";
 
 const program = `

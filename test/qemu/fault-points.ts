@@ -1,6 +1,7 @@
 // The table of faults: what is done to an update, and at which of its steps.
-import type { CprModeName } from "../../src/qemu/binary.ts";
+
 import { type UpdateStep, updateSteps } from "../../src/qemu/update/steps.ts";
+import type { CprModeName } from "../../src/qemu/vm/binary.ts";
 
 type FaultKind =
   | "kill-source"

@@ -4,8 +4,8 @@
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
-import type { CprModeName } from "../../src/qemu/binary.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
+import type { CprModeName } from "../../src/qemu/vm/binary.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
 import { describeQemu, usableAccel } from "../support/qemu.ts";
 import { expectedAfter, expectSettled, strike } from "./fault-injection.ts";

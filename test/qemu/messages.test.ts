@@ -4,8 +4,8 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { closeFd, connectUnix, listenUnix } from "../../src/linux/index.ts";
-import { probeBinary } from "../../src/qemu/binary.ts";
-import { openMonitor } from "../../src/qemu/vm-process.ts";
+import { probeBinary } from "../../src/qemu/vm/binary.ts";
+import { openMonitor } from "../../src/qemu/vm/process.ts";
 import { privateDir } from "../support/vm.ts";
 
 const folder = privateDir();

@@ -1,14 +1,14 @@
 // What can't be made on every machine: the facts of a real VM, with one thing in them changed.
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { checkHeldDevices, checkVfio } from "../../src/qemu/preflight/check-devices.ts";
-import { checkFdLimits, checkHostMemory } from "../../src/qemu/preflight/check-limits.ts";
-import { checkMemory } from "../../src/qemu/preflight/check-memory.ts";
+import { carriedVfio } from "../../src/qemu/fds/vfio.ts";
+import { findingCodes, type PreflightFinding } from "../../src/qemu/finding.ts";
+import { checkHeldDevices, checkVfio } from "../../src/qemu/preflight/checks/devices.ts";
+import { checkFdLimits, checkHostMemory } from "../../src/qemu/preflight/checks/limits.ts";
+import { checkMemory } from "../../src/qemu/preflight/checks/memory.ts";
 import { type Facts, gatherFacts } from "../../src/qemu/preflight/facts.ts";
-import { findingCodes, type PreflightFinding } from "../../src/qemu/preflight/finding.ts";
-import { askNewQemu, newQemuCommand, programWords } from "../../src/qemu/preflight/new-qemu.ts";
-import { carriedVfio } from "../../src/qemu/vm-fds-vfio.ts";
-import { openVm, readVmProcess } from "../../src/qemu/vm-process.ts";
+import { askNewQemu, newQemuCommand, programWords } from "../../src/qemu/vm/new-qemu.ts";
+import { openVm, readVmProcess } from "../../src/qemu/vm/process.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { withVm } from "./preflight-support.ts";
 
@@ -17,7 +17,7 @@ const text = (path: string) => readFileSync(new URL(`../../${path}`, import.meta
 it("documents every code, and knows every code of the derived command line", () => {
   const documented = [...text("docs/preflight.md").matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, code]) => code);
   expect(documented).toEqual(Object.keys(findingCodes));
-  const derive = text("src/qemu/command-line-derive.ts");
+  const derive = text("src/qemu/command-line/derive.ts");
   const derived = [...derive.matchAll(/blocker\(\s*"([a-z-]+)"|code: "([a-z-]+)"/g)].map(([, a, b]) => a ?? b);
   expect(derived.length).toBeGreaterThan(5);
   for (const code of derived) expect(Object.keys(findingCodes)).toContain(code);

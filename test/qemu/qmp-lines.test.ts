@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { qmpLines } from "../../src/qemu/qmp-lines.ts";
+import { qmpLines } from "../../src/qemu/qmp/lines.ts";
 import { isCprkitError } from "../../src/vmstate/error.ts";
 
 function codeOf(run: () => void): string {

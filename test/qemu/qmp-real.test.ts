@@ -5,8 +5,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { connectQmp, type Qmp } from "../../src/qemu/qmp.ts";
-import { type QmpCommand, qmpReturns } from "../../src/qemu/qmp-schema.ts";
+import { connectQmp, type Qmp } from "../../src/qemu/qmp/client.ts";
+import { type QmpCommand, qmpReturns } from "../../src/qemu/qmp/schema.ts";
 import { isCprkitError } from "../../src/vmstate/error.ts";
 import { describeQemu } from "../support/qemu.ts";
 

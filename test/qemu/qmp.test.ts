@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { isOpen, socketPair } from "../../src/linux/index.ts";
-import { connectQmp, type Qmp } from "../../src/qemu/qmp.ts";
-import type { QmpEvent } from "../../src/qemu/qmp-events.ts";
+import { connectQmp, type Qmp } from "../../src/qemu/qmp/client.ts";
+import type { QmpEvent } from "../../src/qemu/qmp/events.ts";
 import { isCprkitError } from "../../src/vmstate/error.ts";
 
 const greeting = {

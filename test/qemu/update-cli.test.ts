@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, it } from "vitest";
 import { processIdentity } from "../../src/linux/index.ts";
-import { lockHolder, takeLock } from "../../src/qemu/update/lock.ts";
+import { lockHolder, takeLock } from "../../src/qemu/update/record/lock.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { describeQemu, usableAccel } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";

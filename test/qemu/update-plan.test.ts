@@ -1,9 +1,9 @@
 // How the successor's command line is derived, without any QEMU.
 import { describe, expect, it } from "vitest";
-import { formatOptions, parseKeyValues, parseOptions, shellQuoted } from "../../src/qemu/command-line.ts";
-import { deriveCommandLine } from "../../src/qemu/command-line-derive.ts";
-import { qmpSocketPaths } from "../../src/qemu/command-line-monitors.ts";
-import { systemdFinding } from "../../src/qemu/update/systemd.ts";
+import { deriveCommandLine } from "../../src/qemu/command-line/derive.ts";
+import { qmpSocketPaths } from "../../src/qemu/command-line/monitors.ts";
+import { formatOptions, parseKeyValues, parseOptions, shellQuoted } from "../../src/qemu/command-line/parse.ts";
+import { systemdFinding } from "../../src/qemu/preflight/checks/systemd.ts";
 
 const nothingThere = { cwd: "/vm", exists: () => false };
 

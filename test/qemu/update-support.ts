@@ -12,8 +12,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { bootFirmware } from "../../src/cli/demo/guest/boot-sector.ts";
-import { connectQmp } from "../../src/qemu/qmp.ts";
+import { connectQmp } from "../../src/qemu/qmp/client.ts";
+import { bootFirmware } from "../guest/boot-sector.ts";
 import { createSerialLog, type SerialLog } from "../support/serial-log.ts";
 import { type Accel, isListening, privateDir } from "../support/vm.ts";
 

@@ -2,10 +2,10 @@
 import { existsSync, lstatSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
-import type { CprModeName } from "../../src/qemu/binary.ts";
 import type { UpdateReport } from "../../src/qemu/update/options.ts";
 import { vmStatus } from "../../src/qemu/update/status.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
+import type { CprModeName } from "../../src/qemu/vm/binary.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
 import { describeQemu, type QemuVersion, usableAccel } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
@@ -150,7 +150,7 @@ describeQemu("cprkit update, real QEMU", ["10.0", "11.1"], (qemu) => {
 });
 
 async function diskless(vm: Updatable, command: "stop" | "cont"): Promise<void> {
-  const { connectQmp } = await import("../../src/qemu/qmp.ts");
+  const { connectQmp } = await import("../../src/qemu/qmp/client.ts");
   const qmp = await connectQmp(vm.qmp);
   await qmp.execute(command);
   await qmp.close();

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bootDisk, bootFirmware } from "../../src/cli/demo/guest/boot-sector.ts";
+import { bootDisk, bootFirmware } from "../guest/boot-sector.ts";
 import { linuxGuest } from "../guest/linux-guest.ts";
 import { createSerialLog, type SerialLog } from "./serial-log.ts";
 

@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { fromVmdesc, load, parseVmdesc, save, toVmdesc, trace } from "../../src/vmstate/index.ts";
-import { parseJson } from "../../src/vmstate/vmdesc-json.ts";
+import { parseJson } from "../../src/vmstate/vmdesc/json.ts";
 import { captureNames, descriptionFiles, findBody, noCaptures, readCapture } from "./migration-captures.ts";
 
 if (noCaptures !== undefined) test.skip(`captures: ${noCaptures}`, () => {});

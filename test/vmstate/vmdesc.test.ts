@@ -33,7 +33,7 @@ import {
   vstruct,
   withTmp,
 } from "../../src/vmstate/index.ts";
-import { parseJson } from "../../src/vmstate/vmdesc-json.ts";
+import { parseJson } from "../../src/vmstate/vmdesc/json.ts";
 import { bytesOf, caught, codeOf, hexOf } from "./table.ts";
 
 /** The entries that a field gets, without what stands round them. */

@@ -4,11 +4,11 @@ import { Command } from "commander";
 import { type CheckSide, checkMigration, checkSideOf, checkSideOfJson, type Finding } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { inputName } from "../input.ts";
-import { readWithProgress } from "../migration/read.ts";
-import { openStreams, type StreamInput, startsWith } from "../migration/stream-input.ts";
+import { inputName } from "../input/file.ts";
+import { readWithProgress } from "../input/read.ts";
+import { openStreams, type StreamInput, startsWith } from "../input/stream.ts";
 import { byteOffset } from "../options.ts";
-import { counted, printable } from "../text.ts";
+import { counted, printable } from "../view/text.ts";
 
 interface CheckOptions {
   readonly json?: true;

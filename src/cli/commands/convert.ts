@@ -4,9 +4,9 @@ import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { type CprAbi, loadCprState, saveCprState } from "../../cpr/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
-import { readInput, systemReason } from "../input.ts";
+import { readInput, systemReason } from "../input/file.ts";
 import { qemuVersion } from "../options.ts";
-import { harmless } from "../text.ts";
+import { harmless } from "../view/text.ts";
 
 interface ConvertOptions {
   readonly to?: CprAbi;

@@ -4,15 +4,15 @@ import { Command } from "commander";
 import { compareCprStates, reportCprState } from "../../cpr/index.ts";
 import { diffMigrations, type Migration } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { cprDiffText } from "../cpr-diff.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
-import { inputName, maxCprStateBytes } from "../input.ts";
-import { diffJson, diffText } from "../migration/diff-view.ts";
-import { verdict } from "../migration/inspect.ts";
-import { readWithProgress } from "../migration/read.ts";
-import { select } from "../migration/select.ts";
-import { openStreams, type StreamInput, startsWith } from "../migration/stream-input.ts";
+import { inputName, maxCprStateBytes } from "../input/file.ts";
+import { readWithProgress } from "../input/read.ts";
+import { select } from "../input/select.ts";
+import { openStreams, type StreamInput, startsWith } from "../input/stream.ts";
 import { byteOffset } from "../options.ts";
+import { cprDiffText } from "../view/cpr-diff.ts";
+import { diffJson, diffText } from "../view/migration-diff.ts";
+import { verdict } from "./inspect-migration.ts";
 
 interface DiffOptions {
   readonly json?: true;

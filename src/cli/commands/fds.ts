@@ -1,11 +1,11 @@
 // cprkit fds: every fd of a running QEMU, and what a CPR update does with it.
 
 import { Command, Option } from "commander";
-import { reportVmFds, type VmFdsReport } from "../../qemu/vm-fds-report.ts";
+import { reportVmFds, type VmFdsReport } from "../../qemu/fds/report.ts";
 import { interruptible } from "../interrupt.ts";
 import { wholeNumber } from "../options.ts";
-import { table } from "../table.ts";
-import { counted, printable } from "../text.ts";
+import { table } from "../view/table.ts";
+import { counted, printable } from "../view/text.ts";
 
 interface FdsCommandOptions {
   readonly pid: number;

@@ -2,8 +2,8 @@
 
 import { Command, Option } from "commander";
 import { CprkitError } from "../../vmstate/error.ts";
-import { inputName, maxCprStateBytes } from "../input.ts";
-import { openStream } from "../migration/stream-input.ts";
+import { inputName, maxCprStateBytes } from "../input/file.ts";
+import { openStream } from "../input/stream.ts";
 import { byteOffset } from "../options.ts";
 
 interface InspectOptions {
@@ -48,10 +48,10 @@ export function inspectCommand(): Command {
       try {
         const magic = Buffer.from(input.start.subarray(0, 4));
         if (magic.toString("latin1") === "QCPR") {
-          const { showCprState } = await import("../cpr-view.ts");
+          const { showCprState } = await import("../view/cpr.ts");
           process.stdout.write(showCprState(input.all(maxCprStateBytes), options));
         } else if (magic.toString("latin1") === "QEVM" || magic.toString("hex") === multifdMagic) {
-          const { inspectMigration } = await import("../migration/inspect.ts");
+          const { inspectMigration } = await import("./inspect-migration.ts");
           process.exitCode = await inspectMigration(input, options);
         } else {
           const found = magic.length === 0 ? "an empty input" : magic.toString("hex");

@@ -2,15 +2,15 @@
 
 import { Command, Option } from "commander";
 import pc from "picocolors";
-import { type CprModeName, cprModes } from "../../qemu/binary.ts";
-import type { PreflightFinding } from "../../qemu/preflight/finding.ts";
+import type { PreflightFinding } from "../../qemu/finding.ts";
 import { type PreflightReport, preflight } from "../../qemu/preflight/preflight.ts";
+import { type CprModeName, cprModes } from "../../qemu/vm/binary.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
 import { wholeNumber } from "../options.ts";
 import { startProgress } from "../progress.ts";
-import { counted, printable } from "../text.ts";
+import { counted, printable } from "../view/text.ts";
 
 interface PreflightCommandOptions {
   readonly qmp?: string;

@@ -4,7 +4,7 @@ import { Command, Option } from "commander";
 import { allStatus, type VmStatus, vmStatus } from "../../qemu/update/status.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { wholeNumber } from "../options.ts";
-import { printable } from "../text.ts";
+import { printable } from "../view/text.ts";
 
 interface StatusCommandOptions {
   readonly qmp?: string;

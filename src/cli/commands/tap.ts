@@ -6,11 +6,11 @@ import { Command, Option } from "commander";
 import type { CprAbi } from "../../cpr/index.ts";
 import { type PassedState, tap } from "../../qemu/tap.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { systemReason } from "../input.ts";
+import { systemReason } from "../input/file.ts";
 import { interruptible } from "../interrupt.ts";
 import { qemuVersion } from "../options.ts";
-import { table } from "../table.ts";
-import { counted, harmless, printable } from "../text.ts";
+import { table } from "../view/table.ts";
+import { counted, harmless, printable } from "../view/text.ts";
 
 interface TapCommandOptions {
   readonly listen: string;

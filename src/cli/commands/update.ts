@@ -1,20 +1,20 @@
 // cprkit update: replaces the QEMU under a running guest, or finishes an update that was cut off.
 
 import { Command, Option } from "commander";
-import { type CprModeName, cprModes } from "../../qemu/binary.ts";
-import { shellQuoted } from "../../qemu/command-line.ts";
+import { shellQuoted } from "../../qemu/command-line/parse.ts";
 import type { UpdateOptions, UpdatePlan, UpdateReport } from "../../qemu/update/options.ts";
 import { planUpdate } from "../../qemu/update/plan.ts";
 import { abortUpdate, type Recovery, resumeUpdate } from "../../qemu/update/recover.ts";
 import type { UpdateStep } from "../../qemu/update/steps.ts";
 import { updateVm } from "../../qemu/update/update.ts";
+import { type CprModeName, cprModes } from "../../qemu/vm/binary.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
 import { wholeNumber } from "../options.ts";
 import { startProgress } from "../progress.ts";
-import { table } from "../table.ts";
-import { counted, printable } from "../text.ts";
+import { table } from "../view/table.ts";
+import { counted, printable } from "../view/text.ts";
 
 interface UpdateCommandOptions {
   readonly qmp?: string;

@@ -8,10 +8,10 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import { connectQmp } from "../../qemu/qmp.ts";
+import { connectQmp } from "../../qemu/qmp/client.ts";
 import { type PassedEntry, tap } from "../../qemu/tap.ts";
 import { CprkitError } from "../../vmstate/index.ts";
-import { bootFirmware } from "./guest/boot-sector.ts";
+import { guestFirmware } from "./guest-firmware.ts";
 
 export interface RealVm {
   /** Versions of the old and the new QEMU. */
@@ -54,7 +54,7 @@ export async function moveRealVm(qemu: string, signal: AbortSignal, onStep: (tex
   const tapSignal = AbortSignal.any([signal, ended.signal]);
   let tapped: ReturnType<typeof listeningTap> | undefined;
   const at = (name: string) => join(folder, name);
-  writeFileSync(at("guest.bin"), bootFirmware());
+  writeFileSync(at("guest.bin"), guestFirmware());
   const start = (name: string, more: readonly string[] = []) => {
     const child = spawn(qemu, [...vmArguments(at("guest.bin"), at(`${name}.serial`), at(`${name}.qmp`)), ...more], {
       stdio: ["ignore", "ignore", "pipe"],

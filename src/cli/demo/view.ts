@@ -1,8 +1,8 @@
 // What the demo prints.
 
 import chart from "simple-ascii-chart";
-import { table } from "../table.ts";
-import { counted } from "../text.ts";
+import { table } from "../view/table.ts";
+import { counted } from "../view/text.ts";
 import type { HandOver } from "./hand-over.ts";
 import { type LookUpTime, rfcFigures } from "./look-up.ts";
 import type { RealVm } from "./real-vm.ts";

@@ -17,8 +17,8 @@ import {
   readControl,
   sockaddrUn,
   writeControl,
-} from "../layout.ts";
-import type { Libc } from "../libc.ts";
+} from "./layout.ts";
+import type { Libc } from "./libc.ts";
 
 type Koffi = typeof import("koffi");
 

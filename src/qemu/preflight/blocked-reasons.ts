@@ -1,9 +1,9 @@
 // What QEMU itself says is in the way of a mode. It says so only for the mode that is set, so the mode is set for the
 // length of one query.
 
-import type { CprModeName } from "../binary.ts";
-import type { Qmp } from "../qmp.ts";
-import type { QmpReturn } from "../qmp-schema.ts";
+import type { Qmp } from "../qmp/client.ts";
+import type { QmpReturn } from "../qmp/schema.ts";
+import type { CprModeName } from "../vm/binary.ts";
 
 export interface BlockedQuestion {
   readonly mode: CprModeName;

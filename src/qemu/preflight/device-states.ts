@@ -8,10 +8,10 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { checkMigration, checkSideOfJson } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import type { Qmp } from "../qmp.ts";
-import type { WaitOptions } from "../qmp-wait.ts";
-import { childType } from "../vm-fds-ram.ts";
-import type { NewQemuCommand } from "./new-qemu.ts";
+import { childType } from "../fds/ram.ts";
+import type { Qmp } from "../qmp/client.ts";
+import type { WaitOptions } from "../qmp/wait.ts";
+import type { NewQemuCommand } from "../vm/new-qemu.ts";
 
 /** A device model whose state may not fit. */
 export interface StateDifference {

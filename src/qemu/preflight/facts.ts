@@ -2,22 +2,22 @@
 
 import { readFileSync } from "node:fs";
 import { getNofileLimit, listFds } from "../../linux/index.ts";
-import { readProcessFile } from "../../linux/proc.ts";
+import { readProcessFile } from "../../linux/process/proc.ts";
 import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { abilitiesOf, type CprModeName, compareVersions, type QemuAbilities } from "../binary.ts";
-import { type CommandOption, parseOptions } from "../command-line.ts";
-import { type Derived, deriveCommandLine, prefixOf } from "../command-line-derive.ts";
-import type { Qmp } from "../qmp.ts";
-import type { QmpReturn } from "../qmp-schema.ts";
-import type { WaitOptions } from "../qmp-wait.ts";
-import { listVmFds, type VmFd } from "../vm-fds.ts";
-import { childType, type MemoryBackend, memoryBackends } from "../vm-fds-ram.ts";
-import { readSockets } from "../vm-fds-sockets.ts";
-import type { OpenVm, VmProcess } from "../vm-process.ts";
+import { type Derived, deriveCommandLine, prefixOf } from "../command-line/derive.ts";
+import { type CommandOption, parseOptions } from "../command-line/parse.ts";
+import { listVmFds, type VmFd } from "../fds/list.ts";
+import { childType, type MemoryBackend, memoryBackends } from "../fds/ram.ts";
+import { readSockets } from "../fds/sockets.ts";
+import type { Qmp } from "../qmp/client.ts";
+import type { QmpReturn } from "../qmp/schema.ts";
+import type { WaitOptions } from "../qmp/wait.ts";
+import { abilitiesOf, type CprModeName, compareVersions, type QemuAbilities } from "../vm/binary.ts";
+import { type NewQemu, type NewQemuCommand, programWords } from "../vm/new-qemu.ts";
+import type { OpenVm, VmProcess } from "../vm/process.ts";
 import { blockedReasons } from "./blocked-reasons.ts";
 import { compareDeviceStates, deviceTypes, type StateDifference } from "./device-states.ts";
 import { type HostMemory, readHostMemory } from "./host-memory.ts";
-import { type NewQemu, type NewQemuCommand, programWords } from "./new-qemu.ts";
 
 /** A device that was made by -device or device_add. */
 interface Device {

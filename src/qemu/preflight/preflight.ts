@@ -1,17 +1,17 @@
 // Says whether a running VM can be updated, and what is in the way.
 
-import { type CprModeName, versionText } from "../binary.ts";
-import type { WaitOptions } from "../qmp-wait.ts";
-import { type OpenVm, openVm, type VmTarget } from "../vm-process.ts";
-import { checkChardevs, checkCrashes, checkHeldDevices, checkHotplug, checkTaps, checkVfio } from "./check-devices.ts";
-import { checkBinary, checkImages, checkSockets, checkStartFiles } from "./check-files.ts";
-import { checkFdLimits, checkHostMemory, checkUser } from "./check-limits.ts";
-import { checkMemory } from "./check-memory.ts";
-import { checkNewQemu } from "./check-new-qemu.ts";
-import { checkCapabilities, checkMode, checkQemuBlockers, checkRunState } from "./check-state.ts";
+import { adopted, type PreflightFinding } from "../finding.ts";
+import type { WaitOptions } from "../qmp/wait.ts";
+import { type CprModeName, versionText } from "../vm/binary.ts";
+import { askNewQemu, newQemuCommand } from "../vm/new-qemu.ts";
+import { type OpenVm, openVm, type VmTarget } from "../vm/process.ts";
+import { checkChardevs, checkCrashes, checkHeldDevices, checkHotplug, checkTaps, checkVfio } from "./checks/devices.ts";
+import { checkBinary, checkImages, checkSockets, checkStartFiles } from "./checks/files.ts";
+import { checkFdLimits, checkHostMemory, checkUser } from "./checks/limits.ts";
+import { checkMemory } from "./checks/memory.ts";
+import { checkNewQemu } from "./checks/new-qemu.ts";
+import { checkCapabilities, checkMode, checkQemuBlockers, checkRunState } from "./checks/state.ts";
 import { type Facts, gatherFacts } from "./facts.ts";
-import { adopted, type PreflightFinding } from "./finding.ts";
-import { askNewQemu, newQemuCommand } from "./new-qemu.ts";
 
 /** Options of {@link preflight}. `timeoutMs` limits connecting, and each start of the new QEMU. */
 export interface PreflightOptions extends WaitOptions {

@@ -2,10 +2,10 @@
 // a warning: the guest runs.
 
 import { CprkitError } from "../../vmstate/error.ts";
-import type { Journal } from "./journal.ts";
 import { handOver } from "./names.ts";
-import { askPeer, endProcess, keepsGuest, type Peer } from "./peer.ts";
-import { restoreSettings, tell } from "./tell.ts";
+import { askPeer, endProcess, keepsGuest, type Peer } from "./peers/peer.ts";
+import { restoreSettings, tell } from "./peers/tell.ts";
+import type { Journal } from "./record/journal.ts";
 
 /** The steps of the end; both a running update and a later `--resume` go through them. */
 export interface Finish {

@@ -3,7 +3,7 @@
 import { lstatSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { listeningUnixSockets } from "../../linux/index.ts";
-import type { MovedName } from "../command-line-derive.ts";
+import type { MovedName } from "../command-line/derive.ts";
 
 /**
  * Makes each public path a link to what the new QEMU made, in one step. For sockets once the old QEMU has ended: it

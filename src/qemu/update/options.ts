@@ -1,8 +1,8 @@
 // What an update is asked for, and what it reports.
 
-import type { CprModeName } from "../binary.ts";
-import type { Finding } from "../command-line-derive.ts";
-import type { VmTarget } from "../vm-process.ts";
+import type { Finding } from "../command-line/derive.ts";
+import type { CprModeName } from "../vm/binary.ts";
+import type { VmTarget } from "../vm/process.ts";
 import type { UpdateStep } from "./steps.ts";
 
 /** Options of {@link planUpdate} and {@link updateVm}. */

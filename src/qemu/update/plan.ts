@@ -7,16 +7,6 @@ import { dirname, join, resolve } from "node:path";
 import type { QemuVersion } from "../../cpr/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import {
-  abilitiesOf,
-  type CprModeName,
-  compareVersions,
-  probeBinary,
-  type QemuAbilities,
-  resolveMachine,
-  versionText,
-} from "../binary.ts";
-import { type CommandOption, getValue, isOn, parseKeyValues, parseOptions } from "../command-line.ts";
-import {
   type Derived,
   deriveCommandLine,
   type Finding,
@@ -24,14 +14,24 @@ import {
   machineOf,
   prefixOf,
   publicName,
-} from "../command-line-derive.ts";
-import { qmpSocketPaths } from "../command-line-monitors.ts";
-import { type NewQemuCommand, newQemuCommand, programWords } from "../preflight/new-qemu.ts";
+} from "../command-line/derive.ts";
+import { qmpSocketPaths } from "../command-line/monitors.ts";
+import { type CommandOption, getValue, isOn, parseKeyValues, parseOptions } from "../command-line/parse.ts";
+import { systemdFinding } from "../preflight/checks/systemd.ts";
 import { preflight } from "../preflight/preflight.ts";
-import { type OpenVm, openVm, type VmProcess } from "../vm-process.ts";
+import {
+  abilitiesOf,
+  type CprModeName,
+  compareVersions,
+  probeBinary,
+  type QemuAbilities,
+  resolveMachine,
+  versionText,
+} from "../vm/binary.ts";
+import { type NewQemuCommand, newQemuCommand, programWords } from "../vm/new-qemu.ts";
+import { type OpenVm, openVm, type VmProcess } from "../vm/process.ts";
 import type { UpdateOptions, UpdatePlan } from "./options.ts";
-import { stateBase, vmFolder } from "./state-dir.ts";
-import { systemdFinding } from "./systemd.ts";
+import { stateBase, vmFolder } from "./record/state-dir.ts";
 
 /** A plan with all that carrying it out needs. */
 export interface Prepared {

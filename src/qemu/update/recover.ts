@@ -2,16 +2,16 @@
 
 import { CprkitError } from "../../vmstate/error.ts";
 import { goForward } from "./finish.ts";
-import { closeJournal, type Journal, writeJournal } from "./journal.ts";
-import { takeLock } from "./lock.ts";
-import { findMarked } from "./marked.ts";
 import { removeNames } from "./names.ts";
 import type { UpdateOptions, UpdateReport } from "./options.ts";
-import { type Peer, peerOf, releasePeer } from "./peer.ts";
+import { findMarked } from "./peers/marked.ts";
+import { type Peer, peerOf, releasePeer } from "./peers/peer.ts";
+import { restoreSettings } from "./peers/tell.ts";
+import { closeJournal, type Journal, writeJournal } from "./record/journal.ts";
+import { takeLock } from "./record/lock.ts";
+import { findJournal, stateBase } from "./record/state-dir.ts";
 import { removeFiles } from "./run.ts";
 import { type Settled, settle } from "./settle.ts";
-import { findJournal, stateBase } from "./state-dir.ts";
-import { restoreSettings } from "./tell.ts";
 import { updateVm } from "./update.ts";
 
 /** How an interrupted update ended. */

@@ -6,15 +6,15 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { listeningUnixSockets } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { connectQmp, type Qmp } from "../qmp.ts";
-import type { QmpEvent } from "../qmp-events.ts";
-import type { Destination } from "./destination.ts";
-import { startDestination } from "./destination.ts";
-import { type Journal, writeJournal } from "./journal.ts";
-import { markVariable } from "./marked.ts";
+import { connectQmp, type Qmp } from "../qmp/client.ts";
+import type { QmpEvent } from "../qmp/events.ts";
 import type { CarriedFd, UpdateOptions } from "./options.ts";
-import { askPeer, hasEnded, type Peer } from "./peer.ts";
+import type { Destination } from "./peers/destination.ts";
+import { startDestination } from "./peers/destination.ts";
+import { markVariable } from "./peers/marked.ts";
+import { askPeer, hasEnded, type Peer } from "./peers/peer.ts";
 import type { Prepared } from "./plan.ts";
+import { type Journal, writeJournal } from "./record/journal.ts";
 import { isPastReturn, type UpdateStep } from "./steps.ts";
 
 /** An update under way. */

@@ -4,11 +4,11 @@
 
 import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Journal } from "./journal.ts";
-import { endMarked } from "./marked.ts";
-import { askPeer, hasTakenOver, keepsGuest, killPeer, type Peer, type PeerState } from "./peer.ts";
+import { endMarked } from "./peers/marked.ts";
+import { askPeer, hasTakenOver, keepsGuest, killPeer, type Peer, type PeerState } from "./peers/peer.ts";
+import { tell } from "./peers/tell.ts";
+import type { Journal } from "./record/journal.ts";
 import { isBefore } from "./steps.ts";
-import { tell } from "./tell.ts";
 
 /** Where the guest is. */
 export interface Settled {

@@ -1,13 +1,13 @@
 // Which QEMU runs the guest, asked of the processes themselves: the journal only says where to look.
 
-import type { CprModeName } from "../binary.ts";
-import { type OpenVm, openVm, type VmTarget } from "../vm-process.ts";
-import { type Journal, listJournals } from "./journal.ts";
-import { type LockHolder, lockHolder } from "./lock.ts";
-import { findMarked } from "./marked.ts";
-import { askPeer, hasTakenOver, keepsGuest, type Peer, type PeerState, peerOf, releasePeer } from "./peer.ts";
+import type { CprModeName } from "../vm/binary.ts";
+import { type OpenVm, openVm, type VmTarget } from "../vm/process.ts";
+import { findMarked } from "./peers/marked.ts";
+import { askPeer, hasTakenOver, keepsGuest, type Peer, type PeerState, peerOf, releasePeer } from "./peers/peer.ts";
+import { type Journal, listJournals } from "./record/journal.ts";
+import { type LockHolder, lockHolder } from "./record/lock.ts";
+import { findJournal, stateBase } from "./record/state-dir.ts";
 import { hasReplaced } from "./settle.ts";
-import { findJournal, stateBase } from "./state-dir.ts";
 import type { UpdateStep } from "./steps.ts";
 
 /** One of the QEMUs that a status is about. */

@@ -1,7 +1,7 @@
 // The steps of an update, in their order, and which of them can be undone. docs/decisions/0010-update-state-machine.md
 // explains each.
 
-import type { CprModeName } from "../binary.ts";
+import type { CprModeName } from "../vm/binary.ts";
 
 /** Every step that some mode has. A step is named for what has been done when it is reached. */
 export const allSteps = [

@@ -3,22 +3,22 @@
 
 import { randomBytes } from "node:crypto";
 import { CprkitError } from "../../vmstate/error.ts";
-import { publicName } from "../command-line-derive.ts";
-import { type OpenVm, openVm } from "../vm-process.ts";
-import { runExec } from "./exec.ts";
+import { publicName } from "../command-line/derive.ts";
+import { type OpenVm, openVm } from "../vm/process.ts";
 import { goForward } from "./finish.ts";
-import { closeJournal, type Journal, makeFolder, readJournal } from "./journal.ts";
-import { takeLock } from "./lock.ts";
+import { runExec } from "./modes/exec.ts";
+import { runReboot } from "./modes/reboot.ts";
+import { runTransfer } from "./modes/transfer.ts";
 import { removeNames } from "./names.ts";
 import type { UpdateOptions, UpdateReport } from "./options.ts";
-import { askPeer, type Peer, releasePeer } from "./peer.ts";
+import { askPeer, type Peer, releasePeer } from "./peers/peer.ts";
+import { restoreSettings } from "./peers/tell.ts";
 import { type Prepared, prepare, refuseBlocked, roomySignal } from "./plan.ts";
-import { runReboot } from "./reboot.ts";
+import { closeJournal, type Journal, makeFolder, readJournal } from "./record/journal.ts";
+import { takeLock } from "./record/lock.ts";
 import { asCprkitError, fileOf, type Run, removeFiles, runHook, stepper } from "./run.ts";
 import { type Settled, settle } from "./settle.ts";
 import type { UpdateStep } from "./steps.ts";
-import { restoreSettings } from "./tell.ts";
-import { runTransfer } from "./transfer.ts";
 
 const modes = { "cpr-transfer": runTransfer, "cpr-exec": runExec, "cpr-reboot": runReboot };
 

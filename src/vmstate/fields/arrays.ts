@@ -2,10 +2,10 @@
 
 import { located } from "../engine.ts";
 import { CprkitError } from "../error.ts";
-import { countOf, type Field, misfit, type Siblings } from "../field.ts";
-import type { Reader } from "../reader.ts";
 import { fieldMinimum } from "../sizes.ts";
-import type { Writer } from "../writer.ts";
+import { countOf, type Field, misfit, type Siblings } from "../types.ts";
+import type { Reader } from "../wire/reader.ts";
+import type { Writer } from "../wire/writer.ts";
 
 /** Elements that take no bytes cost the sender nothing: more of them than this is a mistake or an attack. */
 const maxEmptyElements = 4096;

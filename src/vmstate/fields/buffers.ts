@@ -1,7 +1,7 @@
 // Raw bytes, of a fixed length or of a length that another field holds, and text in such a buffer.
 
 import { CprkitError } from "../error.ts";
-import { countOf, type Field, misfit } from "../field.ts";
+import { countOf, type Field, misfit } from "../types.ts";
 import { checkNumber } from "./arrays.ts";
 
 /** `size` raw bytes (VMSTATE_BUFFER). */

@@ -1,6 +1,6 @@
 // Integers that must agree with what the target holds: the stream fits this machine, or it does not.
 
-import { type Field, show } from "../field.ts";
+import { type Field, show } from "../types.ts";
 import { int32, uint8, uint16, uint32, uint64 } from "./integers.ts";
 
 export interface EqualOptions {

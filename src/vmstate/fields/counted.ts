@@ -1,7 +1,7 @@
 // Values that bring their own length.
 
-import { type Field, misfit } from "../field.ts";
-import { textLength } from "../text.ts";
+import { type Field, misfit } from "../types.ts";
+import { textLength } from "../wire/text.ts";
 
 export interface CapabilityOptions {
   /** The names that are known here; another is ERR_RANGE, as in QEMU. Default: any. */

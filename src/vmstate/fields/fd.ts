@@ -1,7 +1,7 @@
 // An open file descriptor. The codec never touches the kernel: an fd is a number here.
 
-import { type Field, misfit } from "../field.ts";
-import { hex } from "../reader.ts";
+import { type Field, misfit } from "../types.ts";
+import { hex } from "../wire/reader.ts";
 
 /** The byte that stands for a passed fd (QEMU 10.0 migration/qemu-file.c). */
 const serviceByte = 0x20;

@@ -1,7 +1,7 @@
 // bool and the integers (QEMU 10.0 migration/vmstate-types.c). 64 bits are bigint, always.
 
-import { type Field, misfit } from "../field.ts";
-import { hex } from "../reader.ts";
+import { type Field, misfit } from "../types.ts";
+import { hex } from "../wire/reader.ts";
 
 /** One byte, 00 or 01 (VMSTATE_BOOL). QEMU takes any other byte for true; here it is ERR_BAD_BYTE. */
 export function bool(): Field<boolean> {

@@ -2,8 +2,8 @@
 
 import type { Description } from "../description.ts";
 import { checkVersion, type ElementLoader, elementLoader, elementSaver, located } from "../engine.ts";
-import { type Field, misfit } from "../field.ts";
-import type { Reader } from "../reader.ts";
+import { type Field, misfit } from "../types.ts";
+import type { Reader } from "../wire/reader.ts";
 
 export interface ListOptions {
   /** QEMU's field.version_id: since when the field exists, and the version its elements are loaded at. Default 0. */

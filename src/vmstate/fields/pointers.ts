@@ -1,10 +1,10 @@
 // Pointers on the wire: null markers, and arrays of pointers of which some may be null.
 
 import { located } from "../engine.ts";
-import { countOf, type Field, misfit, type Siblings } from "../field.ts";
-import { hex, type Reader } from "../reader.ts";
 import { fieldMinimum } from "../sizes.ts";
-import type { Writer } from "../writer.ts";
+import { countOf, type Field, misfit, type Siblings } from "../types.ts";
+import { hex, type Reader } from "../wire/reader.ts";
+import type { Writer } from "../wire/writer.ts";
 import { checkCount, checkNumber, shape } from "./arrays.ts";
 
 /** '0' and '1': a null pointer, and (QEMU 11) a pointer that is set. */

@@ -2,8 +2,8 @@
 
 import type { Description } from "../description.ts";
 import { loadBody, located, saveBody } from "../engine.ts";
-import type { Field, GatedField, Siblings } from "../field.ts";
 import { bodyMinimum, bodySize } from "../sizes.ts";
+import type { Field, GatedField, Siblings } from "../types.ts";
 import { checkNumber } from "./arrays.ts";
 
 /** `size` bytes without a meaning any more (VMSTATE_UNUSED): zero when saved, anything when loaded. */

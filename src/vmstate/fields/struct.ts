@@ -2,8 +2,8 @@
 
 import type { Description } from "../description.ts";
 import { loadBody, located, saveBody } from "../engine.ts";
-import type { Field } from "../field.ts";
 import { bodyMinimum, bodySize } from "../sizes.ts";
+import type { Field } from "../types.ts";
 
 /**
  * A nested structure (VMSTATE_STRUCT). It has no version of its own on the wire: it is loaded and saved at its

@@ -2,9 +2,9 @@
 
 import type { Description } from "../description.ts";
 import { checkVersion, elementLoader, elementSaver, located } from "../engine.ts";
-import { type Field, misfit } from "../field.ts";
-import type { Reader } from "../reader.ts";
-import type { Writer } from "../writer.ts";
+import { type Field, misfit } from "../types.ts";
+import type { Reader } from "../wire/reader.ts";
+import type { Writer } from "../wire/writer.ts";
 import { loadOne } from "./lists.ts";
 
 /** What a hash field loads into and saves from. Every Map is one; so may be a table of your own. */

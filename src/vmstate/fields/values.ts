@@ -1,8 +1,8 @@
 // Scalars with a meaning of their own: a timer, a double, a bitmap.
 
 import { CprkitError } from "../error.ts";
-import { countOf, type Field, misfit, type Siblings } from "../field.ts";
-import type { Reader } from "../reader.ts";
+import { countOf, type Field, misfit, type Siblings } from "../types.ts";
+import type { Reader } from "../wire/reader.ts";
 import { checkNumber } from "./arrays.ts";
 
 const allOnes = 2n ** 64n - 1n;

@@ -1,0 +1,86 @@
+// cprkit inspect, for a migration stream.
+
+import { type Migration, migrationToJson, type ReadMigrationOptions } from "../../migration/index.ts";
+import { CprkitError } from "../../vmstate/error.ts";
+import { type ExitCode, exitCodeOf, exitCodes } from "../exit-codes.ts";
+import { inputName, readInput } from "../input/file.ts";
+import { readWithProgress } from "../input/read.ts";
+import { type Selection, select } from "../input/select.ts";
+import type { StreamInput } from "../input/stream.ts";
+import { hexView } from "../view/hex-migration.ts";
+import { overview, tree } from "../view/migration.ts";
+import { sizeText } from "../view/values.ts";
+import { extractBlock } from "./extract.ts";
+
+export interface MigrationInspectOptions extends Selection {
+  readonly json?: boolean | undefined;
+  readonly hex?: boolean | undefined;
+  readonly offset?: number | undefined;
+  readonly vmdesc?: string | undefined;
+  readonly ramBlock?: string | undefined;
+  readonly output?: string | undefined;
+}
+
+/** Prints what the stream holds, all that was understood before an error too. Returns the exit code. */
+export async function inspectMigration(input: StreamInput, options: MigrationInspectOptions): Promise<ExitCode> {
+  const read = readOptions(options);
+  if (options.ramBlock !== undefined) return await extract(input, read, options.ramBlock, options);
+  if (options.hex === true && input.size === undefined) {
+    throw new CprkitError("ERR_USAGE", "--hex needs a file: a pipe gives its bytes only once");
+  }
+  const whole = await readWithProgress(input, read, options.json === true);
+  const migration = select(whole, options);
+  if (options.json === true) process.stdout.write(`${JSON.stringify(migrationToJson(migration))}\n`);
+  else if (options.hex === true) for (const line of hexView(migration, input.bytesAt)) process.stdout.write(line);
+  else if (options.section !== undefined || options.field !== undefined) process.stdout.write(tree(migration));
+  else process.stdout.write(overview(migration, input.size));
+  return verdict(whole, options.json === true);
+}
+
+/**
+ * Reports on standard error why a stream was not read to its end, and returns the exit code that it deserves. `path`:
+ * the file, where there is more than one.
+ */
+export function verdict({ stopped, problems }: Migration, json: boolean, path?: string): ExitCode {
+  if (stopped === undefined) return problems.length === 0 ? exitCodes.fine : exitCodes.finding;
+  if (path !== undefined) stopped.within(inputName(path));
+  process.stderr.write(json ? `${JSON.stringify({ error: stopped })}\n` : `cprkit: ${stopped.message}\n`);
+  return exitCodeOf(stopped.code);
+}
+
+/** What the user said about how the stream is to be read. Throws ERR_FILE for a description that cannot be read. */
+function readOptions({ offset, vmdesc }: MigrationInspectOptions): ReadMigrationOptions {
+  return { offset, vmdesc: vmdesc === undefined ? undefined : Buffer.from(readInput(vmdesc)).toString("utf8") };
+}
+
+async function extract(
+  input: StreamInput,
+  read: ReadMigrationOptions,
+  name: string,
+  options: MigrationInspectOptions,
+): Promise<ExitCode> {
+  const { output, json = false } = options;
+  if (output === undefined) throw new CprkitError("ERR_USAGE", "--ram-block needs -o FILE, where the RAM is written");
+  const extraction = extractBlock(name, output, input.path);
+  try {
+    const migration = await readWithProgress(input, { ...read, onPage: extraction.onPage }, json);
+    const block = migration.ram?.blocks.find((one) => one.name === name);
+    if (block === undefined) {
+      const known = migration.ram?.blocks.map((one) => `"${one.name}"`).join(", ") ?? "";
+      const reason = known === "" ? "it has no RAM blocks" : `its blocks are ${known}`;
+      throw migration.stopped ?? new CprkitError("ERR_USAGE", `the stream has no RAM block "${name}": ${reason}`);
+    }
+    extraction.finish(block.usedLength);
+    const { usedLength, pages, zeroPages, xbzrlePages } = block;
+    if (json)
+      process.stdout.write(`${JSON.stringify({ block: name, output, usedLength, pages, zeroPages, xbzrlePages })}\n`);
+    else {
+      const content =
+        pages + zeroPages + xbzrlePages === 0 ? "; the stream holds no page of it, so the file is all zeros" : "";
+      process.stdout.write(`${output}: ${sizeText(usedLength)} of RAM block "${name}"${content}\n`);
+    }
+    return verdict(migration, json);
+  } finally {
+    extraction.close();
+  }
+}

@@ -1,0 +1,95 @@
+// Opens what the user named: a file, or standard input for "-".
+
+import { closeSync, openSync, readSync } from "node:fs";
+import { CprkitError } from "../../vmstate/error.ts";
+
+/** A CPR state is far smaller; anything longer is another file. */
+export const maxCprStateBytes = 64 * 1024 * 1024;
+
+/** All bytes of `path`, or of standard input for "-". Throws ERR_FILE if it cannot be read, ERR_LIMIT above 64 MiB. */
+export function readInput(path: string): Uint8Array {
+  const fd = openInput(path);
+  try {
+    return readParts(fd, path, { limit: maxCprStateBytes });
+  } finally {
+    if (fd !== 0) closeSync(fd);
+  }
+}
+
+interface ReadPartsOptions {
+  /** Bytes that were read before; they count. */
+  readonly before?: Uint8Array;
+  /** Stop when so many bytes are there. Default: at the end. */
+  readonly enough?: number;
+  /** More bytes than this are refused. Default: no limit. */
+  readonly limit?: number;
+}
+
+/** Reads `fd` in parts and joins them, keeping no more than came. Throws ERR_FILE, ERR_LIMIT. */
+export function readParts(fd: number, path: string, options: ReadPartsOptions): Uint8Array {
+  const { before = new Uint8Array(0), enough = Number.POSITIVE_INFINITY, limit = Number.POSITIVE_INFINITY } = options;
+  const parts = [before];
+  const chunk = new Uint8Array(64 * 1024);
+  let length = before.length;
+  while (length < enough) {
+    const count = readSome(fd, chunk, path);
+    if (count === 0) break;
+    // A copy: a pipe may give single bytes, and each must not hold a whole chunk.
+    parts.push(chunk.slice(0, count));
+    length += count;
+    if (length > limit) throw tooLong(path, limit);
+  }
+  return Buffer.concat(parts, length);
+}
+
+/** Opens `path`, or standard input for "-". Throws ERR_FILE. */
+export function openInput(path: string): number {
+  if (path === "-") return 0;
+  try {
+    return openSync(path, "r");
+  } catch (cause) {
+    throw cannotRead(path, cause);
+  }
+}
+
+/** Reads what is there now, at least one byte; 0 at the end. Throws ERR_FILE. */
+export function readSome(fd: number, chunk: Uint8Array, path: string): number {
+  for (;;) {
+    try {
+      return readSync(fd, chunk);
+    } catch (cause) {
+      // A terminal or pipe that Node made non-blocking: nothing is there yet.
+      if (cause instanceof Error && "code" in cause && cause.code === "EAGAIN") {
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+        continue;
+      }
+      throw cannotRead(path, cause);
+    }
+  }
+}
+
+/** How a message names `path`. */
+export function inputName(path: string): string {
+  return path === "-" ? "standard input" : path;
+}
+
+/** The error for an input that is longer than `limit` bytes, the most that is read. */
+export function tooLong(path: string, limit: number): CprkitError {
+  const reason = `longer than ${limit >> 20} MiB, which no CPR state and no JSON description is; is it the right file?`;
+  return new CprkitError("ERR_LIMIT", reason, { offset: limit }).within(inputName(path));
+}
+
+/** What the system said: "no such file or directory (ENOENT)". */
+export function systemReason(cause: unknown): string {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  const [, code, reason] = /^(E[A-Z0-9]+): ([^,]+)/.exec(message) ?? [];
+  return code === undefined || reason === undefined ? message : `${reason} (${code})`;
+}
+
+function cannotRead(path: string, cause: unknown): CprkitError {
+  // Node replaces what is not UTF-8 in its arguments; the shell can still open such a file.
+  const lost = path.includes("\ufffd")
+    ? '; a name that is not UTF-8 cannot be given: use "-" and redirect the file'
+    : "";
+  return new CprkitError("ERR_FILE", `cannot read ${inputName(path)}: ${systemReason(cause)}${lost}`, { cause });
+}

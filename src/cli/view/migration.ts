@@ -1,0 +1,137 @@
+// A migration stream for people: header, sections, RAM, and the devices' fields as a tree.
+
+import type { FieldNode, Migration, RamBlock, Section } from "../../migration/index.ts";
+import { table } from "./table.ts";
+import { counted, grouped, printable } from "./text.ts";
+import { offsetText, sizeText, valueText } from "./values.ts";
+
+/** Header, sections with size and share, RAM by block. */
+export function overview(migration: Migration, inputSize: number | undefined): string {
+  return [header(migration, inputSize), sectionTable(migration), ram(migration), notes(migration)]
+    .filter((part) => part !== "")
+    .join("\n");
+}
+
+/** The fields of each section, with offsets. */
+export function tree(migration: Migration): string {
+  const lines: string[] = [];
+  for (const section of migration.sections) {
+    if (section.fields.length === 0 && section.opaque === undefined) continue;
+    lines.push(
+      `${label(section)} (version ${section.version}, ${counted(section.bodySize, "byte")} at ${offsetText(section.bodyOffset)})`,
+    );
+    if (section.opaque !== undefined) lines.push(`  [${printable(section.opaque)}]`);
+    addFields(lines, section.fields, 1);
+    lines.push("");
+  }
+  return lines.length === 0 ? "" : `${lines.join("\n").trimEnd()}\n`;
+}
+
+function header(migration: Migration, inputSize: number | undefined): string {
+  const { version, machine, configuration, pageSize, offset, size, complete } = migration;
+  const rest = inputSize === undefined ? 0 : inputSize - offset - size;
+  const state = complete ? "complete" : "NOT complete";
+  const lines = [
+    `QEMU migration stream, version ${version}, ${counted(size, "byte")}${offset > 0 ? ` from ${offsetText(offset)} on` : ""}, ${state}`,
+    `machine       ${machine === undefined ? "not told" : printable(machine)}`,
+    `page size     ${pageSize}`,
+  ];
+  if (configuration !== undefined && configuration.capabilities.length > 0) {
+    lines.push(`capabilities  ${configuration.capabilities.map(printable).join(", ")}`);
+  }
+  if (configuration?.uuid !== undefined) lines.push(`uuid          ${configuration.uuid}`);
+  const runState = runStateOf(migration);
+  if (runState !== undefined) lines.push(`run state     ${printable(runState)} (before the source was stopped)`);
+  for (const { name, offset: at } of migration.commands) lines.push(`command       ${name} at ${offsetText(at)}`);
+  if (complete && rest > 0) lines.push(`${counted(rest, "byte")} follow the stream`);
+  return `${lines.join("\n")}\n`;
+}
+
+function runStateOf({ sections }: Migration): string | undefined {
+  const fields = sections.find(({ name }) => name === "globalstate")?.fields;
+  const value = fields?.find(({ name }) => name === "runstate")?.value;
+  if (!(value instanceof Uint8Array)) return undefined;
+  const end = value.indexOf(0);
+  return Buffer.from(value.subarray(0, end < 0 ? value.length : end)).toString("latin1");
+}
+
+function sectionTable({ sections, size }: Migration): string {
+  const rows = joinParts(sections).map((section) => [
+    offsetText(section.offset),
+    section.count > 1 ? `${section.type} x${section.count}` : section.type,
+    String(section.id),
+    label(section),
+    String(section.version),
+    grouped(section.size),
+    `${((100 * section.size) / Math.max(1, size)).toFixed(1)}%`,
+  ]);
+  if (rows.length === 0) return "";
+  return table(["OFFSET", "TYPE", "ID", "SECTION", "VERSION", "SIZE", "SHARE"], rows, [
+    "OFFSET",
+    "ID",
+    "VERSION",
+    "SIZE",
+    "SHARE",
+  ]);
+}
+
+/** Rounds of one section are one line. */
+function joinParts(sections: readonly Section[]): Section[] {
+  const joined: Section[] = [];
+  for (const section of sections) {
+    const last = joined.at(-1);
+    if (section.type === "part" && last?.type === "part" && last.id === section.id) {
+      joined[joined.length - 1] = { ...last, count: last.count + section.count, size: last.size + section.size };
+    } else joined.push(section);
+  }
+  return joined;
+}
+
+function label({ name, instance }: Section): string {
+  return instance === 0 ? printable(name) : `${printable(name)}(${instance})`;
+}
+
+function ram({ ram: all }: Migration): string {
+  if (all === undefined) return "";
+  const row = ({ name, usedLength, pages, zeroPages, xbzrlePages, bytes }: RamBlock) => [
+    printable(name),
+    sizeText(usedLength),
+    grouped(pages),
+    grouped(zeroPages),
+    grouped(xbzrlePages),
+    grouped(bytes),
+  ];
+  const facts = [
+    `RAM: ${sizeText(all.totalBytes)} in ${counted(all.blocks.length, "block")}`,
+    ...(all.mappedRam ? ["mapped-ram"] : []),
+    ...(all.ignoreShared ? ["x-ignore-shared"] : []),
+    ...(all.multifdFlushes > 0 ? ["multifd: pages travelled on other channels"] : []),
+    ...(all.compressedPages > 0 ? [`${grouped(all.compressedPages)} pages packed with zlib`] : []),
+    ...(all.pages + all.zeroPages + all.xbzrlePages === 0 ? ["no pages in the stream"] : []),
+  ];
+  const head = ["BLOCK", "LENGTH", "PAGES", "ZERO", "XBZRLE", "BYTES"];
+  return `${facts.join(", ")}\n${all.blocks.length === 0 ? "" : table(head, all.blocks.map(row), head.slice(1))}`;
+}
+
+function notes({ sections, problems }: Migration): string {
+  const opaque = sections.filter((section) => section.opaque !== undefined);
+  const lines = [
+    ...opaque.map((section) => `not decoded: ${label(section)}: ${printable(section.opaque ?? "")}`),
+    ...problems.map((problem) => `problem: ${printable(problem.message)}`),
+  ];
+  return lines.length === 0 ? "" : `${[...new Set(lines)].join("\n")}\n`;
+}
+
+function addFields(lines: string[], fields: readonly FieldNode[], depth: number): void {
+  for (const field of fields) {
+    const name = typeof field.name === "number" ? `[${field.name}]` : printable(field.name);
+    const indent = "  ".repeat(depth);
+    const place = `${printable(field.type)} at ${offsetText(field.offset)}`;
+    if (field.fields === undefined) {
+      lines.push(`${indent}${name} = ${valueText(field.value)}  (${place})`);
+    } else {
+      lines.push(`${indent}${name}  (${place})`);
+      addFields(lines, field.fields, depth + 1);
+    }
+  }
+}

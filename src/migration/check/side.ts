@@ -1,0 +1,204 @@
+// What a check knows of one side: from a stream, from a stream's JSON, or from QEMU's -dump-vmstate.
+
+import type { AnyDescription } from "../../vmstate/description.ts";
+import { CprkitError } from "../../vmstate/error.ts";
+import { type JsonObject, type JsonValue, parseJson } from "../../vmstate/vmdesc/json.ts";
+import { parseVmdesc, type VmdescDevice } from "../../vmstate/vmdesc/read.ts";
+import { bad, member, objectAt } from "../../vmstate/vmdesc/shape.ts";
+import type { Migration, RamBlock } from "../model.ts";
+
+/** One side of a check. */
+export interface CheckSide {
+  /**
+   * "stream" and "vmdesc" list what one machine sent: its devices, and of each what was needed. "dump" lists device
+   * models with all that they may send (QEMU's -dump-vmstate).
+   */
+  readonly kind: "stream" | "vmdesc" | "dump";
+  readonly machine: string | undefined;
+  readonly pageSize: number | undefined;
+  readonly capabilities: readonly string[] | undefined;
+  readonly sections: readonly CheckSection[];
+  readonly blocks: readonly RamBlock[] | undefined;
+}
+
+export interface CheckSection {
+  /** idstr with the instance, or the device model's name in a dump. */
+  readonly name: string;
+  /** Undefined: not told (an old-style handler in a stream's JSON). */
+  readonly version: number | undefined;
+  readonly minimumVersion: number | undefined;
+  readonly body: CheckBody | undefined;
+}
+
+export interface CheckBody {
+  readonly name: string;
+  readonly version: number;
+  /** Undefined: not told. */
+  readonly minimumVersion: number | undefined;
+  readonly fields: readonly CheckField[];
+  readonly subsections: readonly CheckBody[];
+}
+
+export interface CheckField {
+  readonly name: string;
+  /** QEMU's type name; undefined in a dump. */
+  readonly type: string | undefined;
+  /** Bytes: of all elements in a stream, of one element in memory in a dump; undefined if they vary. */
+  readonly size: number | undefined;
+  /** Elements; undefined if not told. */
+  readonly count: number | undefined;
+  /** The field exists from this version on. */
+  readonly since: number;
+  /** A test decides at run time whether the field exists. */
+  readonly conditional: boolean;
+  readonly body: CheckBody | undefined;
+}
+
+/** A side from a stream that was read. Throws ERR_BAD_STREAM if the stream has no usable description. */
+export function checkSideOf(migration: Migration): CheckSide {
+  const { vmdescription, configuration, machine, pageSize, ram } = migration;
+  if (vmdescription === undefined) {
+    throw new CprkitError(
+      "ERR_BAD_STREAM",
+      "the stream has no JSON description, so nothing tells what its sections hold; save the machine again without suppress-vmdesc, or give a -dump-vmstate file",
+      { offset: migration.offset + migration.size },
+    );
+  }
+  const devices = new Map(
+    parseVmdesc(vmdescription.text).devices.map((device) => [nameOf(device.name, device.instanceId), device]),
+  );
+  const sections = migration.sections
+    .filter(({ type }) => type === "start" || type === "full")
+    .map(({ name, instance, version }) => {
+      const device = devices.get(nameOf(name, instance));
+      return { name: nameOf(name, instance), version, minimumVersion: undefined, body: device && bodyOf(device) };
+    });
+  const capabilities = configuration?.capabilities;
+  return { kind: "stream", machine, pageSize, capabilities, sections, blocks: ram?.blocks };
+}
+
+/**
+ * A side from JSON: a stream's description, or what QEMU's -dump-vmstate wrote. Throws ERR_BAD_STREAM, with the
+ * offset in the text, for JSON that is neither.
+ */
+export function checkSideOfJson(text: string): CheckSide {
+  const root = objectAt(parseJson(text), "it");
+  if (member(root, "devices") !== undefined) {
+    const { devices, pageSize } = parseVmdesc(text);
+    const sections = devices.map((device) => ({
+      name: nameOf(device.name, device.instanceId),
+      version: device.oldStyle ? undefined : device.description.version,
+      minimumVersion: undefined,
+      body: bodyOf(device),
+    }));
+    return { kind: "vmdesc", machine: undefined, pageSize, capabilities: undefined, sections, blocks: undefined };
+  }
+  return dumpSide(root);
+}
+
+function nameOf(name: string, instance: number): string {
+  return instance === 0 ? name : `${name}(${instance})`;
+}
+
+function bodyOf({ oldStyle, description }: VmdescDevice): CheckBody | undefined {
+  return oldStyle ? undefined : describedBody(description);
+}
+
+function describedBody({ name, version, fields, subsections }: AnyDescription): CheckBody {
+  return {
+    name,
+    version,
+    minimumVersion: undefined,
+    fields: fields.map(({ name: field, field: { type, size, descriptions } }) => ({
+      name: field,
+      type,
+      size,
+      count: undefined,
+      since: 0,
+      conditional: false,
+      body: descriptions?.[0] === undefined || isList(type) ? undefined : describedBody(descriptions[0]),
+    })),
+    subsections: subsections.map(({ description }) => describedBody(description)),
+  };
+}
+
+function isList(type: string): boolean {
+  return type === "qlist" || type === "qtailq" || type === "gtree";
+}
+
+// QEMU 10.0 migration/savevm.c, dump_vmstate_json_to_file.
+function dumpSide(root: JsonObject): CheckSide {
+  let machine: string | undefined;
+  const sections: CheckSection[] = [];
+  for (const { key, value } of root.members) {
+    const object = objectAt(value, `"${key}"`);
+    if (key === "vmschkmachine") machine = textOf(object, "Name");
+    else sections.push(dumpSection(key, object));
+  }
+  if (machine === undefined && sections.length === 0)
+    throw bad(root, "neither a stream's description nor a -dump-vmstate file");
+  return { kind: "dump", machine, pageSize: undefined, capabilities: undefined, sections, blocks: undefined };
+}
+
+function dumpSection(name: string, object: JsonObject): CheckSection {
+  const description = member(object, "Description");
+  return {
+    name,
+    version: integerOf(object, "version_id"),
+    minimumVersion: optionalInteger(object, "minimum_version_id"),
+    body: description && dumpBody(description),
+  };
+}
+
+function dumpBody(value: JsonValue): CheckBody {
+  const object = objectAt(value, "a description");
+  return {
+    name: textOf(object, "name"),
+    version: integerOf(object, "version_id"),
+    minimumVersion: optionalInteger(object, "minimum_version_id"),
+    fields: listOf(object, "Fields").map(dumpField),
+    subsections: listOf(object, "Subsections").map(dumpBody),
+  };
+}
+
+function dumpField(value: JsonValue): CheckField {
+  const object = objectAt(value, "a field");
+  const description = member(object, "Description");
+  const conditional = member(object, "field_exists");
+  return {
+    name: textOf(object, "field"),
+    type: undefined,
+    size: optionalInteger(object, "size"),
+    count: optionalInteger(object, "num"),
+    since: optionalInteger(object, "version_id") ?? 0,
+    conditional: conditional?.kind === "scalar" && conditional.value === true,
+    body: description && dumpBody(description),
+  };
+}
+
+function listOf(object: JsonObject, key: string): readonly JsonValue[] {
+  const value = member(object, key);
+  if (value === undefined) return [];
+  if (value.kind !== "array") throw bad(value, `"${key}" must be an array`);
+  return value.items;
+}
+
+function textOf(object: JsonObject, key: string): string {
+  const value = member(object, key);
+  if (value?.kind === "scalar" && typeof value.value === "string") return value.value;
+  throw bad(value ?? object, `"${key}" must be a text`);
+}
+
+function integerOf(object: JsonObject, key: string): number {
+  const value = optionalInteger(object, key);
+  if (value === undefined) throw bad(object, `"${key}" is missing`);
+  return value;
+}
+
+function optionalInteger(object: JsonObject, key: string): number | undefined {
+  const value = member(object, key);
+  if (value === undefined) return undefined;
+  if (value.kind === "scalar" && typeof value.value === "number" && Number.isSafeInteger(value.value))
+    return value.value;
+  throw bad(value, `"${key}" must be an integer`);
+}

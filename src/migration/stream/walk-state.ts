@@ -1,0 +1,112 @@
+// What a walk through a stream knows so far.
+
+import { CprkitError } from "../../vmstate/error.ts";
+import type { Vmdesc, VmdescDevice } from "../../vmstate/vmdesc/read.ts";
+import type { Command, Configuration, RamPage, Section, Vmdescription } from "../model.ts";
+import { newRamState, type RamState } from "../ram/state.ts";
+import { type FoundDescription, seekDescription } from "./vmdescription.ts";
+import type { Step, Window } from "./window.ts";
+
+export interface WalkOptions {
+  readonly onPage?: ((page: RamPage) => void) | undefined;
+  readonly pageSize?: number | undefined;
+}
+
+/** What the walk knows so far. */
+export interface Walk {
+  readonly options: WalkOptions;
+  readonly offset: number;
+  version: number;
+  configuration: Configuration | undefined;
+  readonly sections: Section[];
+  readonly commands: Command[];
+  readonly problems: CprkitError[];
+  /** START and FULL sections by id: PART and END refer to them. */
+  readonly started: Map<number, Section>;
+  ram: RamState | undefined;
+  vmdesc: Vmdesc | undefined;
+  vmdescription: Vmdescription | undefined;
+  readonly devices: Map<string, VmdescDevice>;
+  /** The input was searched up to here for the JSON; no need to do it again before. */
+  soughtTo: number;
+  /** Whether this stream's sections have footers; undefined before the first one's end. */
+  footers: boolean | undefined;
+  postcopyPageSizes: bigint;
+  packaged: boolean;
+  complete: boolean;
+  stopped: CprkitError | undefined;
+}
+
+const maxProblems = 1000;
+
+export function newWalk(offset: number, options: WalkOptions): Walk {
+  return {
+    options,
+    offset,
+    version: 0,
+    configuration: undefined,
+    sections: [],
+    commands: [],
+    problems: [],
+    started: new Map(),
+    ram: undefined,
+    vmdesc: undefined,
+    vmdescription: undefined,
+    devices: new Map(),
+    soughtTo: -1,
+    footers: undefined,
+    postcopyPageSizes: 0n,
+    packaged: false,
+    complete: false,
+    stopped: undefined,
+  };
+}
+
+/** Notes what did not stop the walk. */
+export function note(walk: Walk, problem: CprkitError): void {
+  if (walk.problems.length < maxProblems) walk.problems.push(problem);
+}
+
+export function learn(walk: Walk, { vmdescription, vmdesc, problem }: FoundDescription): void {
+  walk.vmdescription = vmdescription;
+  walk.vmdesc = vmdesc;
+  if (problem !== undefined) note(walk, problem);
+  for (const device of vmdesc?.devices ?? []) walk.devices.set(deviceKey(device.name, device.instanceId), device);
+  for (const { path, reason } of vmdesc?.warnings ?? []) {
+    note(walk, new CprkitError("ERR_BAD_STREAM", reason, { offset: vmdescription.offset }).within(path));
+  }
+}
+
+function deviceKey(name: string, instance: number): string {
+  return `${instance}\0${name}`;
+}
+
+/** What the JSON says of a section; looks for the JSON first, if that was not done. */
+export function* deviceOf(w: Window, walk: Walk, name: string, instance: number): Step<VmdescDevice | undefined> {
+  if (walk.vmdescription === undefined && w.offset >= walk.soughtTo) {
+    const description = yield* seekDescription(w);
+    if (description !== undefined) learn(walk, description);
+    else walk.soughtTo = w.ended ? Number.POSITIVE_INFINITY : w.endOffset;
+  }
+  return walk.devices.get(deviceKey(name, instance));
+}
+
+/** RAM's state; made when it is needed first, when all that it depends on has passed. */
+export function ramState(walk: Walk): RamState {
+  walk.ram ??= newRamState(
+    pageSize(walk),
+    walk.configuration?.capabilities ?? [],
+    walk.postcopyPageSizes,
+    walk.options.onPage,
+  );
+  return walk.ram;
+}
+
+/** Guest page size in bytes. */
+export function pageSize(walk: Walk): number {
+  const { configuration, vmdesc, options } = walk;
+  const bits = configuration?.targetPageBits;
+  const size = options.pageSize ?? vmdesc?.pageSize ?? (bits === undefined ? 4096 : 2 ** bits);
+  if (size >= 1024 && size <= 2 ** 30 && (size & (size - 1)) === 0) return size;
+  return 4096;
+}

@@ -1,0 +1,308 @@
+// From the command line of a running QEMU to the one of its successor, which runs beside it for a while: what both
+// would fight for gets another name, what would empty a file appends to it, what can't be had twice is a finding.
+
+import { existsSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
+import { legacyUnixSocket, objectParts } from "./monitors.ts";
+import {
+  type CommandOption,
+  formatKeyValues,
+  formatOptions,
+  getValue,
+  isOn,
+  type KeyValues,
+  parseKeyValues,
+  withValue,
+} from "./parse.ts";
+
+/** Something that is in the way of an update, or worth knowing before it. */
+export interface Finding {
+  /** For programs: stable. */
+  readonly code: string;
+  /** A blocker stops the update. */
+  readonly severity: "blocker" | "warning";
+  readonly message: string;
+  readonly remedy: string;
+}
+
+/** A path that both QEMUs would make: the old one keeps `old`, the new one makes `new`, people use `public`. */
+export interface MovedName {
+  readonly kind: "socket" | "pidfile";
+  /** Absolute. The name without cprkit's ending; a link to the new one after the update. */
+  readonly public: string;
+  /** Absolute. What the running QEMU made. Equal to `public` before the first update. */
+  readonly old: string;
+  /** Absolute. What the new QEMU makes. */
+  readonly new: string;
+}
+
+export interface DeriveOptions {
+  /** Folder against which relative paths are taken. */
+  readonly cwd: string;
+  /** True (default) when both processes live side by side; false for cpr-exec, where the old one's names are free. */
+  readonly sideBySide?: boolean;
+  /** For `-machine`: the name to write in place of an alias or of no name at all. */
+  readonly machine?: string | undefined;
+  /** Folders given with -L below this one are left out: they belong to the old binary. */
+  readonly oldPrefix?: string | undefined;
+  /** Whether a path is taken; for tests. */
+  readonly exists?: (path: string) => boolean;
+}
+
+export interface Derived {
+  /** The words after the program's name, without any -incoming. */
+  readonly args: readonly string[];
+  readonly moved: readonly MovedName[];
+  readonly findings: readonly Finding[];
+}
+
+/** cprkit's ending for the names of later generations. */
+const generationEnding = /\.cpr(\d+)$/;
+
+/** The name that people use, of one that a QEMU of a later generation made. */
+export function publicName(path: string): string {
+  return path.replace(generationEnding, "");
+}
+
+/** Derives the successor's command line. Nothing is touched; paths are only looked at. */
+export function deriveCommandLine(options: readonly CommandOption[], how: DeriveOptions): Derived {
+  const { cwd, sideBySide = true, exists = existsSync } = how;
+  const moved: MovedName[] = [];
+  const findings: Finding[] = [];
+  const note = (finding: Finding) => {
+    if (!findings.some((other) => other.message === finding.message)) findings.push(finding);
+  };
+  const move = (path: string, kind: MovedName["kind"]): string => {
+    if (!sideBySide) return path;
+    const base = publicName(path);
+    let generation = Number(generationEnding.exec(path)?.[1] ?? 0);
+    const name = () => `${base}.cpr${generation}`;
+    do generation += 1;
+    while (exists(resolve(cwd, name())));
+    moved.push({ kind, public: resolve(cwd, base), old: resolve(cwd, path), new: resolve(cwd, name()) });
+    if (Buffer.byteLength(resolve(cwd, name())) > 107 && kind === "socket") {
+      note(blocker("socket-path", `the successor's socket path ${name()} has more than 107 bytes`, "shorten the path"));
+    }
+    return name();
+  };
+  const context: Context = { move, note, sideBySide };
+
+  const derived: CommandOption[] = [];
+  let serials = 0;
+  for (const option of options) {
+    const { name, value } = option;
+    if (dropped.has(name)) continue;
+    if (name === "L" && value !== undefined && isBelow(resolve(cwd, value), how.oldPrefix)) continue;
+    if (name === "snapshot" || name === "readconfig") note(undecidable(name));
+    if (value === undefined) {
+      derived.push(option);
+      continue;
+    }
+    lookForFds(name, value, note);
+    if (name === "pidfile") derived.push({ name, value: move(value, "pidfile") });
+    else if (name === "serial" && value.startsWith("file:")) {
+      // The short form can't append: a new QEMU would empty the log.
+      const id = `cprkit-serial${serials++}`;
+      const parts: KeyValues = [
+        ["file", undefined],
+        ["id", id],
+        ["path", value.slice("file:".length)],
+        ["append", "on"],
+      ];
+      derived.push({ name: "chardev", value: formatKeyValues(parts) }, { name, value: `chardev:${id}` });
+    } else derived.push({ name, value: rewritten(name, value, context) });
+  }
+  return { args: formatOptions(withMachine(derived, how.machine)), moved, findings };
+}
+
+interface Context {
+  readonly move: (path: string, kind: MovedName["kind"]) => string;
+  readonly note: (finding: Finding) => void;
+  readonly sideBySide: boolean;
+}
+
+/** An earlier update's; what would load, stop, detach or change the user once more. */
+const dropped = new Set(["incoming", "S", "daemonize", "loadvm", "runas", "preconfig"]);
+
+const shortForms = new Set(["qmp", "qmp-pretty", "monitor", "serial", "parallel", "debugcon", "gdb"]);
+
+function rewritten(name: string, value: string, context: Context): string {
+  if (shortForms.has(name)) return rewrittenShort(name, value, context);
+  switch (name) {
+    case "chardev":
+      return rewrittenChardev(value, context);
+    case "vnc":
+      return rewrittenVnc(value, context);
+    case "spice":
+      return rewrittenSpice(value, context);
+    case "netdev":
+    case "nic":
+      lookForListeners(`-${name}`, value, context);
+      return value;
+    default:
+      return value;
+  }
+}
+
+function rewrittenShort(name: string, value: string, { move, note, sideBySide }: Context): string {
+  const prefix = value.startsWith("mon:") ? "mon:" : "";
+  const device = value.slice(prefix.length);
+  const socket = legacyUnixSocket(device);
+  if (socket?.server === true) {
+    const rest = device.slice(`unix:${socket.path.replaceAll(",", ",,")}`.length);
+    return `${prefix}unix:${move(socket.path, "socket").replaceAll(",", ",,")}${rest}`;
+  }
+  const kind = device.split(":")[0] ?? "";
+  const listens = ["tcp", "telnet", "websocket"].includes(kind) && isOn(parseKeyValues(device), "server");
+  if (sideBySide && (listens || kind === "udp" || (name === "gdb" && kind === "tcp")))
+    note(portTaken(`-${name} ${value}`));
+  if (device === "stdio") note(stdioLost(`-${name} ${value}`));
+  if (device.startsWith("file:") && name !== "serial") {
+    note({
+      code: "file-emptied",
+      severity: "warning",
+      message: `-${name} ${value}: the new QEMU empties this file when it starts`,
+      remedy: `use -chardev file,…,append=on and -${name} chardev:ID`,
+    });
+  }
+  return value;
+}
+
+function rewrittenChardev(value: string, { move, note, sideBySide }: Context): string {
+  let parts = parseKeyValues(value);
+  const backend = parts[0]?.[1] === undefined ? parts[0]?.[0] : getValue(parts, "backend");
+  if (getValue(parts, "logfile") !== undefined) parts = withValue(parts, "logappend", "on");
+  if (backend === "file") return formatKeyValues(withValue(parts, "append", "on"));
+  if (backend === "stdio") note(stdioLost(`-chardev ${value}`));
+  if (backend === "udp" && sideBySide && getValue(parts, "localport") !== undefined)
+    note(portTaken(`-chardev ${value}`));
+  if (backend === "socket" && isOn(parts, "server")) {
+    const path = getValue(parts, "path");
+    // An abstract name has no file, and no way to hand it over.
+    if (sideBySide && (path === undefined || isOn(parts, "abstract"))) note(portTaken(`-chardev ${value}`));
+    else if (path !== undefined) parts = withValue(parts, "path", move(path, "socket"));
+  }
+  return formatKeyValues(parts);
+}
+
+function rewrittenVnc(value: string, { move, note, sideBySide }: Context): string {
+  const socket = legacyUnixSocket(value);
+  if (socket !== undefined) {
+    const rest = value.slice(`unix:${socket.path.replaceAll(",", ",,")}`.length);
+    return `unix:${move(socket.path, "socket").replaceAll(",", ",,")}${rest}`;
+  }
+  if (sideBySide && parseKeyValues(value)[0]?.[0] !== "none") note(portTaken(`-vnc ${value}`));
+  return value;
+}
+
+function rewrittenSpice(value: string, { move, note, sideBySide }: Context): string {
+  const parts = parseKeyValues(value);
+  const address = getValue(parts, "addr");
+  if (isOn(parts, "unix") && address !== undefined) {
+    return formatKeyValues(withValue(parts, "addr", move(address, "socket")));
+  }
+  if (sideBySide && (getValue(parts, "port") ?? getValue(parts, "tls-port")) !== undefined)
+    note(portTaken(`-spice ${value}`));
+  return value;
+}
+
+function lookForListeners(option: string, value: string, { note, sideBySide }: Context): void {
+  if (!sideBySide) return;
+  const keys = objectParts(value).map(([key]) => key);
+  if (keys.includes("hostfwd") || keys.includes("listen")) note(portTaken(`${option} ${value}`));
+}
+
+const fdKeys = new Set(["fd", "fds", "vhostfd", "vhostfds", "fd-list"]);
+
+/** What a parent process passed by number: the new QEMU would find something else, or nothing, there. */
+function lookForFds(name: string, value: string, note: (finding: Finding) => void): void {
+  const byNumber = objectParts(value).find(([key, number]) => fdKeys.has(key) && /^\d+(:\d+)*$/.test(number ?? ""));
+  const found =
+    name === "add-fd" || value.includes("/dev/fdset/") || value.includes("/dev/fd/") || byNumber !== undefined;
+  if (!found) return;
+  note(
+    blocker(
+      "fd-option",
+      `-${name} ${value}: this option names an fd that the parent process passed to QEMU`,
+      "use an option that names a path, or give the whole new command after -- from a process that passes the fd",
+    ),
+  );
+}
+
+function withMachine(options: readonly CommandOption[], machine: string | undefined): CommandOption[] {
+  if (machine === undefined) return [...options];
+  const at = options.findLastIndex(({ name, value }) => isMachine(name) && machineName(value ?? "") !== undefined);
+  if (at < 0) return [{ name: "machine", value: machine }, ...options];
+  return options.map((option, index) => {
+    if (index !== at) return option;
+    const parts = parseKeyValues(option.value ?? "");
+    const named = parts.map(([key, value], place): readonly [string, string | undefined] => {
+      if (place === 0 && value === undefined) return [machine, undefined];
+      return key === "type" ? [key, machine] : [key, value];
+    });
+    return { name: option.name, value: formatKeyValues(named) };
+  });
+}
+
+/** The machine type that a command line asks for; undefined when it leaves it to QEMU. */
+export function machineOf(options: readonly CommandOption[]): string | undefined {
+  return options.flatMap(({ name, value }) => (isMachine(name) ? (machineName(value ?? "") ?? []) : [])).at(-1);
+}
+
+function isMachine(name: string): boolean {
+  return name === "machine" || name === "M";
+}
+
+function machineName(value: string): string | undefined {
+  const parts = parseKeyValues(value);
+  const [first] = parts;
+  return first !== undefined && first[1] === undefined ? first[0] : getValue(parts, "type");
+}
+
+function isBelow(path: string, folder: string | undefined): boolean {
+  return folder !== undefined && folder !== "/" && folder !== "/usr" && path.startsWith(`${folder}/`);
+}
+
+/** The folder that a binary is installed under, "/opt/qemu" for "/opt/qemu/bin/qemu-system-x86_64"; "/" for the system's. */
+export function prefixOf(binary: string): string {
+  const folder = dirname(binary);
+  if (basename(folder) !== "bin") return folder;
+  const prefix = dirname(folder);
+  return basename(prefix) === "usr" ? dirname(prefix) : prefix;
+}
+
+function blocker(code: string, message: string, remedy: string): Finding {
+  return { code, severity: "blocker", message, remedy };
+}
+
+function portTaken(option: string): Finding {
+  return blocker(
+    "port-taken",
+    `${option}: the running QEMU holds this port or name until it ends, so the new one can't listen there`,
+    "use a UNIX socket with a path, use --mode cpr-exec, or give the new command after --",
+  );
+}
+
+function stdioLost(option: string): Finding {
+  return {
+    code: "stdio",
+    severity: "warning",
+    message: `${option}: the new QEMU runs detached; what it writes goes to its log file, and it reads nothing`,
+    remedy: "use a UNIX socket",
+  };
+}
+
+function undecidable(name: string): Finding {
+  return name === "snapshot"
+    ? blocker(
+        "snapshot",
+        "-snapshot: the changes of the disk are in a temporary file that no other QEMU can open",
+        "give each drive a file of its own",
+      )
+    : {
+        code: "readconfig",
+        severity: "warning",
+        message: "-readconfig: what is in that file is not looked at; sockets and logs in it are not moved",
+        remedy: "give the new command after -- if it names sockets",
+      };
+}

@@ -1,0 +1,193 @@
+// Which fds of a QEMU hold guest RAM, and under which name CPR carries each: QEMU's list of RAM blocks says where a
+// block is mapped, the process's map says which file is there.
+
+import { readProcessFile } from "../../linux/process/proc.ts";
+import { statFile } from "../../linux/process/stat-file.ts";
+import { objectParts } from "../command-line/monitors.ts";
+import { type CommandOption, getValue } from "../command-line/parse.ts";
+import type { Qmp } from "../qmp/client.ts";
+import type { Fate } from "./list.ts";
+
+/** A line of the human monitor's "info ramblock". */
+interface RamBlock {
+  /** "" for a memory backend that nothing uses. */
+  readonly name: string;
+  /** Where the block lies in QEMU's list of guest RAM. */
+  readonly offset: bigint;
+  /** Bytes that are mapped. */
+  readonly size: number;
+  /** Its address in QEMU. */
+  readonly address: bigint;
+}
+
+/** Reads what QEMU 10.0 to 11.1 print (system/ramblock code behind "info ramblock"). */
+function parseRamBlocks(text: string): RamBlock[] {
+  const line = /^\s*(.*?)\s*\d+ [KMGT]?i?B +0x([0-9a-f]+) +0x[0-9a-f]+ +0x([0-9a-f]+) +0x([0-9a-f]+) +r[ow]$/;
+  return text.split(/\r?\n/).flatMap((each) => {
+    const [, name, offset, size, address] = line.exec(each) ?? [];
+    if (name === undefined || offset === undefined || size === undefined || address === undefined) return [];
+    return [
+      { name, offset: BigInt(`0x${offset}`), size: Number(BigInt(`0x${size}`)), address: BigInt(`0x${address}`) },
+    ];
+  });
+}
+
+/** A memory backend object. */
+export interface MemoryBackend {
+  readonly id: string;
+  /** Such as "memory-backend-memfd". */
+  readonly type: string;
+  readonly size: number;
+  readonly share: boolean | undefined;
+}
+
+/** The VM's memory backends, those that QEMU makes by itself for `-m` among them. */
+export async function memoryBackends(qmp: Qmp): Promise<MemoryBackend[]> {
+  const [list, objects] = await Promise.all([
+    qmp.execute("query-memdev"),
+    qmp.execute("qom-list", { path: "/objects" }),
+  ]);
+  const types = new Map(objects.map(({ name, type }) => [name, childType(type)]));
+  return list.flatMap(({ id, size, share }) =>
+    id === undefined ? [] : [{ id, type: types.get(id) ?? "memory-backend", size, share }],
+  );
+}
+
+/** "virtio-net-pci" of "child<virtio-net-pci>"; undefined for a property that is no child. */
+export function childType(type: string): string | undefined {
+  return /^child<(.*)>$/.exec(type)?.[1];
+}
+
+/** The fds that hold guest RAM, with their fates. */
+export async function carriedRam(
+  pid: number,
+  links: ReadonlyMap<number, string>,
+  options: readonly CommandOption[],
+  qmp: Qmp | undefined,
+): Promise<Map<number, Fate>> {
+  const fates = new Map<number, Fate>();
+  if (qmp === undefined) {
+    for (const [fd, link] of links) if (isMemoryFile(link)) fates.set(fd, unasked(link));
+    return dropUnlikely(fates, links);
+  }
+  const [text, backends] = await Promise.all([
+    qmp.execute("human-monitor-command", { "command-line": "info ramblock" }),
+    memoryBackends(qmp),
+  ]);
+  const fdOf = fdsByFile(pid, links);
+  const maps = readMaps(pid);
+  const nameless: { readonly fd: number; readonly block: RamBlock }[] = [];
+  const named = new Set<string>();
+  for (const block of parseRamBlocks(text)) {
+    const file = maps.find(({ start, end }) => start <= block.address && block.address < end)?.file;
+    const fd = file === undefined ? undefined : fdOf.get(file);
+    if (fd === undefined) continue;
+    const type = backends.find(({ id }) => id === backendId(block.name))?.type;
+    if (block.name !== "") named.add(backendId(block.name));
+    if (type === "memory-backend-file" || !isMemoryFile(links.get(fd) ?? "")) {
+      fates.set(
+        fd,
+        (links.get(fd) ?? "").endsWith(" (deleted)")
+          ? { fate: "lost", why: "guest RAM in a file that has been removed: it can't be opened again" }
+          : { fate: "reopened", why: "guest RAM in a file, by its path" },
+      );
+    } else if (block.name === "") {
+      const own = backends.find(({ id }) => links.get(fd) === `/memfd:${id} (deleted)`);
+      if (own === undefined) nameless.push({ fd, block });
+      else {
+        named.add(own.id);
+        fates.set(fd, carried(own.id, "memory backend not in use"));
+      }
+    } else fates.set(fd, carried(block.name, "guest RAM"));
+  }
+  const left = backends.filter(({ id, type }) => !named.has(id) && type !== "memory-backend-file");
+  for (const [fd, fate] of matchBySize(nameless, inOrderOfCreation(left, options))) fates.set(fd, fate);
+  return fates;
+}
+
+function carried(name: string, why: string): Fate {
+  return { fate: "carried", name, id: 0, why };
+}
+
+/** "ram0" for "/objects/ram0", the name that old machine types give a backend's block. */
+function backendId(block: string): string {
+  return block.replace(/^\/objects\//, "");
+}
+
+/** A backend that nothing uses has no block name, and its memory file is called like its type: only its size tells. */
+function matchBySize(
+  nameless: readonly { readonly fd: number; readonly block: RamBlock }[],
+  backends: readonly MemoryBackend[],
+): Map<number, Fate> {
+  const fates = new Map<number, Fate>();
+  const byOffset = nameless.toSorted((a, b) => (a.block.offset < b.block.offset ? -1 : 1));
+  for (const size of new Set(byOffset.map(({ block }) => block.size))) {
+    const blocks = byOffset.filter(({ block }) => block.size === size);
+    // A backend's size is rounded up to whole pages.
+    const same = backends.filter((backend) => Math.ceil(backend.size / 4096) * 4096 === size);
+    for (const [index, { fd }] of blocks.entries()) {
+      const name = same.length === blocks.length ? same[index]?.id : undefined;
+      if (name === undefined) fates.set(fd, { fate: "carried", id: 0, why: "memory backend not in use, name unknown" });
+      else if (same.length === 1) fates.set(fd, carried(name, "memory backend not in use"));
+      else fates.set(fd, carried(name, `memory backend not in use; which of ${same.length} alike: by their order`));
+    }
+  }
+  return fates;
+}
+
+function inOrderOfCreation(backends: readonly MemoryBackend[], options: readonly CommandOption[]): MemoryBackend[] {
+  const ids = options.flatMap(({ name, value }) =>
+    name === "object" && value !== undefined ? [getValue(objectParts(value), "id") ?? ""] : [],
+  );
+  const place = (id: string) => (ids.includes(id) ? ids.indexOf(id) : ids.length);
+  const order = new Map(backends.map(({ id }) => [id, place(id)]));
+  return backends.toSorted((a, b) => (order.get(a.id) ?? 0) - (order.get(b.id) ?? 0));
+}
+
+/** A memfd, or a POSIX shared memory object whose name has been removed. */
+function isMemoryFile(link: string): boolean {
+  return link.startsWith("/memfd:") || /^\/dev\/shm\/.* \(deleted\)$/.test(link);
+}
+
+function unasked(link: string): Fate {
+  const name = /^\/memfd:(.*) \(deleted\)$/.exec(link)?.[1];
+  return name === undefined || name === "memory-backend-memfd"
+    ? { fate: "carried", id: 0, why: "memory backend; only the monitor knows its name" }
+    : carried(name, "guest RAM, by its memory file's name");
+}
+
+/** The picture of a display is in a memory file, too, and not carried (QEMU 10.0 ui/console.c). */
+function dropUnlikely(fates: Map<number, Fate>, links: ReadonlyMap<number, string>): Map<number, Fate> {
+  for (const fd of [...fates.keys()]) if (links.get(fd)?.startsWith("/memfd:displaysurface") === true) fates.delete(fd);
+  return fates;
+}
+
+interface Mapping {
+  readonly start: bigint;
+  readonly end: bigint;
+  /** Inode and path. */
+  readonly file: string;
+}
+
+function readMaps(pid: number): Mapping[] {
+  const line = /^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ (\d+) +(\/.*)$/;
+  return readProcessFile(pid, "maps")
+    .split("\n")
+    .flatMap((each) => {
+      const [, start, end, inode, path] = line.exec(each) ?? [];
+      return start === undefined
+        ? []
+        : [{ start: BigInt(`0x${start}`), end: BigInt(`0x${end}`), file: `${inode} ${path}` }];
+    });
+}
+
+function fdsByFile(pid: number, links: ReadonlyMap<number, string>): Map<string, number> {
+  const fds = new Map<string, number>();
+  for (const [fd, link] of links) {
+    if (!link.startsWith("/")) continue;
+    const inode = statFile(`/proc/${pid}/fd/${fd}`)?.ino;
+    const file = `${inode} ${link}`;
+    if (inode !== undefined && !fds.has(file)) fds.set(file, fd);
+  }
+  return fds;
+}

@@ -1,0 +1,53 @@
+// The fds of a running VM, named by its process or its QMP socket; works as far as possible when the monitor is taken.
+
+import { isCprkitError } from "../../vmstate/error.ts";
+import { parseOptions } from "../command-line/parse.ts";
+import type { WaitOptions } from "../qmp/wait.ts";
+import { versionText } from "../vm/binary.ts";
+import { openVm, readVmProcess, type VmTarget } from "../vm/process.ts";
+import { listVmFds, type VmFd } from "./list.ts";
+
+/** What {@link reportVmFds} gives. Plain data. */
+export interface VmFdsReport {
+  readonly pid: number;
+  readonly program: string;
+  /** Absent when the monitor could not be asked. */
+  readonly version?: string;
+  /** Ascending by number. */
+  readonly fds: readonly VmFd[];
+  /** What could not be found out, and why. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Lists every fd of a running QEMU with what becomes of it in a CPR update. A process without a free monitor is
+ * looked at from outside alone, with a warning.
+ *
+ * @throws CprkitError ERR_SYSCALL when there is no such process or it may not be looked at; as {@link openVm} when
+ * only a QMP socket is named and can't be connected to; ERR_ABORTED.
+ */
+export async function reportVmFds(target: VmTarget, options: WaitOptions = {}): Promise<VmFdsReport> {
+  // First of all, so that a process which may not be looked at is an error and not a warning.
+  const fromOutside = target.pid === undefined ? undefined : readVmProcess(target.pid);
+  try {
+    const { process, qmp, qmpPath } = await openVm(target, options);
+    try {
+      const { pid } = process.identity;
+      const fds = await listVmFds(pid, { qmp, qmpPath, options: parseOptions(process.argv.slice(1)) });
+      const { version } = qmp.greeting;
+      const warnings = version.major < 10 ? [`QEMU ${versionText(version)} is older than CPR: it carries nothing`] : [];
+      return { pid, program: process.program, version: versionText(version), fds, warnings };
+    } finally {
+      await qmp.close();
+    }
+  } catch (error) {
+    if (fromOutside === undefined || target.qmp !== undefined) throw error;
+    if (!isCprkitError(error) || error.code === "ERR_ABORTED" || error.code === "ERR_SYSCALL") throw error;
+    const { identity, argv, program } = fromOutside;
+    const fds = await listVmFds(identity.pid, { options: parseOptions(argv.slice(1)) });
+    const warning = `the monitor could not be asked, so some names are missing and VFIO is left out: ${error.message}`;
+    const looksRight = [program, ...argv].some((word) => word.includes("qemu"));
+    const stranger = `process ${identity.pid} runs ${program}: is it a QEMU? FATE is right only for one`;
+    return { pid: identity.pid, program, fds, warnings: looksRight ? [warning] : [stranger, warning] };
+  }
+}

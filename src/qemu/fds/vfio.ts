@@ -1,0 +1,69 @@
+// Which fds belong to VFIO, and under which name CPR carries each (QEMU 10.1 and newer; QEMU 10.0 carries none).
+
+import type { Qmp } from "../qmp/client.ts";
+import type { Fate } from "./list.ts";
+import { childType } from "./ram.ts";
+
+/** What must be known of a VM to name its VFIO fds. */
+export interface VfioFacts {
+  /** True from QEMU 10.1. */
+  readonly preserved: boolean;
+  /** Names of the VFIO devices: host address, or id of one that was passed by fd. */
+  readonly devices: readonly string[];
+  /** Ids of the iommufd objects. */
+  readonly iommufds: readonly string[];
+}
+
+/** Asks QEMU for its VFIO devices: those given by -device. */
+export async function vfioFacts(qmp: Qmp): Promise<VfioFacts> {
+  const { major, minor } = qmp.greeting.version;
+  const devices: string[] = [];
+  for (const container of ["/machine/peripheral", "/machine/peripheral-anon"]) {
+    for (const { name, type } of await qmp.execute("qom-list", { path: container })) {
+      if (!/^vfio-(pci|ccw|ap|platform|amd|calxeda)/.test(childType(type) ?? "")) continue;
+      const path = `${container}/${name}`;
+      const host = (await qmp.execute("qom-list", { path })).some((property) => property.name === "host")
+        ? await qmp.execute("qom-get", { path, property: "host" })
+        : "";
+      devices.push(typeof host === "string" && host !== "" ? host : name);
+    }
+  }
+  const objects = await qmp.execute("qom-list", { path: "/objects" });
+  const iommufds = objects.filter(({ type }) => childType(type) === "iommufd").map(({ name }) => name);
+  return { preserved: major > 10 || (major === 10 && minor >= 1), devices, iommufds };
+}
+
+/** The VFIO fds that CPR carries. Names follow QEMU 10.1 hw/vfio; with several devices some can't be told apart. */
+export function carriedVfio(links: ReadonlyMap<number, string>, facts: VfioFacts | undefined): Map<number, Fate> {
+  const fates = new Map<number, Fate>();
+  if (facts?.preserved !== true) return fates;
+  const groups = [...links.values()]
+    .flatMap((link) => /^\/dev\/vfio\/(?:noiommu-)?(\d+)$/.exec(link)?.[1] ?? [])
+    .map(Number);
+  const carried = (name: string | undefined, id: number | undefined, why: string): Fate => ({
+    fate: "carried",
+    ...(name === undefined ? {} : { name }),
+    ...(id === undefined ? {} : { id }),
+    why,
+  });
+  for (const [fd, link] of links) {
+    const group = /^\/dev\/vfio\/(?:noiommu-)?(\d+)$/.exec(link)?.[1];
+    if (group !== undefined) fates.set(fd, carried("vfio_group", Number(group), "VFIO group"));
+    else if (link === "/dev/vfio/vfio") {
+      fates.set(fd, carried("vfio_container_for_group", only(groups), "VFIO container, once for each of its groups"));
+    } else if (/^anon_inode:\[vfio-device\]|^\/dev\/vfio\/devices\//.test(link)) {
+      fates.set(fd, carried(only(facts.devices), 0, "VFIO device"));
+    } else if (link === "/dev/iommu" || link === "anon_inode:[iommufd]") {
+      fates.set(fd, carried(only(facts.iommufds), 0, "iommufd"));
+    } else if (facts.devices.length > 0 && /^anon_inode:\[?eventfd/.test(link)) {
+      const why = "if it is an interrupt of a VFIO device, carried under the device's name; else made anew";
+      fates.set(fd, { fate: "unknown", why });
+    }
+  }
+  return fates;
+}
+
+/** The one element; with several it can't be told which is meant. */
+function only<T>(values: readonly T[]): T | undefined {
+  return values.length === 1 ? values[0] : undefined;
+}

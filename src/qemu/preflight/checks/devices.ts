@@ -1,0 +1,173 @@
+// Devices whose fds CPR does not carry, and what the host lets only one process hold.
+
+import { objectParts } from "../../command-line/monitors.ts";
+import { getValue } from "../../command-line/parse.ts";
+import { blocker, type PreflightFinding, warning } from "../../finding.ts";
+import { compareVersions } from "../../vm/binary.ts";
+import type { Facts } from "../facts.ts";
+
+const vfioSince = { major: 10, minor: 1, micro: 0, package: "" };
+
+export function checkVfio({ devices, mode, abilities, next, runState }: Facts): PreflightFinding[] {
+  const vfio = devices.filter(({ type }) => type.startsWith("vfio-"));
+  return vfio.flatMap(({ id, type }) => {
+    const subject = id ?? type;
+    if (mode === "cpr-reboot") {
+      if (runState === "suspended") return [];
+      const remedy = "suspend the guest first (from inside, or by its agent), and wake it after the update";
+      return [
+        blocker("vfio-not-suspended", `${subject}: cpr-reboot with ${type} needs a suspended guest`, remedy, subject),
+      ];
+    }
+    // QEMU 10.0 neither preserves such a device nor blocks the update.
+    if (compareVersions(abilities.version, vfioSince) < 0) {
+      const message = `${subject}: the running QEMU does not carry ${type}; the new one could not open the device`;
+      return [blocker("vfio", message, "unplug it (device_del) for the update, or use --mode cpr-reboot", subject)];
+    }
+    if ("abilities" in next.said && compareVersions(next.said.abilities.version, vfioSince) < 0) {
+      const message = `${subject}: the new QEMU is older than 10.1 and can't take ${type} over`;
+      return [blocker("vfio", message, "choose QEMU 10.1 or newer, or unplug the device", subject)];
+    }
+    return [];
+  });
+}
+
+export function checkTaps({ taps, sideBySide }: Facts): PreflightFinding[] {
+  if (!sideBySide) return [];
+  return taps.map(({ name, multiqueue }) =>
+    multiqueue
+      ? warning(
+          "tap-queues",
+          `tap interface ${name} has several queues: until the old QEMU ends, packets may go to either of the two`,
+          "expect some to be sent again; use --mode cpr-exec to avoid it",
+          name,
+        )
+      : blocker(
+          "tap-held",
+          `tap interface ${name}: CPR does not carry it, and the kernel lets only one process attach to it`,
+          "use --mode cpr-exec (the link is down for that moment), or unplug the network device for the update",
+          name,
+        ),
+  );
+}
+
+const held: readonly { readonly match: RegExp; readonly finding: (id: string) => PreflightFinding }[] = [
+  {
+    match: /^vhost-(vsock|vdpa|scsi)/,
+    finding: (id) =>
+      blocker(
+        "device-held",
+        `${id}: its address on the host is taken until the running QEMU ends`,
+        "unplug it for the update, or use --mode cpr-exec",
+        id,
+      ),
+  },
+  {
+    match: /^vhost-user-/,
+    finding: (id) =>
+      warning(
+        "vhost-user",
+        `${id}: its backend must serve the new QEMU while the running one is still connected; many serve only one`,
+        "look into the backend's manual; else unplug the device for the update",
+        id,
+      ),
+  },
+  {
+    match: /^usb-host$/,
+    finding: (id) =>
+      blocker(
+        "device-held",
+        `${id}: the USB device is claimed by the running QEMU, so the new one can't open it`,
+        "unplug it for the update (device_del) and plug it in again after",
+        id,
+      ),
+  },
+];
+
+export function checkHeldDevices({ devices, sideBySide }: Facts): PreflightFinding[] {
+  if (!sideBySide) return [];
+  return devices.flatMap(({ id, type }) =>
+    held
+      .filter(({ match }) => match.test(type))
+      .map(({ finding }) => finding(id === undefined ? type : `${type} ${id}`)),
+  );
+}
+
+/**
+ * QEMU 11.1.3 ends with a segmentation fault, and the guest with it, when it saves an NVMe controller that has no drive
+ * of its own (namespaces by nvme-ns, or none). Seen with plain migration, too. 10.0 refuses to migrate NVMe.
+ */
+export function checkCrashes({ devices, abilities }: Facts): PreflightFinding[] {
+  if (abilities.version.major !== 11) return [];
+  return devices
+    .filter(({ drive }) => drive === "")
+    .map(({ id = "nvme" }) =>
+      blocker(
+        "qemu-crash",
+        `${id}: this NVMe controller has no drive= of its own; QEMU 11.1 crashes when it saves one, and the guest is lost`,
+        "unplug it for the update; at the VM's next start give the controller a drive=, or use virtio-blk",
+        id,
+      ),
+    );
+}
+
+/** The new QEMU has the devices of the command line, no more and no less. */
+export function checkHotplug({ devices, options }: Facts): PreflightFinding[] {
+  // What is in such a file is not looked at.
+  if (options.some(({ name }) => name === "readconfig")) return [];
+  const onLine = options.flatMap(({ name, value }) =>
+    name === "device" && value !== undefined ? [getValue(objectParts(value), "id") ?? []].flat() : [],
+  );
+  const present = devices.flatMap(({ id }) => id ?? []);
+  const added = devices.filter(({ id, type }) => id !== undefined && !onLine.includes(id) && !isMadeByQemu(id, type));
+  return [
+    ...added.map(({ id, type }) =>
+      blocker(
+        "device-hotplugged",
+        `${type} ${id} was plugged in after the start: the new QEMU, started with the same command line, lacks it`,
+        "unplug it for the update, or give the whole new command line, with this device, after --",
+        id,
+      ),
+    ),
+    ...onLine
+      .filter((id) => !present.includes(id))
+      .map((id) =>
+        blocker(
+          "device-unplugged",
+          `device ${id} of the command line has been unplugged: the new QEMU would have it again`,
+          "plug it in again, or give the whole new command line, without this device, after --",
+          id,
+        ),
+      ),
+  ];
+}
+
+/** Devices that QEMU makes from other options (-drive if=virtio, -nic) with an id of its own. */
+function isMadeByQemu(id: string, type: string): boolean {
+  return type === "" || id.startsWith("#") || /^(virtio|ide|scsi|floppy|sd|pflash)\d+(-\d+)*$/.test(id);
+}
+
+export function checkChardevs({ chardevs, fds }: Facts): PreflightFinding[] {
+  const clients = fds.filter(({ fate, what }) => fate === "lost" && / (accepted|connection) at /.test(what));
+  const places = clients.map(({ what }) => what.replace(/^.* at /, ""));
+  return [
+    ...places.map((at) =>
+      warning(
+        "chardev-client",
+        `a client is connected at ${at}: CPR does not carry the connection, it will be closed`,
+        "make sure that the client connects again by itself",
+        at,
+      ),
+    ),
+    ...chardevs
+      .filter(({ filename }) => filename.startsWith("pty:"))
+      .map(({ label, filename }) =>
+        warning(
+          "pty",
+          `character device ${label} is ${filename}: the new QEMU's pseudo-terminal has another name`,
+          "let readers ask for it (query-chardev) after the update, or use a UNIX socket",
+          label,
+        ),
+      ),
+  ];
+}

@@ -1,0 +1,64 @@
+// Numbers of fds, and memory for the second process.
+
+import { blocker, type PreflightFinding, warning } from "../../finding.ts";
+import type { Facts } from "../facts.ts";
+import { mebibytes } from "./memory.ts";
+
+/** The new QEMU runs as the old one's user, so cprkit must do so, too. */
+export function checkUser({ process, own }: Facts): PreflightFinding[] {
+  if (own.uid === process.uid) return [];
+  const message = `QEMU runs as uid ${process.uid}, cprkit as uid ${own.uid}: the new QEMU must run as the old one's user`;
+  return [blocker("user", message, `run cprkit as that user: sudo -u '#${process.uid}' cprkit update …`)];
+}
+
+/** The channels of an update, and what a QEMU opens for a moment while it starts. */
+const spareFds = 16;
+
+export function checkFdLimits({ fds, process, own, mode, sideBySide, inFlightUnlimited }: Facts): PreflightFinding[] {
+  const findings: PreflightFinding[] = [];
+  const limit = process.limits.get("Max open files")?.soft ?? Number.POSITIVE_INFINITY;
+  const carried = fds.filter(({ fate }) => fate === "carried").length;
+  const raise = (who: string) => `raise it: prlimit --pid PID --nofile=N for ${who}, LimitNOFILE= in its systemd unit`;
+  if (fds.length + spareFds > limit) {
+    findings.push(
+      blocker(
+        "nofile-new",
+        `the new QEMU inherits RLIMIT_NOFILE ${limit} and needs about ${fds.length + spareFds} fds`,
+        raise("the running QEMU"),
+      ),
+    );
+  }
+  if (!sideBySide) return findings;
+  if (own.fds + carried + spareFds > own.nofile) {
+    const message = `cprkit passes ${carried} fds on and has ${own.fds} open, but its RLIMIT_NOFILE is ${own.nofile}`;
+    findings.push(blocker("nofile-own", message, "raise it where cprkit is started: ulimit -n N"));
+  }
+  // From QEMU to cprkit and from cprkit to QEMU, counted for the user (unix(7), ETOOMANYREFS).
+  if (!inFlightUnlimited && 2 * carried > limit) {
+    const message = `${mode} has up to ${2 * carried} fds in flight, but RLIMIT_NOFILE of QEMU's user is ${limit}`;
+    findings.push(warning("nofile-in-flight", message, raise("the running QEMU")));
+  }
+  return findings;
+}
+
+export function checkHostMemory({ host, sideBySide }: Facts): PreflightFinding[] {
+  if (!sideBySide) return [];
+  const { needed, available, cgroup } = host;
+  const findings: PreflightFinding[] = [];
+  if (available < needed) {
+    const message = `the second QEMU needs about ${mebibytes(needed)} of its own, the host has ${mebibytes(available)} left`;
+    findings.push(blocker("memory-low", message, "free memory on the host, or use --mode cpr-exec"));
+  }
+  if (cgroup !== undefined && cgroup.left < needed) {
+    const message = `the second QEMU needs about ${mebibytes(needed)} of its own; cgroup ${cgroup.path} (limit ${mebibytes(cgroup.limit)}) leaves ${mebibytes(cgroup.left)}`;
+    findings.push(
+      blocker(
+        "cgroup-memory",
+        message,
+        "raise its memory limit for the update (MemoryMax=), or use --mode cpr-exec",
+        cgroup.path,
+      ),
+    );
+  }
+  return findings;
+}

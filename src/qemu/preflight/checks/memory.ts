@@ -1,0 +1,71 @@
+// Can guest memory stay where it is while QEMU changes?
+
+import { objectParts } from "../../command-line/monitors.ts";
+import { getValue, isOn } from "../../command-line/parse.ts";
+import type { MemoryBackend } from "../../fds/ram.ts";
+import { blocker, type PreflightFinding, warning } from "../../finding.ts";
+import type { Facts } from "../facts.ts";
+
+export function checkMemory(facts: Facts): PreflightFinding[] {
+  return facts.mode === "cpr-reboot" ? checkReboot(facts) : [...checkAuxRam(facts), ...checkBackends(facts)];
+}
+
+function checkAuxRam({ auxRamShare }: Facts): PreflightFinding[] {
+  if (auxRamShare === true) return [];
+  const message =
+    auxRamShare === undefined
+      ? "the machine has no aux-ram-share property: this QEMU is older than 10.0"
+      : "the machine was started without aux-ram-share=on: firmware and display memory can't be handed over";
+  return [blocker("aux-ram-share-off", message, "at the VM's next start, add aux-ram-share=on to -machine")];
+}
+
+function checkBackends({ backends }: Facts): PreflightFinding[] {
+  return backends
+    .filter(({ share }) => share !== true)
+    .map((backend) =>
+      blocker(
+        "memory-not-shared",
+        `guest memory "${backend.id}" (${backend.type}, ${mebibytes(backend.size)}) is private to this process`,
+        `at the VM's next start, give it by ${shared(backend)} and -machine memory-backend=${backend.id}`,
+        backend.id,
+      ),
+    );
+}
+
+/** The option that makes the same memory shareable. */
+function shared({ id, type, size }: MemoryBackend): string {
+  const keep = type === "memory-backend-file" ? "memory-backend-file,mem-path=…" : "memory-backend-memfd";
+  return `-object ${keep},id=${id},size=${mebibytes(size).replace(" MiB", "M")},share=on`;
+}
+
+/** cpr-reboot leaves memory in place only if it is in a shared file with a name; else all of it goes through the file. */
+function checkReboot({ backends, options }: Facts): PreflightFinding[] {
+  const discarded = options.flatMap(({ name, value }) => {
+    const parts = name === "object" && value !== undefined ? objectParts(value) : [];
+    return isOn(parts, "discard-data") ? [getValue(parts, "id") ?? ""] : [];
+  });
+  const emptied = discarded.map((id) =>
+    blocker(
+      "discard-data",
+      `guest memory "${id}" has discard-data=on: the old QEMU empties its file when it ends`,
+      "leave it out at the VM's next start",
+      id,
+    ),
+  );
+  const copied = backends
+    .filter(({ share, type }) => share !== true || type !== "memory-backend-file")
+    .map(({ id, type, size }) =>
+      warning(
+        "ram-copied",
+        `guest memory "${id}" (${type}, ${mebibytes(size)}) is not in a shared file: cpr-reboot writes it to the state file`,
+        "use memory-backend-file,share=on on a memory file system (/dev/shm), or --mode cpr-transfer",
+        id,
+      ),
+    );
+  return [...emptied, ...copied];
+}
+
+/** "32 MiB", "0.004 MiB". */
+export function mebibytes(bytes: number): string {
+  return `${Number((bytes / 2 ** 20).toPrecision(bytes < 2 ** 20 ? 3 : 12))} MiB`;
+}

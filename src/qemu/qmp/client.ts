@@ -1,0 +1,322 @@
+// A QMP client: one session with one QEMU over its monitor's UNIX socket.
+// Rules: QEMU 10.0 docs/interop/qmp-spec.rst. Why no library: docs/decisions/0007-qmp-client.md.
+
+import { randomBytes } from "node:crypto";
+import { Socket } from "node:net";
+import { z } from "zod";
+import { closeFds } from "../../linux/index.ts";
+import { CprkitError } from "../../vmstate/error.ts";
+import { connectMonitor } from "./connect.ts";
+import { eventLog, type QmpEvents, qmpEventSchema } from "./events.ts";
+import { qmpLines } from "./lines.ts";
+import { type QmpCommand, type QmpReturn, qmpReturns, qmpVersionSchema } from "./schema.ts";
+import { type Settle, type WaitOptions, waitFor } from "./wait.ts";
+
+/** Where the monitor is: the path of its UNIX socket, or an fd connected to it, which the session then owns. */
+export type QmpTarget = string | { readonly fd: number };
+
+/** Options of {@link connectQmp}. `timeoutMs` (default 5 s) limits each step: connecting, greeting, negotiation. */
+export interface ConnectQmpOptions extends WaitOptions {
+  /**
+   * Milliseconds to wait for the socket to appear and be listened on, trying again and again; default 0. A cpr-transfer
+   * destination opens its monitor only when it has read the CPR state.
+   */
+  readonly waitMs?: number | undefined;
+  /** Use out-of-band execution if QEMU offers it; default true. */
+  readonly oob?: boolean | undefined;
+  /** Time limit of a command that is given none, in ms; default 30 s. */
+  readonly commandTimeoutMs?: number | undefined;
+  /** How many events are kept to look back at; default 10,000. */
+  readonly maxEvents?: number | undefined;
+}
+
+/** Options of one command. */
+export interface ExecuteOptions extends WaitOptions {
+  /** Run it out of band ("exec-oob"): before commands that wait. QEMU allows this for few commands. */
+  readonly oob?: boolean | undefined;
+}
+
+/** What QEMU says of itself at the start. */
+export interface QmpGreeting {
+  readonly version: {
+    readonly major: number;
+    readonly minor: number;
+    readonly micro: number;
+    /** The packager's text, such as "Debian 1:10.0.2+ds-2"; may be "". */
+    readonly package: string;
+  };
+  /** Offered capabilities, such as "oob". */
+  readonly capabilities: readonly string[];
+}
+
+/** Why a session ended. */
+export type QmpCloseReason =
+  /** `close()` was called. */
+  | { readonly kind: "closed" }
+  /** QEMU hung up: it exited, or replaced itself (cpr-exec), or its monitor was removed. */
+  | { readonly kind: "hangup"; readonly error: CprkitError }
+  /** What arrived was not QMP. */
+  | { readonly kind: "failed"; readonly error: CprkitError };
+
+/** A session with one QEMU. */
+export interface Qmp extends QmpEvents {
+  readonly greeting: QmpGreeting;
+  /** True if out-of-band execution was offered and switched on. */
+  readonly oob: boolean;
+  /**
+   * Runs a command and resolves with its return. Several may be on the way at once; QEMU runs them in order.
+   *
+   * @param args the command's arguments; a name that QEMU doesn't know is refused by it.
+   * @throws CprkitError ERR_QMP_COMMAND when QEMU refuses it (`qmpClass`; `cause` is QEMU's {class, desc}).
+   * ERR_TIMEOUT, ERR_ABORTED: QEMU may still carry it out; its late reply is dropped. ERR_QEMU_EXITED when QEMU
+   * hung up first (for "quit" and cpr-exec that may be success). ERR_QMP when the return is not as described, the
+   * session has failed, or out-of-band is not available.
+   */
+  execute<C extends QmpCommand | (string & {})>(
+    command: C,
+    args?: Readonly<Record<string, unknown>>,
+    options?: ExecuteOptions,
+  ): Promise<QmpReturn<C>>;
+  /** Resolves, never rejects, when the session has ended and its fd is closed. */
+  readonly closed: Promise<QmpCloseReason>;
+  /** Hangs up. Commands and waits under way reject with ERR_ABORTED. QEMU itself runs on. */
+  close(): Promise<void>;
+}
+
+/**
+ * Connects to a QMP monitor, reads its greeting and leaves negotiation mode.
+ *
+ * @throws CprkitError ERR_QMP when the socket can't be connected to (`errno`) or does not speak QMP; ERR_TIMEOUT when
+ * no greeting comes, mostly because another client holds the monitor; ERR_QEMU_EXITED when QEMU hangs up meanwhile;
+ * ERR_ABORTED. No fd is left open.
+ */
+export async function connectQmp(target: QmpTarget, options: ConnectQmpOptions = {}): Promise<Qmp> {
+  const { timeoutMs = 5_000, waitMs = 0, signal, commandTimeoutMs = 30_000, maxEvents = 10_000 } = options;
+  const label = typeof target === "string" ? target : `QMP on fd ${target.fd}`;
+  const socket =
+    typeof target === "string" ? await connectMonitor(target, { waitMs, timeoutMs, signal }) : socketOfFd(target.fd);
+  const session = openSession(socket, label, maxEvents);
+  try {
+    const greeting = await session.greet({ timeoutMs, signal });
+    const oob = (options.oob ?? true) && greeting.capabilities.includes("oob");
+    await session.negotiate(oob, { timeoutMs, signal });
+    return {
+      greeting,
+      oob,
+      closed: session.closed,
+      close: session.close,
+      onEvent: session.log.onEvent,
+      events: session.log.events,
+      lastEventSeq: session.log.lastEventSeq,
+      waitForEvent: session.log.waitForEvent,
+      async execute(command, args, { oob: outOfBand = false, ...wait } = {}) {
+        if (outOfBand && !oob) {
+          throw new CprkitError("ERR_QMP", `${label}: "${command}" can't run out of band: not offered or switched off`);
+        }
+        const result = await session.send(command, args, outOfBand, {
+          timeoutMs: wait.timeoutMs ?? commandTimeoutMs,
+          signal: wait.signal,
+        });
+        return checked(label, command, result);
+      },
+    };
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+}
+
+const greetingSchema = z.looseObject({
+  QMP: z.looseObject({ version: qmpVersionSchema, capabilities: z.array(z.string()) }),
+});
+
+const replySchema = z.union([
+  z.looseObject({ return: z.unknown(), id: z.unknown().optional(), error: z.undefined().optional() }),
+  z.looseObject({ error: z.looseObject({ class: z.string(), desc: z.string() }), id: z.unknown().optional() }),
+]);
+
+type Limits = WaitOptions & { readonly timeoutMs: number };
+type Message = Readonly<Record<string, unknown>>;
+
+interface Pending extends Settle<unknown> {
+  readonly command: string;
+}
+
+interface Session {
+  readonly log: ReturnType<typeof eventLog>;
+  readonly closed: Promise<QmpCloseReason>;
+  greet(limits: Limits): Promise<QmpGreeting>;
+  negotiate(oob: boolean, limits: Limits): Promise<unknown>;
+  send(command: string, args: Message | undefined, oob: boolean, limits: Limits): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+function openSession(socket: Socket, label: string, maxEvents: number): Session {
+  const log = eventLog(label, maxEvents);
+  const lines = qmpLines();
+  const pending = new Map<string, Pending>();
+  // An id that no earlier client of this monitor used: QEMU may hand us a reply that was meant for that client.
+  const prefix = `cprkit-${randomBytes(6).toString("hex")}`;
+  let sent = 0;
+  let negotiated = false;
+  let greeting: Message | undefined;
+  let greeter: Settle<Message> | undefined;
+  let ended: QmpCloseReason | undefined;
+  let socketError: NodeJS.ErrnoException | undefined;
+
+  const whyEnded = (reason: QmpCloseReason, doing: string): CprkitError => {
+    if (reason.kind === "closed") return new CprkitError("ERR_ABORTED", `${label}: session closed while ${doing}`);
+    return new CprkitError(reason.error.code, `${reason.error.reason}, while ${doing}`, { cause: reason.error });
+  };
+
+  const end = (reason: QmpCloseReason) => {
+    if (ended !== undefined) return;
+    ended = reason;
+    socket.destroy();
+    greeter?.reject(whyEnded(reason, "waiting for its greeting"));
+    for (const { command, reject } of [...pending.values()]) {
+      reject(whyEnded(reason, `command "${command}" was waiting for its reply`));
+    }
+    log.end((doing) => whyEnded(reason, doing));
+  };
+
+  const fail = (text: string, cause?: unknown) =>
+    end({ kind: "failed", error: new CprkitError("ERR_QMP", `${label}: ${text}`, { cause }) });
+
+  const onReply = (message: Message) => {
+    const reply = replySchema.safeParse(message);
+    if (!reply.success) return fail(`malformed reply: ${z.prettifyError(reply.error)}`);
+    const { id, error } = reply.data;
+    if (id === undefined && negotiated) {
+      // QEMU leaves the id out only when it could not parse the command; whose reply this is can't be known.
+      return fail(`reply without an id: ${JSON.stringify(message).slice(0, 200)}`);
+    }
+    const waiting = typeof id === "string" ? pending.get(id) : undefined;
+    // Nobody's: late after a timeout, or left over from an earlier client.
+    if (waiting === undefined) return;
+    if (error === undefined) return waiting.resolve(reply.data.return);
+    const text = `${label}: QEMU refused "${waiting.command}": ${error.desc} (${error.class})`;
+    waiting.reject(new CprkitError("ERR_QMP_COMMAND", text, { qmpClass: error.class, cause: error }));
+  };
+
+  const onMessage = (message: Message) => {
+    if (ended !== undefined) return;
+    if (greeting === undefined) {
+      if (!("QMP" in message)) return fail(`expected QMP's greeting, found ${JSON.stringify(message).slice(0, 200)}`);
+      greeting = message;
+      greeter?.resolve(message);
+    } else if ("event" in message) {
+      const event = qmpEventSchema.safeParse(message);
+      if (!event.success) return fail(`malformed event: ${z.prettifyError(event.error)}`);
+      log.add(event.data);
+    } else if ("return" in message || "error" in message) {
+      onReply(message);
+    } else {
+      fail(`neither reply nor event: ${JSON.stringify(message).slice(0, 200)}`);
+    }
+  };
+
+  socket.on("data", (chunk: Buffer) => {
+    if (ended !== undefined) return;
+    try {
+      lines.push(chunk, onMessage);
+    } catch (error) {
+      if (error instanceof CprkitError) fail(error.reason, error);
+      else fail("could not be read", error);
+    }
+  });
+  socket.on("error", (error) => {
+    socketError = error;
+  });
+  const closed = new Promise<QmpCloseReason>((resolve) => {
+    socket.once("close", () => {
+      const half = lines.unfinishedBytes() > 0 ? " in the middle of a message" : "";
+      const text = `${label}: QEMU closed its monitor${half} (it exited, was killed, or replaced itself by cpr-exec)`;
+      const reason: QmpCloseReason = ended ?? {
+        kind: "hangup",
+        error: new CprkitError("ERR_QEMU_EXITED", text, { errno: socketError?.code, cause: socketError }),
+      };
+      end(reason);
+      resolve(reason);
+    });
+  });
+
+  const send: Session["send"] = (command, args, oob, limits) => {
+    const doing = `command "${command}" was waiting for its reply`;
+    if (ended !== undefined) return Promise.reject(whyEnded(ended, `sending "${command}"`));
+    const onTimeout = () =>
+      `${label}: QEMU did not answer "${command}" within ${limits.timeoutMs} ms; it may still carry it out. ` +
+      "Ask for its state (query-status, query-migrate) before the next step";
+    sent += 1;
+    const id = `${prefix}-${sent}`;
+    const request = { [oob ? "exec-oob" : "execute"]: command, ...(args && { arguments: args }), id };
+    let line: string;
+    try {
+      line = `${JSON.stringify(request)}\n`;
+    } catch (cause) {
+      const text = `${label}: the arguments of "${command}" can't be written as JSON: ${String(cause)}`;
+      return Promise.reject(new CprkitError("ERR_QMP", text, { cause }));
+    }
+    return waitFor<unknown>(doing, limits, onTimeout, (settle) => {
+      pending.set(id, { ...settle, command });
+      socket.write(line);
+      return () => void pending.delete(id);
+    });
+  };
+
+  return {
+    log,
+    closed,
+    send,
+    async greet(limits) {
+      const onTimeout = () =>
+        `${label}: connected, but no QMP greeting within ${limits.timeoutMs} ms. Most likely another client holds ` +
+        "this monitor (QEMU serves one at a time; others wait): close that one, or give QEMU a second -qmp socket. " +
+        "Else QEMU is stopped or its main loop is blocked, or this is no QMP monitor";
+      const message = await waitFor<Message>("waiting for QMP's greeting", limits, onTimeout, (settle) => {
+        greeter = settle;
+        if (greeting !== undefined) settle.resolve(greeting);
+        else if (ended !== undefined) settle.reject(whyEnded(ended, "waiting for its greeting"));
+        return () => {
+          greeter = undefined;
+        };
+      });
+      const parsed = greetingSchema.safeParse(message);
+      if (!parsed.success) {
+        throw new CprkitError("ERR_QMP", `${label}: malformed greeting: ${z.prettifyError(parsed.error)}`);
+      }
+      const { version, capabilities } = parsed.data.QMP;
+      const { major, minor, micro } = version.qemu;
+      return { version: { major, minor, micro, package: version.package }, capabilities };
+    },
+    async negotiate(oob, limits) {
+      await send("qmp_capabilities", oob ? { enable: ["oob"] } : undefined, false, limits);
+      negotiated = true;
+    },
+    async close() {
+      end({ kind: "closed" });
+      await closed;
+    },
+  };
+}
+
+function socketOfFd(fd: number): Socket {
+  try {
+    return new Socket({ fd, readable: true, writable: true });
+  } catch (cause) {
+    // It is the session's, and there will be none.
+    closeFds([fd]);
+    throw new CprkitError("ERR_QMP", `fd ${fd} is no connected stream socket`, { cause });
+  }
+}
+
+function checked<C extends string>(label: string, command: C, value: unknown): QmpReturn<C> {
+  const schema = Object.hasOwn(qmpReturns, command) ? qmpReturns[command as QmpCommand] : z.unknown();
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) {
+    const text = `${label}: "${command}" returned what is not described: ${z.prettifyError(parsed.error)}`;
+    throw new CprkitError("ERR_QMP", text.replaceAll("\n", "; "));
+  }
+  // The schema was picked by the same name as the type; the compiler can't follow that through a generic.
+  return parsed.data as QmpReturn<C>;
+}

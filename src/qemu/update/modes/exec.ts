@@ -1,0 +1,158 @@
+// cpr-exec: QEMU saves itself and executes the new program in its own process: same pid, same fds. There is no second
+// process to go back to, so the new command is tried beside the running guest first.
+
+import { setTimeout as delay } from "node:timers/promises";
+import { readExecCprState } from "../../../channel/index.ts";
+import { describeFd, listFds, readFdLink } from "../../../linux/index.ts";
+import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
+import { parseOptions } from "../../command-line/parse.ts";
+import type { Qmp } from "../../qmp/client.ts";
+import { isAlive, openMonitor } from "../../vm/process.ts";
+import { removeNames } from "../names.ts";
+import type { CarriedFd } from "../options.ts";
+import { askPeer, hasTakenOver, killPeer, type Peer, releasePeer } from "../peers/peer.ts";
+import { expectSameMachine } from "../peers/same-machine.ts";
+import {
+  connectDestination,
+  type Run,
+  runHook,
+  setSource,
+  sourceQmp,
+  startBeside,
+  switchOver,
+  waitFor,
+} from "../run.ts";
+import { hasReplaced } from "../settle.ts";
+
+/** Runs the update up to the moment when the new program has the guest. @throws whatever went wrong; then settle */
+export async function runExec(run: Run): Promise<void> {
+  const { journal, timeoutMs, options } = run;
+  const { signal } = options;
+  const { stateFile } = journal;
+  if (stateFile === undefined) throw new CprkitError("ERR_UPDATE_FAILED", "cpr-exec needs a file for the state");
+  await run.step("rehearsed", () => rehearse(run));
+
+  const command = [...execCommand(run), "-incoming", `file:${stateFile}`];
+  await run.step("source-set", () => setSource(run, { mode: "cpr-exec", "cpr-exec-command": command }, ["events"]));
+  await runHook(run, "beforePause");
+  await run.step("before-switch");
+
+  const source = await sourceQmp(run);
+  const stopped = await switchOver(run, source, async () => {
+    await source.execute("migrate", { uri: `file:${stateFile}` }, { signal, timeoutMs });
+    run.fds = carriedFds(run.source.identity.pid);
+  });
+  await untilReplaced(run, source);
+  await stopped();
+  const { qmp, runningUs } = await untilRunning(run);
+  run.source.qmp = qmp;
+  run.stopUs = source.events().findLast(({ name }) => name === "STOP")?.timeUs;
+  run.resumeUs = runningUs;
+}
+
+/** The new command; behind a shell that goes back to where a daemon was started, for relative paths. */
+function execCommand({ prepared }: Run): readonly string[] {
+  const { command } = prepared.plan;
+  const { cwd, argv } = prepared.vm.process;
+  const daemon = parseOptions(argv.slice(1)).some(({ name }) => name === "daemonize");
+  return daemon ? ["/bin/sh", "-c", 'cd "$0" && exec "$@"', cwd, ...command] : command;
+}
+
+/** Starts the new command with names of its own, waits until its machine is built, and ends it. */
+async function rehearse(run: Run): Promise<void> {
+  const { prepared, timeoutMs, options } = run;
+  const { rehearsal } = prepared;
+  if (rehearsal === undefined) {
+    run.warnings.push("the new command could not be tried beside the running QEMU: if it fails, the guest is lost");
+    return;
+  }
+  const trial = await startBeside(run, rehearsal.command, rehearsal.qmp, ["defer"]);
+  try {
+    const { signal } = options;
+    const qmp = await connectDestination(run, trial, trial.orExit);
+    await trial.orExit(expectSameMachine(await sourceQmp(run), qmp, { signal, timeoutMs }));
+  } finally {
+    await releasePeer(trial);
+    await killPeer(trial);
+    removeNames(rehearsal.moved);
+  }
+}
+
+/** Looks at the state in QEMU's memory, if it is still there: it lives for the milliseconds until exec. */
+function carriedFds(pid: number): CarriedFd[] | undefined {
+  try {
+    const memfd = listFds(pid).find((fd) => readFdLink(pid, fd).includes("memfd:QEMU_CPR_EXEC_STATE"));
+    if (memfd === undefined) return undefined;
+    const { state } = readExecCprState(pid, memfd);
+    return state.entries().map(({ name, id, fd }) => ({ name, id, what: describeFd(fd, pid) }));
+  } catch (error) {
+    if (isCprkitError(error)) return undefined;
+    throw error;
+  }
+}
+
+async function untilReplaced(run: Run, source: Qmp): Promise<void> {
+  let closed = false;
+  const wake: () => void = () => undefined;
+  const hungUp = source.closed.then(() => {
+    closed = true;
+    wake();
+  });
+  const look = async () => {
+    if (closed) return true;
+    const here = await askOpen(run.source);
+    if (here?.migration === "failed" || here?.migration === "cancelled") {
+      throw new CprkitError("ERR_UPDATE_FAILED", `QEMU could not replace itself: ${here.error ?? here.migration}`);
+    }
+    return closed;
+  };
+  const waited = waitFor(run, [source], look);
+  waited.catch(() => undefined);
+  await Promise.race([hungUp, waited]);
+  if (!isAlive(run.source.identity)) {
+    throw new CprkitError("ERR_QEMU_EXITED", "QEMU ended in place of becoming the new program");
+  }
+  await run.step("replaced");
+}
+
+/** As askPeer, but never connects anew: that would be to the new program. */
+async function askOpen(peer: Peer) {
+  const { qmp } = peer;
+  if (qmp === undefined) return undefined;
+  try {
+    const { status, "error-desc": error } = await qmp.execute("query-migrate", undefined, { timeoutMs: 5_000 });
+    return { migration: status, error };
+  } catch {
+    return undefined;
+  }
+}
+
+async function untilRunning(run: Run): Promise<{ readonly qmp: Qmp; readonly runningUs: number | undefined }> {
+  const { source, timeoutMs, journal } = run;
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    if (!isAlive(source.identity)) {
+      throw new CprkitError("ERR_QEMU_EXITED", "the new program ended before it ran the guest");
+    }
+    if (performance.now() > end) {
+      const what = hasReplaced(journal) ? "the new program" : "QEMU";
+      throw new CprkitError("ERR_TIMEOUT", `${what} does not run the guest after ${timeoutMs} ms`);
+    }
+    try {
+      const { qmp } = await openMonitor(source.qmpPath, { timeoutMs: 2_000 });
+      source.qmp = qmp;
+      for (;;) {
+        const state = await askPeer(source, 2_000);
+        if (!state.alive || state.silence !== undefined || performance.now() > end) break;
+        if (hasTakenOver(state)) {
+          const resume = qmp.events().findLast(({ name }) => name === "RESUME");
+          return { qmp, runningUs: resume?.timeUs ?? (state.run === "running" ? Date.now() * 1000 : undefined) };
+        }
+        await delay(1);
+      }
+    } catch (error) {
+      if (!isCprkitError(error)) throw error;
+    }
+    await delay(2);
+  }
+}

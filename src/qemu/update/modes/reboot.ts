@@ -1,0 +1,64 @@
+// cpr-reboot: the state goes through a file. RAM in a named shared file stays where it is (x-ignore-shared); all other
+// RAM is copied into that file. The new QEMU has built its machine before the guest is stopped, here too.
+
+import { CprkitError } from "../../../vmstate/error.ts";
+import { askPeer } from "../peers/peer.ts";
+import { expectSameMachine } from "../peers/same-machine.ts";
+import {
+  adopt,
+  connectDestination,
+  noteDowntime,
+  type Run,
+  runHook,
+  setSource,
+  sourceQmp,
+  startBeside,
+  switchedOn,
+  switchOver,
+  untilTakenOver,
+  waitFor,
+} from "../run.ts";
+
+const capabilities = ["events", "x-ignore-shared"];
+
+/** Runs the update up to the moment when the destination has the guest. @throws whatever went wrong; then settle */
+export async function runReboot(run: Run): Promise<void> {
+  const { prepared, journal, timeoutMs, options } = run;
+  const { signal } = options;
+  const uri = `file:${journal.stateFile}`;
+  run.fds = [];
+  await run.step("source-set", () => setSource(run, { mode: "cpr-reboot" }, capabilities));
+
+  const destination = await startBeside(run, prepared.plan.command, prepared.destinationQmp, ["defer"]);
+  adopt(run, destination);
+  await run.step("started");
+  const qmp = await connectDestination(run, destination, destination.orExit);
+  await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(capabilities) }, { signal, timeoutMs });
+  await qmp.execute("migrate-set-parameters", { mode: "cpr-reboot" }, { signal, timeoutMs });
+  await expectSameMachine(await sourceQmp(run), qmp, { signal, timeoutMs });
+  await run.step("destination-ready");
+  await runHook(run, "beforePause");
+  await run.step("before-switch");
+
+  const source = await sourceQmp(run);
+  const stopped = await switchOver(run, source, () => source.execute("migrate", { uri }, { signal, timeoutMs }));
+  await destination.orExit(waitFor(run, [source], () => isSaved(run)));
+  await stopped();
+  await run.step("saved");
+  await run.step("loading", () => destination.orExit(qmp.execute("migrate-incoming", { uri }, { signal, timeoutMs })));
+  await untilTakenOver(run, destination);
+  noteDowntime(run, source, qmp);
+}
+
+async function isSaved(run: Run): Promise<boolean> {
+  const here = await askPeer(run.source, run.timeoutMs);
+  if (!here.alive) throw new CprkitError("ERR_QEMU_EXITED", "the old QEMU has ended while it saved its state");
+  if (here.migration === "failed" || here.migration === "cancelled") {
+    throw new CprkitError(
+      "ERR_UPDATE_FAILED",
+      `the old QEMU could not save its state: ${here.error ?? here.migration}`,
+    );
+  }
+  // "completed" comes a little before the run state changes.
+  return here.migration === "completed" && here.run === "postmigrate";
+}

@@ -1,0 +1,128 @@
+// cpr-transfer: the new QEMU builds its machine beside the running guest, with the fds that the tap brings it; only
+// then is the guest stopped, for as long as its devices' state needs to pass.
+
+import { setTimeout as delay } from "node:timers/promises";
+import { CprkitError } from "../../../vmstate/error.ts";
+import { type PassedState, type TapResult, tap } from "../../tap.ts";
+import { expectSameMachine } from "../peers/same-machine.ts";
+import {
+  adopt,
+  connectDestination,
+  fileOf,
+  noteDowntime,
+  type Run,
+  runHook,
+  setSource,
+  sourceQmp,
+  startBeside,
+  switchedOn,
+  switchOver,
+  untilListening,
+  untilTakenOver,
+} from "../run.ts";
+
+/** Runs the update up to the moment when the destination has the guest. @throws whatever went wrong; then settle */
+export async function runTransfer(run: Run): Promise<void> {
+  const { prepared, journal, timeoutMs, options } = run;
+  const { signal } = options;
+  const path = (kind: string) => fileOf(prepared.folder, journal.id, kind);
+  const [tapPath, cprPath, mainPath] = [path("t"), path("c"), path("m")];
+
+  await run.step("source-set", () => setSource(run, { mode: "cpr-transfer" }, ["events", "return-path"]));
+
+  const cpr = { "channel-type": "cpr", addr: { transport: "socket", type: "unix", path: cprPath } };
+  const destination = await startBeside(run, prepared.plan.command, prepared.destinationQmp, [
+    "defer",
+    JSON.stringify(cpr),
+  ]);
+  adopt(run, destination);
+  await run.step("started");
+
+  await destination.orExit(untilListening(cprPath, run));
+  const tapped = startTap(run, tapPath, cprPath);
+  await tapped.listening;
+  await run.step("listening");
+
+  const source = await sourceQmp(run);
+  const unix = (to: string) => ({ transport: "socket", type: "unix", path: to });
+  const channels = [
+    { "channel-type": "main", addr: unix(mainPath) },
+    { "channel-type": "cpr", addr: unix(tapPath) },
+  ];
+  await destination.orExit(tapped.orFail(source.execute("migrate", { channels }, { signal, timeoutMs })));
+  await run.step("migrating");
+
+  const passed = await destination.orExit(tapped.state);
+  if (passed.abi === undefined) {
+    // QEMU 11.1 goes on without an fd that it could not take: a state that can't be read here is not to be trusted there.
+    throw new CprkitError("ERR_UPDATE_FAILED", `the old QEMU's CPR state can't be read: ${passed.warnings.join("; ")}`);
+  }
+  run.fds = passed.fds.map(({ name, id, what }) => ({ name, id, what }));
+  run.warnings.push(...passed.warnings);
+  await run.step("state-passed");
+
+  const qmp = await connectDestination(run, destination, (work) => destination.orExit(tapped.orFail(work)));
+  await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(["events"]) }, { signal, timeoutMs });
+  const { status } = await qmp.execute("query-status", undefined, { signal, timeoutMs });
+  if (status !== "inmigrate") {
+    throw new CprkitError(
+      "ERR_UPDATE_FAILED",
+      `the new QEMU should wait for the guest, but its run state is ${status}`,
+    );
+  }
+  await expectSameMachine(source, qmp, { signal, timeoutMs });
+  await run.step("destination-ready");
+  await runHook(run, "beforePause");
+  await run.step("before-switch");
+
+  // With this the destination listens on the main channel and hangs up the CPR channel; the source then goes on by
+  // itself: whether or not cprkit lives, the guest ends up in one of the two.
+  const stopped = await switchOver(run, source, () =>
+    destination.orExit(qmp.execute("migrate-incoming", { uri: `unix:${mainPath}` }, { signal, timeoutMs })),
+  );
+  await untilTakenOver(run, destination);
+  await stopped();
+  noteDowntime(run, source, qmp);
+  const result = await tapped.done;
+  run.nonblockRestored = result?.nonblockRestored ?? 0;
+}
+
+interface Tapped {
+  readonly listening: Promise<void>;
+  readonly state: Promise<PassedState>;
+  /** Settles as `work` does, but rejects when the tap fails or a side hangs up before its time. */
+  orFail<T>(work: Promise<T>): Promise<T>;
+  /** The result, or undefined if the tap was ended by force; never rejects. */
+  readonly done: Promise<TapResult | undefined>;
+}
+
+function startTap(run: Run, listen: string, connect: string): Tapped {
+  const { prepared, timeoutMs, over } = run;
+  let onListening: () => void = () => undefined;
+  let onState: (state: PassedState) => void = () => undefined;
+  const listening = new Promise<void>((resolve) => {
+    onListening = resolve;
+  });
+  const state = new Promise<PassedState>((resolve) => {
+    onState = resolve;
+  });
+  const { forVersion } = prepared;
+  const result = tap({ listen, connect, forVersion, signal: over.signal, timeoutMs, onListening, onState });
+  const early = result.then(({ hungUpBy }): never => {
+    const who = hungUpBy === "source" ? "old" : "new";
+    throw new CprkitError("ERR_PEER", `the ${who} QEMU hung up the CPR channel before the guest could be handed over`);
+  });
+  early.catch(() => undefined);
+  const orFail = <T>(work: Promise<T>): Promise<T> => {
+    const raced = Promise.race([work, early]);
+    // It may fail before somebody waits for it.
+    raced.catch(() => undefined);
+    return raced;
+  };
+  return {
+    listening: orFail(listening),
+    state: orFail(state),
+    orFail,
+    done: Promise.race([result, delay(timeoutMs, undefined, { signal: over.signal })]).catch(() => undefined),
+  };
+}

@@ -1,0 +1,97 @@
+// Starts the new QEMU as a process that outlives cprkit, and tells when it ends.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { processIdentity } from "../../../linux/index.ts";
+import { CprkitError } from "../../../vmstate/error.ts";
+import type { Peer } from "./peer.ts";
+
+/** A QEMU that this process started. */
+export interface Destination extends Peer {
+  /** Its exit, in words: "ended with status 1". */
+  readonly exited: Promise<string>;
+  /** The last of what it printed, in one line. */
+  said(): string;
+  /** Settles as `work` does, but rejects as soon as the process has ended. */
+  orExit<T>(work: Promise<T>): Promise<T>;
+}
+
+export interface StartOptions {
+  /** Program and words, behind the launcher's. */
+  readonly command: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** Gets stdout and stderr. */
+  readonly log: string;
+  readonly qmpPath: string;
+}
+
+/**
+ * Starts it in a session of its own, its output in the log, nothing to read.
+ *
+ * @throws CprkitError ERR_QEMU_NOT_FOUND, ERR_FILE
+ */
+export async function startDestination(options: StartOptions): Promise<Destination> {
+  const { command, cwd, env, log, qmpPath } = options;
+  const [program = "", ...words] = command;
+  const output = openLog(log);
+  let child: ChildProcess;
+  try {
+    child = spawn(program, words, { cwd, env, detached: true, stdio: ["ignore", output, output] });
+  } finally {
+    closeSync(output);
+  }
+  const { pid } = child;
+  // At once: this process has not yet been told of an end, so even a zombie is still there to be identified.
+  const identity = pid === undefined ? undefined : processIdentity(pid);
+  const exited = new Promise<string>((resolve) => {
+    child.once("exit", (code, signal) =>
+      resolve(signal === null ? `ended with status ${code}` : `was ended by ${signal}`),
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.once("spawn", resolve);
+    child.once("error", (cause) => {
+      reject(new CprkitError("ERR_QEMU_NOT_FOUND", `${program} can't be started: ${cause.message}`, { cause }));
+    });
+  });
+  // It must not keep cprkit alive: it lives on when cprkit is done.
+  child.unref();
+  if (identity === undefined) throw new CprkitError("ERR_QEMU_NOT_FOUND", `${program} has no process id`);
+  const said = () => lastLines(log);
+  return {
+    identity,
+    qmpPath,
+    qmp: undefined,
+    exited,
+    said,
+    orExit: (work) => raceWithExit(work, exited, said),
+  };
+}
+
+async function raceWithExit<T>(work: Promise<T>, exited: Promise<string>, said: () => string): Promise<T> {
+  const early = exited.then((how): never => {
+    const text = said();
+    throw new CprkitError("ERR_QEMU_EXITED", `the new QEMU ${how}${text === "" ? " and said nothing" : `: ${text}`}`);
+  });
+  // Whichever loses must not count as unhandled.
+  early.catch(() => undefined);
+  work.catch(() => undefined);
+  return Promise.race([work, early]);
+}
+
+function openLog(log: string): number {
+  try {
+    return openSync(log, "a", 0o600);
+  } catch (cause) {
+    throw new CprkitError("ERR_FILE", `${log}: the new QEMU's log can't be opened: ${String(cause)}`, { cause });
+  }
+}
+
+function lastLines(log: string): string {
+  try {
+    return readFileSync(log, "utf8").trim().split("\n").slice(-3).join(" | ").slice(-600);
+  } catch {
+    return "";
+  }
+}

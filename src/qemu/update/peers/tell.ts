@@ -1,0 +1,29 @@
+// Commands to a QEMU that may be gone or silent: what went wrong is an answer, too.
+
+import { isCprkitError } from "../../../vmstate/error.ts";
+import type { Journal } from "../record/journal.ts";
+import { monitorOf, type Peer } from "./peer.ts";
+
+/** Gives a command; returns why it was refused or went unanswered, or undefined. */
+export async function tell(
+  peer: Peer,
+  command: string,
+  args?: Readonly<Record<string, unknown>>,
+): Promise<string | undefined> {
+  try {
+    await (await monitorOf(peer, 2_000)).execute(command, args, { timeoutMs: 5_000 });
+    return undefined;
+  } catch (error) {
+    if (isCprkitError(error)) return error.message;
+    throw error;
+  }
+}
+
+/** Puts the migration settings of before the update back, as far as this QEMU answers and knows them. */
+export async function restoreSettings(peer: Peer, journal: Journal): Promise<void> {
+  const { mode, capabilities } = journal.settings;
+  await tell(peer, "migrate-set-parameters", { mode });
+  for (const [capability, state] of Object.entries(capabilities)) {
+    await tell(peer, "migrate-set-capabilities", { capabilities: [{ capability, state }] });
+  }
+}
