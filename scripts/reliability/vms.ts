@@ -31,7 +31,7 @@ export function qemuOf(version: Version): string {
   return join(cacheDir(), "qemu", version, "qemu-system-x86_64");
 }
 
-export interface Ended {
+interface Ended {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
