@@ -34,6 +34,20 @@ export function libc(): Libc {
   return loaded;
 }
 
+/**
+ * Puts something of one's own between cprkit and the kernel, for tests of what the kernel may answer.
+ *
+ * @returns puts back what was there
+ * @internal
+ */
+export function interpose(between: (real: Libc) => Libc): () => void {
+  const real = libc();
+  loaded = between(real);
+  return () => {
+    loaded = real;
+  };
+}
+
 function loadKoffi(): Koffi {
   if (platform !== "linux" || (arch !== "x64" && arch !== "arm64")) {
     throw new CprkitError(

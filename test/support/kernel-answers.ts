@@ -1,0 +1,110 @@
+// Lets system calls fail, one place in the code at a time: first a run that only notes which call is made from where,
+// then a run for each of these places in which the kernel refuses there.
+
+import { constants } from "node:os";
+import { interpose } from "../../src/linux/ffi/koffi.ts";
+import type { Libc } from "../../src/linux/ffi/libc.ts";
+
+type Call = { [K in keyof Libc]: Libc[K] extends (...args: never[]) => unknown ? K : never }[keyof Libc];
+
+/** A system call at one place in the code. */
+export interface Site {
+  readonly call: Call;
+  /** The functions of src/ that led to it, innermost first. */
+  readonly from: string;
+}
+
+/** What the kernel may say to each call that can fail, in the sense of its man page. */
+const refusals: Partial<Record<Call, keyof typeof constants.errno>> = {
+  close: "EIO",
+  fcntl: "EPERM",
+  sendmsg: "ENOBUFS",
+  recvmsg: "ECONNRESET",
+  socket: "EMFILE",
+  socketpair: "EMFILE",
+  bind: "EACCES",
+  connect: "ECONNREFUSED",
+  listen: "EOPNOTSUPP",
+  accept: "EMFILE",
+  shutdown: "ENOTCONN",
+  getsockopt: "ENOPROTOOPT",
+  setsockopt: "ENOBUFS",
+  pollNow: "ENOMEM",
+  epollCreate: "EMFILE",
+  epollAdd: "ENOSPC",
+  epollModify: "ENOENT",
+  epollDelete: "ENOENT",
+  epollReady: "EBADF",
+  memfdCreate: "EMFILE",
+  eventfd: "EMFILE",
+  prlimit: "EPERM",
+  kcmpFile: "EPERM",
+  pidfdOpen: "ENOSYS",
+  pidfdSendSignal: "EPERM",
+};
+
+/** Runs `action` and gives every place from which it makes a system call that can fail, in order of its first call. */
+export async function sitesOf(action: () => Promise<unknown>): Promise<Site[]> {
+  const sites = new Map<string, Site>();
+  const restore = watch((call) => {
+    const from = placeOf();
+    sites.set(`${call} ${from}`, { call, from });
+    return false;
+  });
+  try {
+    await action();
+  } finally {
+    restore();
+  }
+  return [...sites.values()];
+}
+
+/** Runs `action` while the kernel refuses at `site`: the first time, or always. Says whether it came there. */
+export async function refusing<T>(
+  site: Site,
+  how: "once" | "always",
+  action: () => Promise<T>,
+): Promise<{ readonly reached: boolean; readonly result: T }> {
+  let reached = false;
+  const restore = watch((call) => {
+    if (call !== site.call || (reached && how === "once") || placeOf() !== site.from) return false;
+    reached = true;
+    return true;
+  });
+  try {
+    const result = await action();
+    return { reached, result };
+  } finally {
+    restore();
+  }
+}
+
+function watch(refuse: (call: Call) => boolean): () => void {
+  return interpose((real) => {
+    const wrapped: Record<string, unknown> = { ...real };
+    for (const call of Object.keys(refusals) as Call[]) {
+      const work = real[call] as (...args: unknown[]) => unknown;
+      wrapped[call] = (...args: unknown[]) => {
+        if (!refuse(call)) return work(...args);
+        // close(2) has closed the fd even when it says that writing what was left has failed.
+        if (call === "close") work(...args);
+        const answer = -constants.errno[refusals[call] ?? "EIO"];
+        return call === "recvmsg" ? { result: answer, fds: [], controlTruncated: false } : answer;
+      };
+    }
+    return wrapped as unknown as Libc;
+  });
+}
+
+/** The functions of src/ on the stack, with their files: lines move too easily. */
+function placeOf(): string {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 30;
+  const stack = new Error().stack ?? "";
+  Error.stackTraceLimit = stackTraceLimit;
+  const frames = [...stack.matchAll(/at (?:async )?(?:new )?(\S+)? ?\(?[^()\n]*\/src\/([\w/-]+)\.ts:(\d+)/g)];
+  return frames
+    .slice(0, 4)
+    .map(([, name = "", file, line]) => `${file}:${line} ${name}`)
+    .join(" < ");
+}
