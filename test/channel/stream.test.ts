@@ -26,12 +26,11 @@ import {
   socketPair,
 } from "../../src/linux/index.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
+import { isRoot, nobody } from "../support/other-user.ts";
 import { failure, memfdState, startChild, withTempDir } from "./support.ts";
 
 const text = (value: string) => new TextEncoder().encode(value);
 const nothingLeaked = { surplus: [], lost: [] };
-const isRoot = process.geteuid?.() === 0;
-const nobody = { uid: 65534, gid: 65534 };
 
 describe("a slow transfer", () => {
   it("sends what the socket did not take at once, with each fd only once and in order", () =>

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { CprState } from "../../src/cpr/index.ts";
 import { createMemfd, getNofileLimit } from "../../src/linux/index.ts";
 import { isCprkitError } from "../../src/vmstate/error.ts";
+import { readableRepo } from "../support/other-user.ts";
 
 export interface Child {
   readonly pid: number;
@@ -28,7 +29,9 @@ const scriptOf = (name: string) => fileURLToPath(new URL(`children/${name}.mjs`,
 
 /** Starts children/NAME.mjs, which imports the built code from dist and gets `options` as its argument. */
 export function startChild(name: string, options: object, spawnOptions: ChildOptions = {}): Child {
-  const child: ChildProcess = fork(scriptOf(name), [JSON.stringify(options)], {
+  const script =
+    spawnOptions.uid === undefined ? scriptOf(name) : join(readableRepo(), `test/channel/children/${name}.mjs`);
+  const child: ChildProcess = fork(script, [JSON.stringify(options)], {
     stdio: ["ignore", "inherit", "pipe", "ipc"],
     execArgv: [],
     ...spawnOptions,

@@ -20,6 +20,7 @@ import {
   waitWritable,
 } from "../../src/linux/index.ts";
 import { isCprkitError } from "../../src/vmstate/error.ts";
+import { isRoot, nobody } from "../support/other-user.ts";
 import { childReport, openFds, runChild, withoutLeak } from "./support.ts";
 
 const opened: number[] = [];
@@ -204,8 +205,7 @@ describe("sendFds and receiveFds", () => {
   });
 
   it("say what ETOOMANYREFS means, and go on once the receiver has drained", async (context) => {
-    const isRoot = process.geteuid?.() === 0;
-    const { code, stdout, stderr } = await runChild("too-many-refs", [], isRoot ? { uid: 65534, gid: 65534 } : {});
+    const { code, stdout, stderr } = await runChild("too-many-refs", [], isRoot ? nobody : {});
     if (code !== 0 && /EACCES|permission denied|Cannot find/i.test(stderr)) {
       context.skip(`an unprivileged user cannot run the build here (${stderr.split("\n")[0]})`);
       return;

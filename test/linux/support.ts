@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 import { listFds, readFdLink } from "../../src/linux/index.ts";
+import { readableRepo } from "../support/other-user.ts";
 
 /** Every open fd of this process with what it is. */
 export function openFds(): string[] {
@@ -35,7 +36,10 @@ export interface ChildResult {
 
 /** Runs children/NAME.mjs, which imports the built code from dist, and waits for its end. */
 export function runChild(name: string, args: readonly string[] = [], options: ChildOptions = {}): Promise<ChildResult> {
-  const script = fileURLToPath(new URL(`children/${name}.mjs`, import.meta.url));
+  const script =
+    options.uid === undefined
+      ? fileURLToPath(new URL(`children/${name}.mjs`, import.meta.url))
+      : join(readableRepo(), `test/linux/children/${name}.mjs`);
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [script, ...args], {
       stdio: ["ignore", "pipe", "pipe"],

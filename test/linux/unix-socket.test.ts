@@ -21,6 +21,7 @@ import {
   setSendBuffer,
   socketPair,
 } from "../../src/linux/index.ts";
+import { isRoot, nobody } from "../support/other-user.ts";
 import { childReport, withoutLeak, withTempDir } from "./support.ts";
 
 /** A test with a folder of its own, after which the same fds are open as before. */
@@ -101,7 +102,7 @@ describe("listenUnix", () => {
   );
 
   // Root may look and remove everywhere.
-  it.runIf(process.geteuid?.() === 0)(
+  it.runIf(isRoot)(
     "says in one error what a user may not do, and is not stopped by sockets of others",
     inFolder(async (directory) => {
       chmodSync(directory, 0o1777);
@@ -110,7 +111,7 @@ describe("listenUnix", () => {
       closeFd(left.fd);
       const hidden = listenUnix(join(directory, "hidden", "s"));
       const own = join(directory, "own.sock");
-      const report = await childReport("listen-unprivileged", [foreign, own], { uid: 65534, gid: 65534 });
+      const report = await childReport("listen-unprivileged", [foreign, own], nobody);
       expect(report).toEqual({
         code: "ERR_FILE",
         message: expect.stringMatching(/foreign\.sock: cannot be removed.*EPERM.*choose another path/),
@@ -263,7 +264,7 @@ describe("checkPeer", () => {
   });
 
   it("refuses another user's process", async (context) => {
-    if (process.geteuid?.() !== 0) {
+    if (!isRoot) {
       context.skip("only root can start a process of another user");
       return;
     }
@@ -272,7 +273,7 @@ describe("checkPeer", () => {
         chmodSync(directory, 0o755);
         const listener = listenUnix(join(directory, "s"), { mode: 0o666 });
         const script = `const s = require("node:net").connect(${JSON.stringify(listener.path)}); s.on("close", () => process.exit(0)); s.on("error", () => process.exit(1))`;
-        const child = spawn(process.execPath, ["-e", script], { uid: 65534, gid: 65534, stdio: "ignore" });
+        const child = spawn(process.execPath, ["-e", script], { ...nobody, cwd: "/", stdio: "ignore" });
         const ended = once(child, "exit");
         const peer = await acceptUnix(listener.fd, { timeoutMs: 20_000 });
         expect(() => checkPeer(peer)).toThrow(/uid 0, found pid \d+ of uid 65534/);

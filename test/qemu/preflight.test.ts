@@ -19,8 +19,9 @@ import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 import { connectQmp } from "../../src/qemu/index.ts";
 import { preflight } from "../../src/qemu/preflight/preflight.ts";
-import { cprkit, repoRoot } from "../support/cli.ts";
+import { cprkit } from "../support/cli.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
+import { isRoot, nobody, readableQemu, readableRepo } from "../support/other-user.ts";
 import { describeQemu, usableAccel } from "../support/qemu.ts";
 import { assertContiguous, createSerialLog } from "../support/serial-log.ts";
 import { privateDir, startVm } from "../support/vm.ts";
@@ -460,25 +461,24 @@ describeQemu("preflight of the host's limits", ["11.1"], ({ "11.1": qemu }) => {
   });
 
   it("another user's QEMU, and fds in flight", async (context) => {
-    if (process.geteuid?.() !== 0) context.skip("only root can start a QEMU as another user");
-    const uid = 65534;
+    if (!isRoot) context.skip("only root can start a QEMU as another user");
+    const { uid } = nobody;
     const dir = privateDir();
     chownSync(dir, uid, uid);
     const many = Array.from({ length: 60 }, (_, index) => [
       "-object",
       `memory-backend-memfd,id=extra${index},size=4K,share=on`,
     ]);
-    await withVm({ qemu, dir, uid, args: many.flat() }, async (vm) => {
+    await withVm({ qemu: readableQemu(qemu), dir, uid, args: many.flat() }, async (vm) => {
       expect(finding(await look(vm), "user").remedy).toContain("sudo -u '#65534' cprkit update");
-      const asThatUser = { uid, gid: uid };
-      execFileSync("prlimit", ["--pid", String(vm.pid), "--nofile=110:4096"], asThatUser);
+      execFileSync("prlimit", ["--pid", String(vm.pid), "--nofile=110:4096"], nobody);
       expect([...codes(await look(vm))].sort()).toEqual(["nofile-in-flight", "user"]);
     });
     // And the other way round: what may not be looked at is one clear error.
     await withVm({ qemu }, async (vm) => {
       for (const command of ["fds", "preflight"]) {
         const words = ["bin/cprkit", command, "--pid", String(vm.pid)];
-        const result = spawnSync(process.execPath, words, { cwd: repoRoot, uid, gid: uid, encoding: "utf8" });
+        const result = spawnSync(process.execPath, words, { cwd: readableRepo(), ...nobody, encoding: "utf8" });
         expect(result).toMatchObject({ status: 4, stdout: "" });
         expect(result.stderr).toMatch(
           /^cprkit: \/proc\/\d+\/exe: not allowed; run as the process's own user, or as root\n$/,

@@ -23,6 +23,7 @@ import {
 import { type TapOptions, type TapResult, tap } from "../../src/qemu/index.ts";
 import { failure, memfdState, startChild } from "../channel/support.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
+import { isRoot, nobody } from "../support/other-user.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { killAllVms, type Vm } from "../support/vm.ts";
 import {
@@ -394,14 +395,13 @@ describe("tap, with cprkit at either end", () => {
       closeFd(source);
     }));
 
-  const isRoot = process.geteuid?.() === 0;
   if (!isRoot) console.warn("skipped: a destination of another user: only root can start one");
   it.skipIf(!isRoot)(`gives nothing to a destination of another user [${isRoot ? "nobody" : "needs root"}]`, () =>
     expectNoFdLeak(async () => {
       const paths = freshPaths();
       chmodSync(paths.dir, 0o777);
       const { state, fds } = memfdState(3);
-      const stranger = startChild("stranger", { path: paths.cpr, role: "listen" }, { uid: 65534, gid: 65534 });
+      const stranger = startChild("stranger", { path: paths.cpr, role: "listen" }, nobody);
       await stranger.next();
       const tapped = failure(tap({ listen: paths.tap, connect: paths.cpr }));
       const sent = await sendCprState(paths.tap, state, { waitForListener: true });
