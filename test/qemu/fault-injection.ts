@@ -1,6 +1,15 @@
 // Strikes one update with one fault, then checks what must hold after every fault.
 import { spawn } from "node:child_process";
-import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -93,11 +102,11 @@ async function strikeCprkit(options: Readonly<Record<string, unknown>>): Promise
   return { struck: signal === "SIGKILL", message: signal === "SIGKILL" ? "cprkit was killed" : message || undefined };
 }
 
-/** Every write of the journal fails from now on with ENOSPC: its draft is a link to a disk that is always full. */
+/** Every write of the journal fails from now on: a folder has the name of its draft. */
 function fillJournal(vm: Updatable): void {
   for (const folder of foldersOf(vm)) {
     const draft = join(folder, "journal.json.new");
-    if (!existsSync(draft)) symlinkSync("/dev/full", draft);
+    mkdirSync(draft, { recursive: true });
   }
 }
 
@@ -107,7 +116,7 @@ function stateFiles(vm: Updatable): string[] {
 }
 
 function emptyJournal(vm: Updatable): void {
-  for (const folder of foldersOf(vm)) rmSync(join(folder, "journal.json.new"), { force: true });
+  for (const folder of foldersOf(vm)) rmSync(join(folder, "journal.json.new"), { recursive: true, force: true });
 }
 
 function foldersOf({ stateDir }: Updatable): string[] {

@@ -1,7 +1,7 @@
 // cprkit status: which QEMU runs the guest, also after an update was cut off.
 
 import { Command, Option } from "commander";
-import { allStatus, type VmStatus, vmStatus } from "../../qemu/update/status.ts";
+import { allStatus, forgetEnded, type VmStatus, vmStatus } from "../../qemu/update/status.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { wholeNumber } from "../options.ts";
 import { printable } from "../view/text.ts";
@@ -26,23 +26,32 @@ export function statusCommand(): Command {
 Example:
   $ cprkit status --qmp /run/vm1/qmp.sock
 
-Exit code: 0 a QEMU has the guest and no update is left unfinished; 1 otherwise.`,
+The journal of a VM that has been shut down since its update is shown once, then removed.
+
+Exit code: 0 a QEMU has the guest (or the VM was shut down) and no update is left unfinished; 1 otherwise, also when a
+journal can't be read.`,
     )
     .action(runStatus);
 }
 
 async function runStatus({ qmp, pid, stateDir, json }: StatusCommandOptions): Promise<void> {
   const one = qmp !== undefined || pid !== undefined;
-  const list = one ? [await vmStatus({ qmp, pid }, { stateDir })] : await allStatus({ stateDir });
-  if (list.some((status) => !isSettled(status))) process.exitCode = exitCodes.finding;
-  if (json === true) {
-    process.stdout.write(`${JSON.stringify(one ? list[0] : list)}\n`);
-    return;
-  }
-  if (list.length === 0) process.stdout.write("cprkit has updated no VM of which it kept a journal here\n");
-  for (const { qmp: path, text } of list) process.stdout.write(`${printable(path)}: ${printable(text)}\n`);
+  const target = one ? await vmStatus({ qmp, pid }, { stateDir }) : undefined;
+  const { vms, problems } = target === undefined ? await allStatus({ stateDir }) : { vms: [target], problems: [] };
+  if (problems.length > 0 || vms.some((status) => !isSettled(status))) process.exitCode = exitCodes.finding;
+  for (const { text } of problems) process.stderr.write(`cprkit: ${printable(text)}\n`);
+  if (json === true) process.stdout.write(`${JSON.stringify(target ?? vms)}\n`);
+  else showStatus(vms, problems.length);
+  if (!one && vms.some(({ hasEnded }) => hasEnded)) await forgetEnded({ stateDir });
 }
 
-function isSettled({ guest, update }: VmStatus): boolean {
-  return (guest === "source" || guest === "destination") && update?.outcome !== "unfinished";
+function showStatus(vms: readonly VmStatus[], problems: number): void {
+  if (vms.length === 0 && problems === 0) {
+    process.stdout.write("cprkit has updated no VM of which it kept a journal here\n");
+  }
+  for (const { qmp: path, text } of vms) process.stdout.write(`${printable(path)}: ${printable(text)}\n`);
+}
+
+function isSettled({ guest, update, hasEnded }: VmStatus): boolean {
+  return hasEnded || ((guest === "source" || guest === "destination") && update?.outcome !== "unfinished");
 }

@@ -138,7 +138,8 @@ function showPlan(plan: UpdatePlan, json: boolean): void {
 
 function showRecovery(recovery: Recovery, json: boolean, wantedBack: boolean): void {
   if (recovery.outcome === "lost") process.exitCode = exitCodes.refused;
-  else if (wantedBack && recovery.outcome === "updated") process.exitCode = exitCodes.finding;
+  else if (recovery.outcome === "outdated" || (wantedBack && recovery.outcome === "updated"))
+    process.exitCode = exitCodes.finding;
   if (json) {
     printJson(recovery);
     return;
@@ -146,6 +147,10 @@ function showRecovery(recovery: Recovery, json: boolean, wantedBack: boolean): v
   for (const warning of recovery.warnings) process.stderr.write(`cprkit: warning: ${printable(warning)}\n`);
   if (recovery.report !== undefined) {
     showReport(recovery.report, json);
+    return;
+  }
+  if (recovery.outcome === "outdated") {
+    process.stdout.write(`outdated: ${printable(recovery.why)}\n`);
     return;
   }
   const where = recovery.pid === undefined ? "no QEMU runs the guest" : `pid ${recovery.pid} has the guest`;

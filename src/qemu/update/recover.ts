@@ -1,13 +1,15 @@
 // Finishes an update whose cprkit was killed: forward if the new QEMU has the guest, else back.
 
-import { CprkitError } from "../../vmstate/error.ts";
+import { closeFd, connectUnix, getPeerCredentials } from "../../linux/index.ts";
+import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import { isAlive, realPath, type VmTarget } from "../vm/process.ts";
 import { goForward } from "./finish.ts";
 import { removeNames } from "./names.ts";
 import type { UpdateOptions, UpdateReport } from "./options.ts";
 import { findMarked } from "./peers/marked.ts";
 import { type Peer, peerOf, releasePeer } from "./peers/peer.ts";
 import { restoreSettings } from "./peers/tell.ts";
-import { closeJournal, type Journal, writeJournal } from "./record/journal.ts";
+import { bootId, closeJournal, type Journal, removeJournal, writeJournal } from "./record/journal.ts";
 import { takeLock } from "./record/lock.ts";
 import { findJournal, stateBase } from "./record/state-dir.ts";
 import { removeFiles } from "./run.ts";
@@ -16,8 +18,11 @@ import { updateVm } from "./update.ts";
 
 /** How an interrupted update ended. */
 export interface Recovery {
-  /** "updated": the new QEMU had the guest already, or the update was done anew. */
-  readonly outcome: "updated" | "rolled-back" | "lost";
+  /**
+   * "updated": the new QEMU had the guest already, or the update was done anew. "outdated": both QEMUs of that update
+   * have ended, and one that was started since serves the VM's socket; it was left alone.
+   */
+  readonly outcome: "updated" | "rolled-back" | "lost" | "outdated";
   /** Of the QEMU that runs the guest. */
   readonly pid: number | undefined;
   readonly why: string;
@@ -47,7 +52,7 @@ export function abortUpdate(options: RecoverOptions): Promise<Recovery> {
  * @throws CprkitError as {@link abortUpdate}, and what {@link updateVm} throws.
  */
 export async function resumeUpdate(options: RecoverOptions): Promise<Recovery> {
-  const { journal } = find(options);
+  const { journal } = await find(options);
   const recovery = await recover(options);
   if (recovery.outcome !== "rolled-back") return recovery;
   const { qemu, command, mode, allow, timeoutMs } = journal.request;
@@ -63,9 +68,10 @@ export async function resumeUpdate(options: RecoverOptions): Promise<Recovery> {
   return { ...recovery, outcome: "updated", pid: report.pid, report };
 }
 
-function find({ target, stateDir }: RecoverOptions): { readonly folder: string; readonly journal: Journal } {
+async function find(options: RecoverOptions): Promise<{ readonly folder: string; readonly journal: Journal }> {
+  const { target, stateDir } = options;
   const base = stateBase(stateDir, target.qmp);
-  const found = base === undefined ? undefined : findJournal(base, target);
+  const found = base === undefined ? undefined : (findJournal(base, target) ?? (await findByServer(base, target)));
   if (found !== undefined && found.journal.outcome === undefined) return found;
   throw new CprkitError(
     "ERR_UPDATE_REFUSED",
@@ -74,14 +80,16 @@ function find({ target, stateDir }: RecoverOptions): { readonly folder: string; 
 }
 
 async function recover(options: RecoverOptions): Promise<Recovery> {
-  const { folder } = find(options);
+  const { folder } = await find(options);
   const unlock = takeLock(folder);
   const opened: Peer[] = [];
   try {
     // Read again: whoever held the lock until now may have finished it.
-    const { journal } = find(options);
+    const { journal } = await find(options);
     const source = peerOf(journal.source);
     const destination = destinationOf(journal);
+    const outdated = await outdatedBy(folder, journal, source, destination);
+    if (outdated !== undefined) return outdated;
     opened.push(source, ...(destination === undefined ? [] : [destination]));
     const settled = await settle({
       journal,
@@ -97,11 +105,64 @@ async function recover(options: RecoverOptions): Promise<Recovery> {
   }
 }
 
+/** Of a QEMU that was named by another monitor than the update was. */
+async function findByServer(base: string, { qmp }: VmTarget): Promise<ReturnType<typeof findJournal>> {
+  const pid = qmp === undefined ? undefined : await serverOf(qmp);
+  return pid === undefined ? undefined : findJournal(base, { pid });
+}
+
+/** When nothing of the update is left, another QEMU may run the guest: "lost" would be wrong, and do harm. */
+async function outdatedBy(
+  folder: string,
+  journal: Journal,
+  source: Peer,
+  destination: Peer | undefined,
+): Promise<Recovery | undefined> {
+  const isOver = ({ identity }: Peer) => journal.bootId !== bootId() || !isAlive(identity);
+  if (!isOver(source) || (destination !== undefined && !isOver(destination))) return undefined;
+  const { publicQmp, startedAt } = journal;
+  const pid = await serverOf(publicQmp);
+  if (pid === undefined && journal.bootId === bootId()) return undefined;
+  removeFiles(journal, true);
+  removeJournal(folder);
+  const now =
+    pid === undefined ? `nothing serves ${publicQmp} now` : `process ${pid}, started since, serves ${publicQmp}`;
+  const when = journal.bootId === bootId() ? "" : "; the machine was restarted since";
+  const why = `the QEMUs of the update of ${startedAt} have ended${when}; ${now}: it was left alone, and the old journal removed`;
+  return { outcome: "outdated", pid, why, warnings: [], report: undefined };
+}
+
+/** The process that accepts connections there. */
+async function serverOf(path: string): Promise<number | undefined> {
+  let fd: number;
+  try {
+    fd = await connectUnix(realPath(path), { timeoutMs: 2_000 });
+  } catch (error) {
+    if (isCprkitError(error)) return undefined;
+    throw error;
+  }
+  try {
+    return getPeerCredentials(fd).pid;
+  } finally {
+    closeFd(fd);
+  }
+}
+
 /** The destination of the journal, or one that was started but not written down any more. */
 function destinationOf(journal: Journal): Peer | undefined {
   if (journal.mode === "cpr-exec") return undefined;
-  if (journal.destination !== undefined) return peerOf(journal.destination);
-  const [identity] = findMarked(journal.id);
+  const marked = findMarked(journal.id);
+  if (journal.destination !== undefined) {
+    const peer = peerOf(journal.destination);
+    // Whatever the journal says, only what this update started may be ended.
+    if (!isAlive(peer.identity) || marked.some(({ pid }) => pid === peer.identity.pid)) return peer;
+    throw new CprkitError(
+      "ERR_UPDATE_FAILED",
+      `process ${peer.identity.pid} was not started by this update, although its journal says so: nothing was changed; ` +
+        "see with ps which QEMU runs the guest",
+    );
+  }
+  const [identity] = marked;
   const qmpPath = journal.moved.find(({ old }) => old === journal.source.qmp)?.new;
   return identity === undefined || qmpPath === undefined ? undefined : { identity, qmpPath, qmp: undefined };
 }
@@ -133,14 +194,16 @@ async function close(
       warn: (text) => warnings.push(text),
     });
     removeFiles(journal);
-    closeJournal(folder, journal, "updated", why);
+    const unclosed = closeJournal(folder, journal, "updated", why);
+    if (unclosed !== undefined) warnings.push(unclosed);
     return { outcome: "updated", pid: owner.identity.pid, why, warnings, report: undefined };
   }
   const outcome = guest === "source" ? "rolled-back" : "lost";
   if (guest === "source") await restoreSettings(source, journal);
   removeNames(journal.moved);
   removeFiles(journal, guest === "lost");
-  closeJournal(folder, journal, outcome, why);
+  const unclosed = closeJournal(folder, journal, outcome, why);
+  if (unclosed !== undefined) warnings.push(unclosed);
   return { outcome, pid: guest === "source" ? source.identity.pid : undefined, why, warnings, report: undefined };
 }
 

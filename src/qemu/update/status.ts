@@ -1,11 +1,12 @@
 // Which QEMU runs the guest, asked of the processes themselves: the journal only says where to look.
 
+import { isCprkitError } from "../../vmstate/error.ts";
 import type { CprModeName } from "../vm/binary.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/process.ts";
-import { findMarked } from "./peers/marked.ts";
+import { findAllMarked, findMarked } from "./peers/marked.ts";
 import { askPeer, hasTakenOver, keepsGuest, type Peer, type PeerState, peerOf, releasePeer } from "./peers/peer.ts";
-import { type Journal, listJournals } from "./record/journal.ts";
-import { type LockHolder, lockHolder } from "./record/lock.ts";
+import { bootId, type Journal, listJournals, readJournal, removeJournal, removeOldLogs } from "./record/journal.ts";
+import { type LockHolder, lockHolder, takeLock } from "./record/lock.ts";
 import { findJournal, stateBase } from "./record/state-dir.ts";
 import { hasReplaced } from "./settle.ts";
 import type { UpdateStep } from "./steps.ts";
@@ -43,7 +44,16 @@ export interface VmStatus {
         readonly holder: number | undefined;
       }
     | undefined;
+  /** True when the update is over and both QEMUs have ended since, as after a shutdown: nothing is wrong. */
+  readonly hasEnded: boolean;
   /** One sentence for people. */
+  readonly text: string;
+}
+
+/** A folder whose journal can't be read. */
+export interface StatusProblem {
+  readonly folder: string;
+  /** What is wrong, and the way out. */
   readonly text: string;
 }
 
@@ -72,29 +82,82 @@ export async function vmStatus(target: VmTarget, options: StatusOptions = {}): P
     return known;
   }
   try {
-    const { pid } = vm.process.identity;
-    const { status } = await vm.qmp.execute("query-status");
-    const { major, minor, micro } = vm.qmp.greeting.version;
-    return {
-      qmp: vm.qmpPath,
-      guest: "source",
-      pid,
-      runState: status,
-      source: { alive: true, run: status, pid, version: `${major}.${minor}.${micro}` },
-      destination: undefined,
-      update: undefined,
-      text: `QEMU ${major}.${minor}.${micro} (pid ${pid}) has the guest: ${status}`,
-    };
+    return await statusWithoutJournal(vm);
   } finally {
     await vm.qmp.close();
   }
 }
 
-/** The status of every VM that has a journal in the state folder. */
-export async function allStatus(options: StatusOptions = {}): Promise<VmStatus[]> {
+/** What can be said of a QEMU of which no update is known here: there may be a journal in another folder. */
+async function statusWithoutJournal(vm: OpenVm): Promise<VmStatus> {
+  const { pid } = vm.process.identity;
+  const { status } = await vm.qmp.execute("query-status");
+  const { major, minor, micro } = vm.qmp.greeting.version;
+  const version = `${major}.${minor}.${micro}`;
+  const state: PeerState = { alive: true, run: status };
+  const has = keepsGuest(state);
+  return {
+    qmp: vm.qmpPath,
+    guest: has ? "source" : "unknown",
+    pid: has ? pid : undefined,
+    runState: has ? status : undefined,
+    source: { ...state, pid, version },
+    destination: undefined,
+    update: undefined,
+    hasEnded: false,
+    text: `QEMU ${version} (pid ${pid}) ${has ? `has the guest: ${status}` : withoutGuest(status)}`,
+  };
+}
+
+function withoutGuest(run: string): string {
+  const others = findAllMarked().map(({ pid }) => pid);
+  const hint = others.length === 0 ? "" : `; processes that updates of cprkit started: ${others.join(", ")}`;
+  const what =
+    run === "inmigrate"
+      ? "waits for a guest (inmigrate) and does not run one"
+      : `does not run the guest (${run}): it has saved it or given it to another QEMU`;
+  return `${what}; which QEMU has it is unknown: no journal of an update is here${hint}. Before you end or continue any QEMU, find the one that runs the guest (--state-dir, if the update had one)`;
+}
+
+/**
+ * The status of every VM that has a journal in the state folder, and the folders whose journal can't be read.
+ *
+ * @throws CprkitError ERR_FILE when other users can write to the state folder
+ */
+export async function allStatus(
+  options: StatusOptions = {},
+): Promise<{ readonly vms: VmStatus[]; readonly problems: StatusProblem[] }> {
   const base = stateBase(options.stateDir, undefined);
-  if (base === undefined) return [];
-  return Promise.all(listJournals(base).map(({ folder, journal }) => statusOf(folder, journal)));
+  if (base === undefined) return { vms: [], problems: [] };
+  const { journals, problems } = listJournals(base);
+  return {
+    vms: await Promise.all(journals.map(({ folder, journal }) => statusOf(folder, journal))),
+    problems: problems.map(({ folder, error }) => ({ folder, text: error.message })),
+  };
+}
+
+/** Removes the journals of VMs that were updated and have been shut down since. @returns how many */
+export async function forgetEnded(options: StatusOptions = {}): Promise<number> {
+  const base = stateBase(options.stateDir, undefined);
+  let count = 0;
+  for (const { folder } of base === undefined ? [] : listJournals(base).journals) {
+    try {
+      const unlock = takeLock(folder);
+      try {
+        const journal = readJournal(folder);
+        if (journal === undefined || !(await statusOf(folder, journal)).hasEnded) continue;
+        removeJournal(folder);
+        removeOldLogs(folder);
+        count++;
+      } finally {
+        unlock();
+      }
+    } catch (error) {
+      // An update has begun there, or the folder can't be written.
+      if (!isCprkitError(error)) throw error;
+    }
+  }
+  return count;
 }
 
 async function statusOf(folder: string, journal: Journal): Promise<VmStatus> {
@@ -107,6 +170,8 @@ async function statusOf(folder: string, journal: Journal): Promise<VmStatus> {
       destination === undefined ? undefined : askTwice(destination),
     ]);
     const guest = whoHas(journal, here, there);
+    const { outcome } = journal;
+    const hasEnded = guest === "nobody" && (outcome === "updated" || outcome === "rolled-back");
     const holder = lockHolder(folder);
     const who = guest === "destination" && !isExec ? journal.destination : journal.source;
     const has = guest === "source" || guest === "destination";
@@ -129,7 +194,8 @@ async function statusOf(folder: string, journal: Journal): Promise<VmStatus> {
         message: journal.message,
         holder: holder?.pid,
       },
-      text: `${guestText(guest, who?.pid, state?.run)}; ${updateText(journal, holder)}`,
+      hasEnded,
+      text: `${hasEnded ? "this VM has been shut down since" : guestText(guest, who?.pid, state?.run)}; ${updateText(journal, holder)}`,
     };
   } finally {
     await Promise.all([releasePeer(source), releasePeer(destination)]);
@@ -143,6 +209,7 @@ async function askTwice(peer: Peer): Promise<PeerState> {
 }
 
 function whoHas(journal: Journal, here: PeerState, there: PeerState | undefined): VmStatus["guest"] {
+  if (journal.bootId !== bootId()) return "nobody";
   if (journal.mode === "cpr-exec") {
     if (!here.alive) return "nobody";
     if (here.run === undefined) return "unknown";

@@ -2,9 +2,10 @@
 // the guest is. The state machine is described in docs/decisions/0010-update-state-machine.md.
 
 import { randomBytes } from "node:crypto";
+import { dirname } from "node:path";
 import { CprkitError } from "../../vmstate/error.ts";
 import { publicName } from "../command-line/derive.ts";
-import { type OpenVm, openVm } from "../vm/process.ts";
+import { type OpenVm, openVm, realPath } from "../vm/process.ts";
 import { goForward } from "./finish.ts";
 import { runExec } from "./modes/exec.ts";
 import { runReboot } from "./modes/reboot.ts";
@@ -14,8 +15,9 @@ import type { UpdateOptions, UpdateReport } from "./options.ts";
 import { askPeer, type Peer, releasePeer } from "./peers/peer.ts";
 import { restoreSettings } from "./peers/tell.ts";
 import { type Prepared, prepare, refuseBlocked, roomySignal } from "./plan.ts";
-import { closeJournal, type Journal, makeFolder, readJournal } from "./record/journal.ts";
-import { takeLock } from "./record/lock.ts";
+import { bootId, closeJournal, type Journal, listJournals, makeFolder, removeOldLogs } from "./record/journal.ts";
+import { refuseHeld, takeLock, takeProcessLock } from "./record/lock.ts";
+import { stateBase, vmFolder } from "./record/state-dir.ts";
 import { asCprkitError, fileOf, type Run, removeFiles, runHook, stepper } from "./run.ts";
 import { type Settled, settle } from "./settle.ts";
 import type { UpdateStep } from "./steps.ts";
@@ -36,6 +38,7 @@ const modes = { "cpr-transfer": runTransfer, "cpr-exec": runExec, "cpr-reboot": 
 export async function updateVm(asked: UpdateOptions): Promise<UpdateReport> {
   const start = performance.now();
   const options = { ...asked, signal: roomySignal(asked.signal) };
+  refuseHeldBefore(options);
   const vm = await openVm(options.target, { signal: options.signal });
   const source: Peer = { identity: vm.process.identity, qmpPath: vm.qmpPath, qmp: vm.qmp };
   const phases: { step: UpdateStep; ms: number }[] = [];
@@ -45,20 +48,42 @@ export async function updateVm(asked: UpdateOptions): Promise<UpdateReport> {
   const step = stepper(options, () => ({ run, folder, source: vm.process.identity.pid }), phases, start);
   try {
     await step("inspected");
-    const prepared = await prepare(vm, options);
-    refuseBlocked(prepared.plan.findings);
+    const planned = await prepare(vm, options);
+    refuseBlocked(planned.plan.findings);
     await step("planned");
-    folder = prepared.folder;
-    makeFolder(folder);
-    unlock = takeLock(folder);
+    folder = makeFolder(planned.folder);
+    const prepared = { ...planned, folder };
+    unlock = takeLocks(folder, source);
     await step("locked");
-    refuseUnfinished(folder, prepared.publicQmp);
+    refuseUnfinished(folder, source);
     run = await newRun(prepared, options, source, phases, step);
     return await carryOut(run, start);
   } finally {
     run?.over.abort();
     await Promise.all([releasePeer(source), vm.qmp.close(), releasePeer(run?.destination)]);
     unlock?.();
+  }
+}
+
+/** Another update holds the monitor, and "another client holds it" would not say who. */
+function refuseHeldBefore({ target: { qmp }, stateDir }: UpdateOptions): void {
+  const base = stateBase(stateDir, qmp);
+  if (base === undefined || qmp === undefined) return;
+  refuseHeld(vmFolder(base, publicName(realPath(qmp))));
+}
+
+/** The lock by the socket's name, which stays over all generations, and the one of the process, for its other sockets. */
+function takeLocks(folder: string, { identity }: Peer): () => void {
+  const unlock = takeLock(folder);
+  try {
+    const unlockProcess = takeProcessLock(dirname(folder), identity);
+    return () => {
+      unlockProcess();
+      unlock();
+    };
+  } catch (error) {
+    unlock();
+    throw error;
   }
 }
 
@@ -86,6 +111,7 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
     warn: (text) => run.warnings.push(text),
   });
   removeFiles(journal);
+  removeOldLogs(prepared.folder);
   await runHook(run, "onSuccess").catch((error: unknown) => run.warnings.push(asCprkitError(error).message));
   journal.outcome = "updated";
   await run.step("done");
@@ -136,12 +162,13 @@ async function rolledBack(run: Run, failure: CprkitError, { guest, why }: Settle
     removeNames(journal.moved);
     removeFiles(journal, outcome === "lost");
   }
-  if (outcome !== undefined) closeJournal(prepared.folder, journal, outcome, failure.message);
+  const unclosed = outcome === undefined ? undefined : closeJournal(prepared.folder, journal, outcome, failure.message);
   const hook = await runHook(run, "onFailure").then(
     () => "",
     (error: unknown) => `. Also, ${asCprkitError(error).message}`,
   );
-  return new CprkitError("ERR_UPDATE_FAILED", `${sentence(guest, source, why)}. Cause: ${failure.message}${hook}`, {
+  const also = unclosed === undefined ? hook : `${hook}. Also, ${unclosed}`;
+  return new CprkitError("ERR_UPDATE_FAILED", `${sentence(guest, source, why)}. Cause: ${failure.message}${also}`, {
     cause: failure,
   });
 }
@@ -165,13 +192,22 @@ function sentence(guest: Settled["guest"], { identity }: Peer, why: string): str
   }
 }
 
-function refuseUnfinished(folder: string, qmp: string): void {
-  const earlier = readJournal(folder);
-  if (earlier === undefined || earlier.outcome !== undefined) return;
+/** By this socket, or by another one of the same QEMU. */
+function refuseUnfinished(folder: string, { identity }: Peer): void {
+  const { journals, problems } = listJournals(dirname(folder));
+  const problem = problems.find((each) => each.folder === folder);
+  if (problem !== undefined) throw problem.error;
+  const isThis = (entry: { readonly pid: number; readonly startTime: string } | undefined) =>
+    entry?.pid === identity.pid && entry.startTime === String(identity.startTime);
+  const earlier = journals.find(
+    ({ folder: other, journal: { outcome, source, destination } }) =>
+      outcome === undefined && (other === folder || isThis(source) || isThis(destination)),
+  )?.journal;
+  if (earlier === undefined) return;
   throw new CprkitError(
     "ERR_UPDATE_REFUSED",
     `an update of this VM was begun at ${earlier.startedAt} and not finished (step "${earlier.step}"): finish it with ` +
-      `\`cprkit update --resume --qmp ${qmp}\`, or take it back with --abort`,
+      `\`cprkit update --resume --qmp ${earlier.publicQmp}\`, or take it back with --abort`,
   );
 }
 
@@ -191,6 +227,7 @@ async function newRun(
     version: 1,
     id,
     startedAt: new Date().toISOString(),
+    bootId: bootId(),
     mode: plan.mode,
     step: "locked",
     source: { pid, startTime: String(startTime), qmp: vm.qmpPath, version: plan.from },

@@ -10,15 +10,25 @@ import { endProcess } from "./peer.ts";
 /** The variable that holds the id. */
 export const markVariable = "CPRKIT_UPDATE";
 
-/** Living processes of this user that were started by the update with this id. */
+/** Living processes that were started by the update with this id. */
 export function findMarked(id: string): ProcessIdentity[] {
   const mark = `${markVariable}=${id}`;
+  return processesWith((words) => words.includes(mark));
+}
+
+/** Living processes that were started by any update. */
+export function findAllMarked(): ProcessIdentity[] {
+  return processesWith((words) => words.some((word) => word.startsWith(`${markVariable}=`)));
+}
+
+/** Whose environment may be read: this user's, for root everybody's. */
+function processesWith(isMeant: (environment: readonly string[]) => boolean): ProcessIdentity[] {
   return readdirSync("/proc").flatMap((name) => {
     if (!/^\d+$/.test(name)) return [];
     try {
       const identity = processIdentity(Number(name));
       const words = readFileSync(`/proc/${name}/environ`, "utf8").split("\0");
-      return words.includes(mark) && isAlive(identity) ? [identity] : [];
+      return isMeant(words) && isAlive(identity) ? [identity] : [];
     } catch (error) {
       // Gone by now, or another user's.
       if (error instanceof Error && ("code" in error || isCprkitError(error))) return [];

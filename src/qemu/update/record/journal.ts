@@ -1,22 +1,14 @@
 // What an update writes down before it acts, so that another process can finish it: one small JSON file a VM, always
 // either the old or the new text, also when the power fails.
 
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { lstatSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { CprkitError } from "../../../vmstate/error.ts";
+import { publicName } from "../../command-line/derive.ts";
 import { cprModes } from "../../vm/binary.ts";
 import { allSteps } from "../steps.ts";
+import { checkedFolder, isError, readOwnFile, replaceOwnFile } from "./checked-folder.ts";
 
 const processSchema = z.object({
   pid: z.number().int().positive(),
@@ -32,6 +24,8 @@ const journalSchema = z.object({
   id: z.string(),
   /** ISO 8601. */
   startedAt: z.string(),
+  /** Of the machine's run in which the pids mean something: /proc/sys/kernel/random/boot_id. */
+  bootId: z.string(),
   mode: z.enum(cprModes),
   /** The last step that was reached; see steps.ts. */
   step: z.enum(allSteps),
@@ -75,98 +69,148 @@ const fileName = "journal.json";
 /** Writes the journal so that it is on the disk when this returns. @throws CprkitError ERR_FILE (a full disk) */
 export function writeJournal(folder: string, journal: Journal): void {
   const path = join(folder, fileName);
-  const draft = `${path}.new`;
   try {
-    const fd = openSync(draft, "w", 0o600);
-    try {
-      const bytes = Buffer.from(`${JSON.stringify(journal, undefined, 1)}\n`);
-      for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(draft, path);
-    syncFolder(folder);
+    replaceOwnFile(path, `${JSON.stringify(journal, undefined, 1)}\n`);
   } catch (cause) {
-    rmSync(draft, { force: true });
     throw new CprkitError(
       "ERR_FILE",
-      `${path}: the journal can't be written: ${String(cause)}; free some space there`,
-      {
-        cause,
-      },
+      `${path}: the journal can't be written: ${String(cause)}; it needs some free space on a disk that can be written`,
+      { cause },
     );
   }
 }
 
-/** The journal of the last update, or undefined if there is none. @throws CprkitError ERR_FILE when it can't be read. */
+/**
+ * The journal of the last update, or undefined if there is none. Of a checked folder.
+ *
+ * @throws CprkitError ERR_FILE when it can't be read, is of another version of cprkit, could be another user's, or names
+ * a file that is not this VM's.
+ */
 export function readJournal(folder: string): Journal | undefined {
   const path = join(folder, fileName);
-  let text: string;
+  const text = readOwnFile(path);
+  if (text === undefined) return undefined;
+  const wayOut = `see with ps which QEMU runs the guest, end the other one, then remove ${path}`;
+  let journal: Journal;
   try {
-    text = readFileSync(path, "utf8");
-  } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
-    throw new CprkitError("ERR_FILE", `${path}: the journal can't be read: ${String(cause)}`, { cause });
-  }
-  try {
-    return journalSchema.parse(JSON.parse(text));
+    journal = journalSchema.parse(JSON.parse(text));
   } catch (cause) {
     const why = cause instanceof z.ZodError ? z.prettifyError(cause).replaceAll("\n", "; ") : String(cause);
-    throw new CprkitError("ERR_FILE", `${path}: this is no journal of cprkit: ${why}`, { cause });
+    const text = `${path}: this is not a journal that this version of cprkit can read: ${why.slice(0, 500)}; use the`;
+    throw new CprkitError("ERR_FILE", `${text} version that wrote it, or ${wayOut}`, { cause });
   }
+  const foreign = foreignPath(folder, journal);
+  if (foreign !== undefined) {
+    throw new CprkitError("ERR_FILE", `${path}: it names ${foreign}, which is not of this VM; ${wayOut}`);
+  }
+  return journal;
 }
 
-/** Notes the end. On a full disk the journal goes: what it says would be wrong, and removing needs no room. */
+/** A path that no update of this VM would have written down: acting on it would harm somebody else. */
+function foreignPath(folder: string, journal: Journal): string | undefined {
+  const { files, stateFile, log, moved, publicQmp, source } = journal;
+  if (publicName(source.qmp) !== publicQmp) return publicQmp;
+  for (const file of [...files, log, ...(stateFile === undefined ? [] : [stateFile])]) {
+    if (dirname(file) !== folder || file !== join(folder, file.slice(folder.length + 1))) return file;
+  }
+  const isGeneration = (path: string, name: string) => publicName(path) === name;
+  const odd = moved.find((name) => {
+    const names = [name.old, name.new];
+    return name.new === name.public || !names.every((path) => isGeneration(path, name.public));
+  });
+  return odd?.new;
+}
+
+/** Of this run of the machine; pids of an earlier one are other processes' now. */
+export function bootId(): string {
+  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+}
+
+/**
+ * Notes the end. On a full disk the journal is removed: what it says would be wrong, and removing needs no room.
+ *
+ * @returns what went wrong, in words, when it can be neither written nor removed
+ */
 export function closeJournal(
   folder: string,
   journal: Journal,
   outcome: NonNullable<Journal["outcome"]>,
   message: string,
-): void {
+): string | undefined {
   journal.outcome = outcome;
   journal.message = message;
   try {
     writeJournal(folder, journal);
-  } catch {
-    rmSync(join(folder, fileName), { force: true });
-  }
-}
-
-/** Every journal below a state folder, with its own folder. Unreadable ones are passed over. */
-export function listJournals(base: string): { readonly folder: string; readonly journal: Journal }[] {
-  let names: string[];
-  try {
-    names = readdirSync(base);
-  } catch {
-    return [];
-  }
-  return names.sort().flatMap((name) => {
-    const folder = join(base, name);
+  } catch (error) {
     try {
-      const journal = readJournal(folder);
-      return journal === undefined ? [] : [{ folder, journal }];
+      removeJournal(folder);
     } catch {
-      return [];
+      const why = error instanceof Error ? error.message : String(error);
+      return `${why}. It still says that the update is unfinished: remove it by hand`;
     }
-  });
+  }
+  return undefined;
 }
 
-/** Creates a folder that only this user can look into. @throws CprkitError ERR_FILE */
-export function makeFolder(folder: string): void {
+export function removeJournal(folder: string): void {
+  rmSync(join(folder, fileName), { force: true });
+}
+
+/** The journals below a state folder. */
+export interface Listed {
+  readonly journals: readonly { readonly folder: string; readonly journal: Journal }[];
+  /** Folders whose journal can't be read, and why. */
+  readonly problems: readonly { readonly folder: string; readonly error: CprkitError }[];
+}
+
+/** Every journal below a state folder, with its own folder. @throws CprkitError ERR_FILE when others can write there */
+export function listJournals(base: string): Listed {
+  const checked = checkedFolder(base, { make: false });
+  const journals: { folder: string; journal: Journal }[] = [];
+  const problems: { folder: string; error: CprkitError }[] = [];
+  if (checked === undefined) return { journals, problems };
+  for (const name of namesIn(checked)) {
+    const path = join(checked, name);
+    try {
+      const folder = checkedFolder(path, { make: false });
+      const journal = folder === undefined ? undefined : readJournal(folder);
+      if (folder !== undefined && journal !== undefined) journals.push({ folder, journal });
+    } catch (error) {
+      if (!(error instanceof CprkitError)) throw error;
+      problems.push({ folder: path, error });
+    }
+  }
+  return { journals, problems };
+}
+
+function namesIn(folder: string): string[] {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    return readdirSync(folder, { withFileTypes: true })
+      .flatMap((entry) => (entry.isFile() ? [] : [entry.name]))
+      .sort();
   } catch (cause) {
-    const text = `${folder}: the state folder can't be made: ${String(cause)}; choose another one with --state-dir`;
-    throw new CprkitError("ERR_FILE", text, { cause });
+    if (isError(cause, "ENOENT")) return [];
+    throw new CprkitError("ERR_FILE", `${folder}: can't be read: ${String(cause)}`, { cause });
   }
 }
 
-function syncFolder(folder: string): void {
-  const fd = openSync(dirname(join(folder, fileName)), "r");
+/** Removes the logs of earlier updates but the last few. */
+export function removeOldLogs(folder: string): void {
   try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
+    const logs = readdirSync(folder)
+      .filter((name) => name.endsWith(".log"))
+      .map((name) => join(folder, name))
+      .map((path) => ({ path, time: lstatSync(path).mtimeMs }))
+      .sort((a, b) => b.time - a.time);
+    for (const { path } of logs.slice(keptLogs)) rmSync(path, { force: true });
+  } catch {
+    // They are only in the way.
   }
+}
+
+const keptLogs = 5;
+
+/** Creates a folder that only this user can change. @returns its path without links @throws CprkitError ERR_FILE */
+export function makeFolder(folder: string): string {
+  return checkedFolder(folder, { make: true }) ?? folder;
 }

@@ -1,11 +1,13 @@
 // One update a VM at a time. The lock names its holder by pid and start time, so one that died holds nothing, even
 // when its pid has gone to another process.
 
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { processIdentity } from "../../../linux/index.ts";
+import { type ProcessIdentity, processIdentity } from "../../../linux/index.ts";
 import { CprkitError } from "../../../vmstate/error.ts";
 import { isAlive } from "../../vm/process.ts";
+import { createOwnFile, isError, readOwnFile } from "./checked-folder.ts";
+import { makeFolder } from "./journal.ts";
 
 /** A process that holds a lock. */
 export interface LockHolder {
@@ -15,10 +17,14 @@ export interface LockHolder {
 
 const fileName = "lock";
 
+/** So many times the lock may change hands while it is being taken. */
+const maxAttempts = 100;
+
 /**
- * Takes the lock in `folder`; the returned function gives it back.
+ * Takes the lock in a checked folder; the returned function gives it back, and never throws: a lock whose holder has
+ * ended holds nothing.
  *
- * @throws CprkitError ERR_UPDATE_REFUSED when a living process holds it, ERR_FILE when it can't be written.
+ * @throws CprkitError ERR_UPDATE_REFUSED when a living process holds it, ERR_FILE when it can't be written or read.
  */
 export function takeLock(folder: string): () => void {
   const path = join(folder, fileName);
@@ -26,36 +32,104 @@ export function takeLock(folder: string): () => void {
   const text = `${own.pid} ${own.startTime}\n`;
   const draft = `${path}.${own.pid}`;
   try {
-    writeFileSync(draft, text, { mode: 0o600 });
-    for (;;) {
+    removeDrafts(folder);
+    createOwnFile(draft, text, { sync: false });
+    for (let attempt = 0; ; attempt++) {
       try {
         // link fails when the name is there: of two processes one gets it.
         linkSync(draft, path);
         break;
       } catch (error) {
-        if (!isExists(error)) throw error;
+        if (!isError(error, "EEXIST") || attempt >= maxAttempts) throw error;
       }
-      const before = readIfThere(path);
+      const before = readOwnFile(path);
       if (before === undefined) continue;
       const holder = parse(before);
       if (holder !== undefined && isAlive(holder)) throw held(holder);
       removeStale(path, before, own.pid);
     }
   } catch (cause) {
-    if (cause instanceof CprkitError) throw cause;
-    throw new CprkitError("ERR_FILE", `${path}: the lock can't be taken: ${String(cause)}`, { cause });
+    if (cause instanceof CprkitError && cause.code === "ERR_UPDATE_REFUSED") throw cause;
+    const why = cause instanceof CprkitError ? cause.reason : `${path}: ${String(cause)}`;
+    throw new CprkitError("ERR_FILE", `the lock of this VM can't be taken: ${why}; look at it, then remove it`, {
+      cause,
+    });
   } finally {
-    rmSync(draft, { force: true });
+    removeQuietly(draft);
   }
   return () => {
-    if (readIfThere(path) === text) rmSync(path, { force: true });
+    if (readIfThere(path) === text) removeQuietly(path);
   };
+}
+
+/**
+ * Takes the lock of a running QEMU, whichever of its monitors it was named by; as {@link takeLock}.
+ *
+ * @param base the folder of all VMs
+ */
+export function takeProcessLock(base: string, identity: ProcessIdentity): () => void {
+  const checked = makeFolder(base);
+  for (const name of readdirSync(checked)) {
+    const [, pid, startTime] = processFolder.exec(name) ?? [];
+    if (pid === undefined || startTime === undefined) continue;
+    if (!isAlive({ pid: Number(pid), startTime: BigInt(startTime) })) removeProcessFolder(join(checked, name));
+  }
+  const folder = makeFolder(processFolderOf(checked, identity));
+  const unlock = takeLock(folder);
+  return () => {
+    unlock();
+    removeEmpty(folder);
+  };
+}
+
+/** @throws CprkitError ERR_UPDATE_REFUSED when a living process holds the lock in `folder` */
+export function refuseHeld(folder: string): void {
+  const holder = lockHolder(folder);
+  if (holder !== undefined) throw held(holder);
+}
+
+const processFolder = /^process-(\d+)-(\d+)$/;
+
+function processFolderOf(base: string, { pid, startTime }: ProcessIdentity): string {
+  return join(base, `process-${pid}-${startTime}`);
+}
+
+function removeProcessFolder(folder: string): void {
+  if (lockHolder(folder) !== undefined) return;
+  removeQuietly(join(folder, fileName));
+  removeEmpty(folder);
+}
+
+function removeEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // Another update of this QEMU has begun.
+  }
 }
 
 /** Who holds the lock now, if it lives. */
 export function lockHolder(folder: string): LockHolder | undefined {
   const holder = parse(readIfThere(join(folder, fileName)) ?? "");
   return holder !== undefined && isAlive(holder) ? holder : undefined;
+}
+
+/** What processes that were killed while they took the lock left behind. */
+function removeDrafts(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const [, pid] = /^lock\.(?:stale\.)?(\d+)$/.exec(name) ?? [];
+    if (pid === undefined) continue;
+    const holder = parse(readIfThere(join(folder, name)) ?? "");
+    if (holder === undefined || holder.pid === process.pid || !isAlive(holder)) removeQuietly(join(folder, name));
+  }
+}
+
+function removeQuietly(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // A disk that can't be written any more, or a folder.
+  }
 }
 
 /** Moves the stale lock away; if it was somebody's new one instead, puts it back. */
@@ -73,7 +147,7 @@ function removeStale(path: string, expected: string, pid: number): void {
       // A third one has it by now.
     }
   }
-  rmSync(aside, { force: true });
+  removeQuietly(aside);
 }
 
 function held({ pid }: LockHolder): CprkitError {
@@ -92,12 +166,8 @@ function parse(text: string): LockHolder | undefined {
 
 function readIfThere(path: string): string | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return readOwnFile(path);
   } catch {
     return undefined;
   }
-}
-
-function isExists(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "EEXIST";
 }
