@@ -327,3 +327,24 @@ it.runIf(isRoot)("root does not use the runtime folder of the user that it was b
     else process.env["XDG_RUNTIME_DIR"] = before;
   }
 });
+
+it("a second update says who works at the VM, before it looks at the monitor", () => {
+  const at = place();
+  const unlock = takeLock(at.folder);
+  const result = cprkit(["update", "--qmp", at.qmp, "--state-dir", at.base]);
+  expect(result).toMatchObject({
+    status: 4,
+    stderr: expect.stringContaining(`process ${process.pid} is updating this VM`),
+  });
+  unlock();
+});
+
+it("--allow takes the codes that there are, and names those that are near", () => {
+  const allow = (code: string) => cprkit(["update", "--qmp", "/nowhere/q.sock", "--allow", code]);
+  expect(allow("memory-lo")).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("did you mean memory-low"),
+  });
+  expect(allow("qqqqqqqq")).toMatchObject({ status: 2, stderr: expect.stringContaining("docs/preflight.md") });
+  for (const code of ["memory-low", "cgroup"]) expect(allow(code).status).toBe(4);
+});

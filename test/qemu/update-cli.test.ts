@@ -3,10 +3,12 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, it } from "vitest";
 import { processIdentity } from "../../src/linux/index.ts";
-import { lockHolder, takeLock } from "../../src/qemu/update/record/lock.ts";
+import { connectQmp } from "../../src/qemu/qmp/client.ts";
+import { lockHolder, takeLock, takeProcessLock } from "../../src/qemu/update/record/lock.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { describeQemu, usableAccel } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
@@ -113,6 +115,29 @@ describeQemu("cprkit update on the command line", ["10.0", "11.1"], (qemu) => {
     const refused = cprkit("update", "--qmp", vm.qmp, "--state-dir", vm.stateDir);
     expect(refused).toMatchObject({ status: 4, stderr: expect.stringContaining("another client holds this monitor") });
     holder.destroy();
+  });
+
+  it("does not say that a QEMU which has saved its guest has it", async () => {
+    const vm = await start();
+    const monitor = await connectQmp(vm.qmp);
+    await monitor.execute("migrate", { uri: `file:${join(vm.dir, "saved")}` });
+    while ((await monitor.execute("query-status")).status !== "postmigrate") await sleep(10);
+    await monitor.close();
+    const status = cprkit("status", "--qmp", vm.qmp, "--state-dir", vm.stateDir);
+    expect(status).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining("does not run the guest (postmigrate)"),
+    });
+    expect(status.stdout).toContain("which QEMU has it is unknown");
+  });
+
+  it("refuses a second update that names another monitor of the same QEMU", async () => {
+    const vm = await start((dir) => ["-qmp", `unix:${join(dir, "second.sock")},server=on,wait=off`]);
+    const unlock = takeProcessLock(vm.stateDir, processIdentity(vm.pid));
+    const refused = cprkit("update", "--qmp", join(vm.dir, "second.sock"), "--state-dir", vm.stateDir);
+    expect(refused).toMatchObject({ status: 4, stderr: expect.stringContaining("is updating this VM") });
+    unlock();
+    expect(await runStates(vm)).toEqual(new Map([[vm.pid, "running"]]));
   });
 
   it("refuses what can't go through, before it changes anything", async () => {

@@ -1,7 +1,8 @@
 // cprkit update: replaces the QEMU under a running guest, or finishes an update that was cut off.
 
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { shellQuoted } from "../../qemu/command-line/parse.ts";
+import { findingCodes } from "../../qemu/finding.ts";
 import type { UpdateOptions, UpdatePlan, UpdateReport } from "../../qemu/update/options.ts";
 import { planUpdate } from "../../qemu/update/plan.ts";
 import { abortUpdate, type Recovery, resumeUpdate } from "../../qemu/update/recover.ts";
@@ -11,6 +12,7 @@ import { type CprModeName, cprModes } from "../../qemu/vm/binary.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
+import { nearWords } from "../near.ts";
 import { wholeNumber } from "../options.ts";
 import { startProgress } from "../progress.ts";
 import { table } from "../view/table.ts";
@@ -45,7 +47,7 @@ export function updateCommand(): Command {
     )
     .addOption(new Option("--timeout <seconds>", "longest wait for each step").argParser(wholeNumber(1, 86_400)))
     .addOption(new Option("--state-dir <folder>", "where journals and logs are kept"))
-    .addOption(new Option("--allow <code...>", "go on in spite of the findings with these codes"))
+    .addOption(new Option("--allow <code...>", "go on in spite of the findings with these codes").argParser(allowCode))
     .addOption(new Option("--before-pause <command>", "run this just before the guest stops; if it fails, roll back"))
     .addOption(new Option("--on-success <command>", "run this after the update"))
     .addOption(new Option("--on-failure <command>", "run this after a failure, when the guest is settled"))
@@ -92,6 +94,18 @@ const stepTexts: Readonly<Record<UpdateStep, string>> = {
   "names-handed-over": "tidying up",
   done: "done",
 };
+
+/** What only an update finds, not preflight. */
+const updateCodes = ["cgroup", "no-qmp", "no-room", "systemd-main"];
+
+/** A code that is not known would allow nothing, unnoticed. Throws InvalidArgumentError. */
+function allowCode(code: string, before: readonly string[] = []): readonly string[] {
+  const known = [...Object.keys(findingCodes), ...updateCodes];
+  if (known.includes(code)) return [...before, code];
+  const near = nearWords(code, known);
+  const hint = near.length === 0 ? "docs/preflight.md has the list" : `did you mean ${near.join(" or ")}?`;
+  throw new InvalidArgumentError(`there is no finding with this code; ${hint}`);
+}
 
 async function runUpdate(command: string[], options: UpdateCommandOptions, signal: AbortSignal): Promise<void> {
   const { qmp, pid, json } = options;

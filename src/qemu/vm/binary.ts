@@ -8,6 +8,7 @@ import { CprkitError } from "../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
 import type { qmpReturns } from "../qmp/schema.ts";
 import type { WaitOptions } from "../qmp/wait.ts";
+import { endStrayProbes, withProbeMark } from "./probe-mark.ts";
 
 /** QEMU's names of the CPR modes. */
 export const cprModes = ["cpr-transfer", "cpr-exec", "cpr-reboot"] as const;
@@ -51,6 +52,7 @@ export async function probeBinary(
 ): Promise<QemuAbilities> {
   const { timeoutMs = 10_000, signal, cwd, env } = options;
   const [program = "", ...words] = command;
+  endStrayProbes();
   const [ours, theirs] = socketPair();
   const empty = ["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none"];
   let child: ChildProcess;
@@ -58,7 +60,7 @@ export async function probeBinary(
     child = spawn(program, [...words, ...empty, "-chardev", "socket,id=m,fd=3", "-qmp", "chardev:m"], {
       stdio: ["ignore", "pipe", "pipe", theirs],
       ...(cwd === undefined ? {} : { cwd }),
-      ...(env === undefined ? {} : { env }),
+      env: withProbeMark(env ?? process.env),
     });
   } catch (cause) {
     // Some refusals come at once: an empty name, a command line that is too long.

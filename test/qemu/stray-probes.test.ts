@@ -1,0 +1,49 @@
+// A QEMU that was only asked what it can do does not outlive a cprkit that was killed for long.
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, expect, it } from "vitest";
+import { isRunning, processIdentity } from "../../src/linux/index.ts";
+import { probeBinary } from "../../src/qemu/vm/binary.ts";
+import { repoRoot } from "../support/cli.ts";
+import { killAllVms, privateDir } from "../support/vm.ts";
+
+afterAll(killAllVms);
+
+/** A process that asks a program which never answers; and that program's process. */
+async function startAsking(): Promise<{ readonly asker: ChildProcess; readonly probe: number }> {
+  const dir = privateDir();
+  const [program, pidFile] = [join(dir, "program"), join(dir, "pid")];
+  writeFileSync(program, `#!/bin/sh\necho $$ > ${pidFile}.new; mv ${pidFile}.new ${pidFile}; exec sleep 1000\n`, {
+    mode: 0o700,
+  });
+  const module = join(repoRoot, "dist/qemu/vm/binary.js");
+  const script = `const { probeBinary } = await import(${JSON.stringify(module)});
+    await probeBinary([${JSON.stringify(program)}], { timeoutMs: 60000 });`;
+  const asker = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "ignore" });
+  const end = performance.now() + 20_000;
+  while (!existsSync(pidFile)) {
+    if (performance.now() > end) throw new Error("the program was not started");
+    await sleep(10);
+  }
+  return { asker, probe: Number(readFileSync(pidFile, "utf8")) };
+}
+
+it("is ended by the next one who asks, and one whose asker lives is not", async () => {
+  const [killed, living] = [await startAsking(), await startAsking()];
+  const [stray, other] = [processIdentity(killed.probe), processIdentity(living.probe)];
+  try {
+    const exited = new Promise((resolve) => killed.asker.once("exit", resolve));
+    killed.asker.kill("SIGKILL");
+    await exited;
+    expect(isRunning(stray)).toBe(true);
+    await expect(probeBinary(["/bin/false"])).rejects.toThrow(/asked what it can do/);
+    for (let wait = 0; isRunning(stray) && wait < 200; wait++) await sleep(10);
+    expect(isRunning(stray)).toBe(false);
+    expect(isRunning(other)).toBe(true);
+  } finally {
+    for (const { asker } of [killed, living]) asker.kill("SIGKILL");
+    for (const identity of [stray, other]) if (isRunning(identity)) process.kill(identity.pid, "SIGKILL");
+  }
+});
