@@ -1,6 +1,7 @@
 // The command line: finds the command, loads only that one, and turns what it throws into one line and an exit code.
 
 import { Command, CommanderError } from "commander";
+import { exitWithoutKoffi } from "../linux/ffi/koffi.ts";
 import { CprkitError, isCprkitError } from "../vmstate/error.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { harmless } from "./view/text.ts";
@@ -103,12 +104,13 @@ const mustGoOn: ReadonlySet<string> = new Set(["tap", "update"]);
  * is gone takes no messages any more, and ends nothing.
  */
 function surviveClosedOutput(goOn: boolean): void {
+  process.on("exit", (code) => exitWithoutKoffi(Number(process.exitCode ?? code)));
   process.stderr.on("error", () => {});
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     const refused = error.code !== "EPIPE";
     if (refused) {
       process.stderr.write(`cprkit: cannot write standard output: ${error.message}\n`);
-      process.on("exit", () => {
+      process.prependListener("exit", () => {
         process.exitCode = exitCodes.refused;
       });
     }

@@ -35,6 +35,15 @@ export function libc(): Libc {
 }
 
 /**
+ * Ends the process at once if koffi has been loaded, else does nothing. At a usual exit koffi flushes stdout and stderr
+ * with fsync, and if that fails (EIO, a full disk) it reports the failure on the stream that it holds locked: the process
+ * would never end. For the last of the "exit" listeners, in a program of our own.
+ */
+export function exitWithoutKoffi(status: number): void {
+  loaded?.exitNow(status);
+}
+
+/**
  * Puts something of one's own between cprkit and the kernel, for tests of what the kernel may answer.
  *
  * @returns puts back what was there
@@ -106,6 +115,7 @@ function makeLibc(koffi: Koffi): Libc {
     sigprocmask(how: number, set: Uint8Array, old: Uint8Array): number;
     prlimit(pid: number, resource: number, set: BigUint64Array | null, old: BigUint64Array): number;
     syscall(number: number, a: number, b: number, c: number, d: number, e: number): number;
+    exit(status: number): void;
     strerror(errno: number): string;
   } = {
     close: library.func("int close(int)"),
@@ -132,6 +142,7 @@ function makeLibc(koffi: Koffi): Libc {
     sigprocmask: library.func("int sigprocmask(int, const void *, void *)"),
     prlimit: library.func("int prlimit(int, int, const void *, void *)"),
     syscall: library.func("long syscall(long, long, long, long, long, long)"),
+    exit: library.func("void _exit(int)"),
     strerror: library.func("const char *strerror(int)"),
   };
 
@@ -273,6 +284,7 @@ function makeLibc(koffi: Koffi): Libc {
       result(
         c.syscall(syscallNumbers.pidfdSendSignal, asFd(pidfd, "pidfd"), intBetween(signal, "signal", 0, 64), 0, 0, 0),
       ),
+    exitNow: (status) => c.exit(intBetween(status, "status", 0, 255)),
     strerror: (number) => c.strerror(int(number, "errno")),
   };
 }

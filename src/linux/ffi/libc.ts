@@ -53,6 +53,8 @@ export interface Libc {
   kcmpFile(pidA: number, pidB: number, fdA: number, fdB: number): number;
   pidfdOpen(pid: number): number;
   pidfdSendSignal(pidfd: number, signal: number): number;
+  /** Ends this process at once: no exit handler of a library runs. */
+  exitNow(status: number): void;
   /** The C library's text for an error number. */
   strerror(errno: number): string;
 }
