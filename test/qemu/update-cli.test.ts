@@ -1,6 +1,6 @@
 // cprkit update and cprkit status on the command line, and what they refuse.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -129,6 +129,20 @@ describeQemu("cprkit update on the command line", ["10.0", "11.1"], (qemu) => {
       stdout: expect.stringContaining("does not run the guest (postmigrate)"),
     });
     expect(status.stdout).toContain("which QEMU has it is unknown");
+  });
+
+  it("a journal that can't be written at the end does not leave the update unfinished for ever", async () => {
+    const vm = await start();
+    const fill = () => {
+      for (const name of readdirSync(vm.stateDir)) {
+        mkdirSync(join(vm.stateDir, name, "journal.json.new"), { recursive: true });
+      }
+    };
+    const onStep = (step: string) => (step === "running" ? fill() : undefined);
+    const report = await updateVm({ target: { qmp: vm.qmp }, stateDir: vm.stateDir, onStep });
+    expect(report.warnings.join()).toContain("the journal can't be written");
+    const status = cprkit("status", "--qmp", vm.qmp, "--state-dir", vm.stateDir);
+    expect(status).toMatchObject({ status: 0, stdout: expect.stringContaining("has the guest: running") });
   });
 
   it("refuses a second update that names another monitor of the same QEMU", async () => {

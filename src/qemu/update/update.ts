@@ -115,6 +115,9 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
   await runHook(run, "onSuccess").catch((error: unknown) => run.warnings.push(asCprkitError(error).message));
   journal.outcome = "updated";
   await run.step("done");
+  // Again: a journal that could not be written at the last step would say "unfinished" for ever.
+  const unclosed = closeJournal(prepared.folder, journal, "updated", "the new QEMU runs the guest");
+  if (unclosed !== undefined) run.warnings.push(unclosed);
   const last = await askPeer(destination);
   if (!last.alive) throw lostAfter(run, destination);
   const { run: runState = "unknown" } = last;
