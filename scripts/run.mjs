@@ -1,8 +1,8 @@
-// `npm run demo`, `npm run bench` and `npm test` on a fresh clone: installs what is missing, builds, and does the job.
+// `npm run build`, `demo`, `bench` and `npm test` on a fresh clone: installs what is missing, builds, and does the job.
 
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -10,11 +10,18 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const [job, ...rest] = process.argv.slice(2);
 
 install();
-node("scripts/build.mjs");
-if (job === "demo") demo();
+build();
+if (job === "build") process.exit();
+else if (job === "demo") demo();
 else if (job === "bench") bench();
 else if (job === "test") test();
-else fail(`expected "demo", "bench" or "test", found ${JSON.stringify(job)}`, 2);
+else fail(`expected "build", "demo", "bench" or "test", found ${JSON.stringify(job)}`, 2);
+
+/** dist/ from src/. With --clean, from nothing: what was deleted in src/ must not be packed. */
+function build() {
+  if (job === "build" && rest.includes("--clean")) rmSync(join(root, "dist"), { recursive: true, force: true });
+  tool("typescript/bin/tsc", "-b");
+}
 
 function demo() {
   const own = resolve(process.env.CPRKIT_CACHE || join(root, ".cache"), "qemu/10.0/qemu-system-x86_64");

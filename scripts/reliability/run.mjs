@@ -22,8 +22,8 @@ process.exitCode = await module.main(rest);
 
 /** A built checkout and the QEMUs. */
 function prepare() {
-  for (const script of ["scripts/build.mjs", "scripts/qemu/fetch.mjs"]) {
-    const { status } = spawnSync(process.execPath, [script], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  for (const words of [["scripts/run.mjs", "build"], ["scripts/qemu/fetch.mjs"]]) {
+    const { status } = spawnSync(process.execPath, words, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
     if (status !== 0) process.exit(4);
   }
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 
 export function setup(): void {
   try {
-    execFileSync(process.execPath, [fileURLToPath(new URL("../../scripts/build.mjs", import.meta.url))], {
+    execFileSync(process.execPath, [fileURLToPath(new URL("../../scripts/run.mjs", import.meta.url)), "build"], {
       stdio: "inherit",
     });
   } catch (error) {
