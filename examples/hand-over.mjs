@@ -30,6 +30,7 @@ async function oldProcess() {
   rmSync(folder, { recursive: true });
 }
 
+/** @param {string} path */
 async function newProcess(path) {
   const { state, hangUp } = await receiveCprState(path);
   const memory = state.findFd("memory", 0);

@@ -83,7 +83,9 @@ export function apiReport({ name, types }) {
     });
     if (problems.length > 0) throw new Error(`${types}: ${problems.join("; ")}`);
     const text = readFileSync(join(folder, `${name}.api.md`), "utf8").replaceAll("\r\n", "\n");
-    const undocumented = [...text.matchAll(/^\/\/ @public \(undocumented\)\n(?:export )?(.*)$/gm)].map(([, line]) => line);
+    const undocumented = [...text.matchAll(/^\/\/ @public \(undocumented\)\n(?:export )?(.*)$/gm)].map(
+      ([, line]) => line,
+    );
     return { text, undocumented, notExported };
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -15,7 +15,8 @@ if (job === "build") process.exit();
 else if (job === "demo") demo();
 else if (job === "bench") bench();
 else if (job === "test") test();
-else fail(`expected "build", "demo", "bench" or "test", found ${JSON.stringify(job)}`, 2);
+else if (job === "pure") pure();
+else fail(`expected "build", "demo", "bench", "test" or "pure", found ${JSON.stringify(job)}`, 2);
 
 /** dist/ from src/. With --clean, from nothing: what was deleted in src/ must not be packed. */
 function build() {
@@ -52,6 +53,11 @@ function test() {
   tool("vitest/vitest.mjs", "run", ...rest);
 }
 
+/** What needs no Linux: the tests of the folders that use nothing of Node. */
+function pure() {
+  tool("vitest/vitest.mjs", "run", "test/vmstate", "test/cpr", "test/migration", ...rest);
+}
+
 /** `npm ci` when node_modules is missing or was made from another lock file. */
 function install() {
   const mark = join(root, "node_modules/.cprkit-lock");
@@ -75,7 +81,9 @@ function tool(path, ...args) {
 }
 
 function run(program, args) {
-  const { status, error } = spawnSync(program, args, { cwd: root, stdio: "inherit" });
+  // npm is a shell script on Windows.
+  const shell = process.platform === "win32" && program === "npm";
+  const { status, error } = spawnSync(program, args, { cwd: root, stdio: "inherit", shell });
   if (error !== undefined) fail(`${program} cannot be run: ${error.message}`, 4);
   return status ?? 1;
 }

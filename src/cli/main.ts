@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from "commander";
 import { exitWithoutKoffi } from "../linux/ffi/koffi.ts";
+import { requireLinux } from "../linux/system.ts";
 import { CprkitError, isCprkitError } from "../vmstate/error.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { harmless } from "./view/text.ts";
@@ -44,6 +45,9 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
   try {
     if (argv.length === 0) program.help({ error: true });
+    program.hook("preAction", (_, action) => {
+      if (needsLinux.has(action.name())) requireLinux();
+    });
     await program.parseAsync([...argv], { from: "user" });
     return Number(process.exitCode ?? exitCodes.fine);
   } catch (error) {
@@ -95,6 +99,8 @@ async function version(argv: readonly string[]): Promise<string> {
   const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
   return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
 }
+
+const needsLinux: ReadonlySet<string> = new Set(["tap", "preflight", "fds", "update", "status", "demo"]);
 
 /** Commands that hold a VM in their hands: a reader who goes away must not end them. */
 const mustGoOn: ReadonlySet<string> = new Set(["tap", "update"]);

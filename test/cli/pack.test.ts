@@ -1,9 +1,10 @@
 // What a user gets: the packed tarball, installed elsewhere.
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { type Analysis, checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
 import { publint } from "publint";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { repoRoot } from "../support/cli.ts";
@@ -12,17 +13,21 @@ const folder = mkdtempSync(join(tmpdir(), "cprkit-pack-"));
 const npm = (args: readonly string[], cwd: string) =>
   execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
 const node = (...args: string[]) => execFileSync(process.execPath, args, { cwd: folder, encoding: "utf8" });
+const tsc = (...args: string[]) =>
+  spawnSync(process.execPath, [join(repoRoot, "node_modules/typescript/bin/tsc"), ...args], {
+    cwd: folder,
+    encoding: "utf8",
+  });
 let files: string[] = [];
+let packed = "";
 
 beforeAll(() => {
   // The build has been made before the tests; prepack would make it again under the feet of the others.
-  const [packed] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", folder], repoRoot));
-  files = packed.files.map(({ path }: { path: string }) => path);
+  const [tarball] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", folder], repoRoot));
+  files = tarball.files.map(({ path }: { path: string }) => path);
+  packed = tarball.filename;
   writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
-  npm(
-    ["install", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts", join(folder, packed.filename)],
-    folder,
-  );
+  npm(["install", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts", join(folder, packed)], folder);
 }, 180_000);
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -75,9 +80,7 @@ test("a TypeScript user gets types for every subpath", () => {
      const abi: "list" | "hash" = loadCprState({ bytes: new Uint8Array() }).abi;
      console.log(state, abi, wrong);`,
   );
-  // As a TypeScript user of Node has them.
-  mkdirSync(join(folder, "node_modules/@types"), { recursive: true });
-  symlinkSync(join(repoRoot, "node_modules/@types/node"), join(folder, "node_modules/@types/node"));
+  linkNodeTypes();
   const flags = [
     "--noEmit",
     "--strict",
@@ -89,14 +92,7 @@ test("a TypeScript user gets types for every subpath", () => {
     "--target",
     "es2023",
   ];
-  const { status, stdout } = spawnSync(
-    process.execPath,
-    [join(repoRoot, "node_modules/typescript/bin/tsc"), ...flags, "user.mts"],
-    {
-      cwd: folder,
-      encoding: "utf8",
-    },
-  );
+  const { status, stdout } = tsc(...flags, "user.mts");
   expect({ status, stdout }).toEqual({ status: 0, stdout: "" });
 });
 
@@ -111,7 +107,70 @@ test("the tarball holds what it should and nothing else", () => {
   ).toEqual([]);
 });
 
+test("no shipped file points to a source map, for none is shipped", () => {
+  const shipped = files.filter((path) => /\.(js|d\.ts)$/.test(path));
+  expect(shipped.length).toBeGreaterThan(100);
+  const pointing = shipped.filter((path) =>
+    readFileSync(join(folder, "node_modules/cprkit", path), "utf8").includes("sourceMappingURL="),
+  );
+  expect(pointing).toEqual([]);
+});
+
+const resolutions = [
+  { module: "node16", moduleResolution: "node16" },
+  { module: "nodenext", moduleResolution: "nodenext" },
+  { module: "esnext", moduleResolution: "bundler" },
+];
+
+test.each(resolutions)("the examples are type-checked in strict mode with $moduleResolution", (resolution) => {
+  const examples = join(folder, `examples-${resolution.moduleResolution}`);
+  cpSync(join(repoRoot, "examples"), examples, { recursive: true });
+  const config = {
+    compilerOptions: {
+      ...resolution,
+      target: "es2022",
+      lib: ["es2023", "esnext.disposable"],
+      types: ["node"],
+      strict: true,
+      allowJs: true,
+      checkJs: true,
+      noEmit: true,
+      skipLibCheck: false,
+    },
+    include: ["*.mjs"],
+  };
+  writeFileSync(join(examples, "tsconfig.json"), JSON.stringify(config));
+  linkNodeTypes();
+  const { status, stdout } = tsc("-p", examples);
+  expect({ status, stdout }).toEqual({ status: 0, stdout: "" });
+  // A misspelt name would be seen.
+  writeFileSync(join(examples, "wrong.mjs"), 'import { vmstat } from "cprkit/vmstate";\nvmstat({});\n');
+  expect(tsc("-p", examples).stdout).toMatch(/wrong\.mjs\(1,10\): error TS2724/);
+});
+
+test("arethetypeswrong finds nothing for users of ES modules", async () => {
+  const tarball = createPackageFromTarballData(new Uint8Array(readFileSync(join(folder, packed))));
+  const { types, problems } = (await checkPackage(tarball)) as Analysis;
+  expect(types).toMatchObject({ kind: "included" });
+  // The package has ES modules alone (CommonJS imports them since Node 20.19), and its subpaths need a resolver that
+  // knows "exports", which TypeScript's oldest one does not.
+  const found = problems.filter(
+    (problem) =>
+      problem.kind !== "CJSResolvesToESM" && !(problem.kind === "NoResolution" && problem.resolutionKind === "node10"),
+  );
+  expect(found).toEqual([]);
+});
+
 test("publint finds nothing", async () => {
   const { messages } = await publint({ pkgDir: repoRoot, strict: true, pack: false });
   expect(messages).toEqual([]);
 });
+
+/** Node's types, as a TypeScript user of Node has them. */
+function linkNodeTypes(): void {
+  for (const name of ["@types/node", "undici-types"]) {
+    const link = join(folder, "node_modules", name);
+    mkdirSync(dirname(link), { recursive: true });
+    if (!existsSync(link)) symlinkSync(join(repoRoot, "node_modules", name), link);
+  }
+}

@@ -6,6 +6,7 @@ import { arch, platform, version } from "node:process";
 import { CprkitError } from "../../vmstate/error.ts";
 import { asFd } from "../as-fd.ts";
 import { errno } from "../errno.ts";
+import { requireLinux } from "../system.ts";
 import {
   controlLength,
   controlSpace,
@@ -58,13 +59,7 @@ export function interpose(between: (real: Libc) => Libc): () => void {
 }
 
 function loadKoffi(): Koffi {
-  if (platform !== "linux" || (arch !== "x64" && arch !== "arm64")) {
-    throw new CprkitError(
-      "ERR_FFI_UNAVAILABLE",
-      `cprkit/linux makes Linux system calls and runs on linux-x64 and linux-arm64, not on ${platform}-${arch}; ` +
-        "reading and writing streams works here without it",
-    );
-  }
+  requireLinux();
   try {
     // createRequire returns an untyped function; koffi's own declarations give its shape.
     return createRequire(import.meta.url)("koffi") as Koffi;

@@ -1,6 +1,6 @@
 // After a failure, or after cprkit itself was killed: finds out which QEMU has the guest, makes sure that the other
 // one can never run it, and brings the guest back if that is certain to be right. The rules are those of
-// docs/decisions/0010-update-state-machine.md.
+// docs/decisions/0008-update-state-machine.md.
 
 import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";

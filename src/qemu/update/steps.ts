@@ -1,4 +1,4 @@
-// The steps of an update, in their order, and which of them can be undone. docs/decisions/0010-update-state-machine.md
+// The steps of an update, in their order, and which of them can be undone. docs/decisions/0008-update-state-machine.md
 // explains each.
 
 import type { CprModeName } from "../vm/binary.ts";

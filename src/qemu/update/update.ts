@@ -1,5 +1,5 @@
 // Replaces the QEMU under a running guest: plans, locks, writes down, runs the mode, and on any failure settles where
-// the guest is. The state machine is described in docs/decisions/0010-update-state-machine.md.
+// the guest is. The state machine is described in docs/decisions/0008-update-state-machine.md.
 
 import { randomBytes } from "node:crypto";
 import { dirname } from "node:path";
