@@ -13,7 +13,7 @@ import {
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
-import { bootFirmware } from "../guest/boot-sector.ts";
+import { bootDisk, bootFirmware } from "../guest/boot-sector.ts";
 import { createSerialLog, type SerialLog } from "../support/serial-log.ts";
 import { type Accel, isListening, privateDir } from "../support/vm.ts";
 
@@ -23,6 +23,8 @@ export interface UpdatableOptions {
   readonly accel: Accel;
   /** Where guest RAM is; "file" is what cpr-reboot can leave in place. Default "memfd". */
   readonly ram?: "memfd" | "file";
+  /** Who starts the guest: the guest's own firmware, or SeaBIOS, which numbers the PCI buses. Default "own". */
+  readonly firmware?: "own" | "SeaBIOS";
   /** With a virtio disk on a qcow2 image and a virtio network card. */
   readonly devices?: boolean;
   /** Words in place of the serial port that the test listens to, for example -serial file:PATH. */
@@ -61,6 +63,7 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
   const serial = await createSerialLog(join(dir, "serial.sock"));
   const qmp = join(dir, "qmp.sock");
   writeFileSync(join(dir, "guest.rom"), bootFirmware());
+  writeFileSync(join(dir, "guest.img"), bootDisk());
   if (options.devices === true) await createQcow2(options.qemu, dir);
   const args = argumentsOf(options, dir, serial.path, qmp);
   // A file, not a pipe: the test counts its own fds while this QEMU ends.
@@ -98,7 +101,11 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
 }
 
 function argumentsOf(options: UpdatableOptions, dir: string, serialPath: string, qmp: string): string[] {
-  const { machine, accel, ram = "memfd", devices = false } = options;
+  const { machine, accel, ram = "memfd", devices = false, firmware = "own" } = options;
+  const boot =
+    firmware === "own"
+      ? ["-bios", join(dir, "guest.rom")]
+      : ["-drive", `file=${join(dir, "guest.img")},format=raw,if=none,id=boot`, "-device", "ide-hd,drive=boot"];
   const backend =
     ram === "memfd"
       ? "memory-backend-memfd,id=ram0,size=32M,share=on"
@@ -107,7 +114,7 @@ function argumentsOf(options: UpdatableOptions, dir: string, serialPath: string,
   const chardev = ["-chardev", `socket,id=serial0,path=${serialPath}`, "-serial", "chardev:serial0"];
   return [
     ["-machine", `${machine},accel=${accel},memory-backend=ram0,aux-ram-share=on`, "-m", "32", "-object", backend],
-    ["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-bios", join(dir, "guest.rom")],
+    ["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", ...boot],
     options.serialArgs?.(dir) ?? chardev,
     ["-qmp", `unix:${qmp},server=on,wait=off`],
     devices
@@ -192,7 +199,7 @@ function processesIn(dir: string): number[] {
   return readdirSync("/proc").flatMap((name) => {
     if (!/^\d+$/.test(name) || Number(name) === process.pid) return [];
     try {
-      const isQemu = readFileSync(`/proc/${name}/cmdline`, "utf8").includes(`${dir}/guest.rom`);
+      const isQemu = readFileSync(`/proc/${name}/cmdline`, "utf8").includes(`${dir}/guest.`);
       const isZombie = / [ZX] /.test(readFileSync(`/proc/${name}/stat`, "utf8").replace(/^.*\)/s, ""));
       return isQemu && !isZombie ? [Number(name)] : [];
     } catch {

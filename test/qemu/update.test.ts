@@ -1,5 +1,5 @@
 // Live updates of real VMs: every mode, both QEMUs and both ways, three machine types, with a disk and a network card.
-import { existsSync, lstatSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import type { UpdateReport } from "../../src/qemu/update/options.ts";
@@ -83,6 +83,36 @@ describeQemu("cprkit update, real QEMU", ["10.0", "11.1"], (qemu) => {
       assertContiguous(vm.serial);
     });
   }
+
+  it("devices behind a root port and a bridge, which have no bus number before the state is loaded", async () => {
+    const vm = await startUpdatable({
+      qemu: qemu["10.0"],
+      machine: Q35,
+      // SeaBIOS does not start under every KVM.
+      accel: "tcg",
+      firmware: "SeaBIOS",
+      extraArgs: () => [
+        ...["-device", "pcie-root-port,id=rp1,chassis=1", "-device", "virtio-rng-pci,bus=rp1"],
+        ...["-device", "pci-bridge,id=br,chassis_nr=2", "-device", "virtio-balloon-pci,bus=br,addr=5,id=balloon"],
+      ],
+    });
+    for (const version of ["11.1", "10.0"] as const) {
+      // A device that has moved below its bridge is another machine, found before the guest stops.
+      const moved = join(vm.dir, `moved-${version}`);
+      writeFileSync(
+        moved,
+        `#!/bin/bash\nwords=()\nfor word in "$@"; do words+=("$(sed s/br,addr=5/br,addr=6/ <<< "$word")"); done\n` +
+          `exec '${qemu[version]}' "\${words[@]}"\n`,
+        { mode: 0o755 },
+      );
+      const refused = updateVm({ target: { qmp: vm.qmp }, qemu: moved, stateDir: vm.stateDir });
+      await expect(refused).rejects.toThrow(/another machine: PCI devices.*5\.0 virtio-balloon-pci on br.*6\.0 virtio/);
+      const report = await updateVm({ target: { qmp: vm.qmp }, qemu: qemu[version], stateDir: vm.stateDir });
+      await expectOneRunning(vm, report.pid);
+      await vm.serial.waitForMore(5, 20_000);
+    }
+    assertContiguous(vm.serial);
+  });
 
   it("ten updates in a row of one VM, there and back", async () => {
     const vm = await startUpdatable({

@@ -142,9 +142,6 @@ const pciDevice = z.looseObject({
   class_info: z.looseObject({ desc: z.string().optional(), class: z.number() }),
   id: z.looseObject({ device: z.number(), vendor: z.number() }),
   qdev_id: z.string(),
-  get pci_bridge() {
-    return z.looseObject({ devices: z.array(pciDevice).optional() }).optional();
-  },
 });
 
 /** Schemas of the returns of the commands that cprkit knows, by the command's name. */
