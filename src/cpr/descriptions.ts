@@ -44,7 +44,7 @@ export const cprStateList = vmstateOf<LiveCprState>()({
   name: "CprState",
   version: 1,
   minimumVersion: 1,
-  fields: { fds: qlist(cprFd, { version: 1, create: fdList }) },
+  fields: { fds: qlist(cprFd, { version: 1, create: fdList, reuse: true }) },
   subsections: { vfioDevices: cprVfioDevices },
   preSave: (state) => {
     state.fds = fdList(state.live);
@@ -61,7 +61,7 @@ export const cprStateHash = vmstateOf<LiveCprState>()({
   name: "CprState",
   version: 1,
   minimumVersion: 1,
-  fields: { fds: ghash({ version: 1, key: cprFdKey, value: cprFdValue, create: fdHash }) },
+  fields: { fds: ghash({ version: 1, key: cprFdKey, value: cprFdValue, create: fdHash, reuse: true }) },
   subsections: { vfioDevices: cprVfioDevices },
   preSave: (state) => {
     state.fds = fdHash(state.live);

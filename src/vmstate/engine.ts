@@ -30,6 +30,25 @@ export function checkVersion(reader: Reader, description: AnyDescription, versio
 }
 
 /**
+ * Throws ERR_DESCRIPTION unless elements can be loaded as they are saved: saving writes them at their description's own
+ * version, loading reads them at the field's (QEMU 10.0 migration/vmstate-types.c).
+ */
+export function checkElement(description: AnyDescription, version: number): void {
+  const { name, version: own, minimumVersion, fields } = description;
+  const isLoadable = version <= own && version >= minimumVersion;
+  const missing = fields.find(({ field }) => field.exists === undefined && (field.version ?? 0) > version);
+  if (isLoadable && missing === undefined) return;
+  const why =
+    missing === undefined
+      ? `accepts ${minimumVersion === own ? own : `${minimumVersion} to ${own}`}`
+      : `is saved at ${own}, with "${missing.name}", which ${version} does not have`;
+  throw new CprkitError(
+    "ERR_DESCRIPTION",
+    `elements "${name}" would be loaded at version ${version}, but the description ${why}; give the field { version: ${own} }`,
+  );
+}
+
+/**
  * Loads one body. `target` keeps what the stream does not hold; without it, a new object is made. Errors name the
  * field they happened in, below the description's own name, which the caller adds.
  */

@@ -48,6 +48,7 @@ export {
   gtree,
   gtreeDirectKey,
   type KeyedTable,
+  type OwnTable,
   type TreeOptions,
 } from "./fields/trees.ts";
 export { bitmap, cpuDouble, timer } from "./fields/values.ts";

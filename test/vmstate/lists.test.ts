@@ -1,6 +1,7 @@
 // Lists that end by a byte, trees and hashes that begin with a count, and fds beside the bytes.
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
+  type Description,
   fd,
   ghash,
   ghashDirectKey,
@@ -13,7 +14,9 @@ import {
   qtailq,
   type StateOf,
   save,
+  since,
   struct,
+  trace,
   uint8,
   uint32,
   uint64,
@@ -42,12 +45,102 @@ for (const [name, kind] of [
   ]);
 }
 
-test("elements are loaded at their field's version, checked before the first byte", () => {
+test("elements that could not be loaded as they are saved are refused when they are described", () => {
   const old = vmstate({ name: "element", version: 3, minimumVersion: 2, fields: { value: uint8() } });
-  const at = (version: number) => vmstate({ name: "l", version: 9, fields: { items: qlist(old, { version }) } });
-  expect(codeOf(caught(() => load(at(1), { bytes: bytesOf("00") })))).toBe("ERR_VERSION_TOO_OLD");
-  expect(codeOf(caught(() => load(at(4), { bytes: bytesOf("00") })))).toBe("ERR_VERSION_TOO_NEW");
-  expect(load(at(2), { bytes: bytesOf("00") })).toEqual({ items: [] });
+  const grown = vmstate({ name: "element", version: 2, fields: { value: uint8(), more: since(2, uint8()) } });
+  const kinds: Record<string, <State>(one: Description<State>, options: { version?: number }) => unknown> = {
+    qlist: (one, options) => qlist(one, options),
+    qtailq: (one, options) => qtailq(one, options),
+    "ghash value": (one, options) => ghash({ key: element, value: one, ...options }),
+    "ghash key": (one, options) => ghash({ key: one, value: element, ...options }),
+    ghashDirectKey: (one, options) => ghashDirectKey({ value: one, ...options }),
+    gtreeDirectKey: (one, options) => gtreeDirectKey({ value: one, ...options }),
+  };
+  for (const [name, kind] of Object.entries(kinds)) {
+    const refused = <State>(one: Description<State>, options: { version?: number }) => {
+      const error = caught(() => kind(one, options));
+      expect([name, codeOf(error)]).toEqual([name, "ERR_DESCRIPTION"]);
+      return String(error);
+    };
+    expect(refused(old, {})).toContain(
+      "at version 0, but the description accepts 2 to 3; give the field { version: 3 }",
+    );
+    refused(old, { version: 1 });
+    refused(old, { version: 4 });
+    expect(refused(grown, {})).toContain('is saved at 2, with "more", which 0 does not have');
+    refused(grown, { version: 1 });
+  }
+  expect(() => qlist(old, { version: 2 })).not.toThrow();
+  const items = { items: [{ value: 1, more: 2 }] };
+  const list = vmstate({ name: "l", version: 9, fields: { items: qlist(grown, { version: 2 }) } });
+  expect(load(list, save(list, items))).toEqual(items);
+});
+
+describe("a table of one's own", () => {
+  const number = vmstate({ name: "n", version: 0, fields: { n: uint8() } });
+  const byContent = () => {
+    const entries = new Map<number, [{ n: number }, { n: number }]>();
+    return {
+      get size() {
+        return entries.size;
+      },
+      set: (key: { n: number }, value: { n: number }) => entries.set(key.n, [key, value]),
+      forEach: (visit: (value: { n: number }, key: { n: number }) => void) => {
+        for (const [key, value] of entries.values()) visit(value, key);
+      },
+    };
+  };
+  const bytes = bytesOf("00000002 01 01 05 01 02 06 00 01 07 01 08 00");
+  const describing = (reuse: boolean) =>
+    vmstate({
+      name: "t",
+      version: 0,
+      fields: {
+        hash: ghash({ key: number, value: number, create: byContent, reuse }),
+        list: qlist(number, { create: (): { n: number }[] => [], reuse }),
+      },
+    });
+  const pairs = (table: ReturnType<typeof byContent>) => {
+    const found: [number, number][] = [];
+    table.forEach((value, key) => {
+      found.push([key.n, value.n]);
+    });
+    return found;
+  };
+
+  test("gets an object of its own for each entry, which it may keep", () => {
+    const { hash, list } = load(describing(false), { bytes });
+    expect(pairs(hash)).toEqual([
+      [1, 5],
+      [2, 6],
+    ]);
+    expect(list).toEqual([{ n: 7 }, { n: 8 }]);
+    const direct = vmstate({
+      name: "d",
+      version: 0,
+      fields: { hash: ghashDirectKey({ value: number, create: () => new Map<bigint, { n: number }>() }) },
+    });
+    const loaded = load(direct, { bytes: bytesOf("00000002 01 0000000000000001 05 01 0000000000000002 06 00") });
+    expect([...loaded.hash]).toEqual([
+      [1n, { n: 5 }],
+      [2n, { n: 6 }],
+    ]);
+  });
+
+  test("loads what trace shows", () => {
+    const { hash } = load(describing(false), { bytes });
+    const shown = trace(describing(false), { bytes }).spans.filter(({ path }) => path.endsWith("/n"));
+    expect(shown.slice(0, 4).map(({ value }) => value)).toEqual(pairs(hash).flat());
+  });
+
+  test("may ask for one object for all, and copies then", () => {
+    const { hash, list } = load(describing(true), { bytes });
+    expect(pairs(hash)).toEqual([
+      [2, 6],
+      [2, 6],
+    ]);
+    expect(list[0]).toBe(list[1]);
+  });
 });
 
 const key = vmstate({ name: "interval", version: 0, fields: { low: uint64(), high: uint64() } });

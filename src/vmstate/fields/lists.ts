@@ -1,7 +1,7 @@
 // Lists that end by a byte, not by a count: 01 before each element, 00 at the end.
 
 import type { Description } from "../description.ts";
-import { checkVersion, type ElementLoader, elementLoader, elementSaver, located } from "../engine.ts";
+import { checkElement, type ElementLoader, elementLoader, elementSaver, located } from "../engine.ts";
 import { type Field, misfit } from "../types.ts";
 import type { Reader } from "../wire/reader.ts";
 
@@ -19,11 +19,13 @@ export interface ListTable<State> {
 }
 
 export interface TableOptions<Table> extends ListOptions {
-  /**
-   * Makes a table of your own to load into; when the target holds one already, that one is filled. The object given
-   * to its `push` is filled anew for the next element: copy what you keep.
-   */
+  /** Makes a table of your own to load into; when the target holds one already, that one is filled. */
   readonly create: () => Table;
+  /**
+   * One object for all elements, filled anew for each: faster, for a table whose `push` copies what it keeps. Default:
+   * an object for each element, which the table may keep.
+   */
+  readonly reuse?: boolean;
 }
 
 /**
@@ -58,20 +60,20 @@ export function qtailq<State>(
 function list<State>(
   type: string,
   element: Description<State>,
-  { version = 0, create }: ListOptions & Partial<TableOptions<ListTable<State>>>,
+  { version = 0, create, reuse = false }: ListOptions & Partial<TableOptions<ListTable<State>>>,
 ): Field<ListTable<State>> {
+  checkElement(element, version);
   return {
     type,
     version,
     minimum: 1,
     descriptions: [element],
     load: (reader, current) => {
-      checkVersion(reader, element, version);
       const loader = elementLoader(element, version);
       const what = `"one more ${element.name}" or the list's end`;
       const elements: ListTable<State> = create === undefined ? [] : (current ?? create());
-      // An observer may keep what it is shown.
-      const target = create === undefined || reader.observer !== undefined ? undefined : loader.reusable;
+      // An observer may keep what it is shown, and an array keeps all.
+      const target = reuse && create !== undefined && reader.observer === undefined ? loader.reusable : undefined;
       let at = 0;
       try {
         for (; reader.flag(what); at++) elements.push(loadOne(reader, loader, at, target));

@@ -1,7 +1,7 @@
 // Keyed collections: a count, then key and value of each entry, then an end byte.
 
 import type { Description } from "../description.ts";
-import { checkVersion, elementLoader, elementSaver, located } from "../engine.ts";
+import { checkElement, elementLoader, elementSaver, located } from "../engine.ts";
 import { type Field, misfit } from "../types.ts";
 import type { Reader } from "../wire/reader.ts";
 import type { Writer } from "../wire/writer.ts";
@@ -23,6 +23,17 @@ export interface TreeOptions<Key, Value> {
   readonly value: Description<Value>;
 }
 
+/** A table of one's own in place of a Map. */
+export interface OwnTable<Table> {
+  /** Makes the table to load into; when the target holds one already, that one is filled. */
+  readonly create: () => Table;
+  /**
+   * One key object and one value object for all entries, filled anew for each: faster, for a table whose `set` copies
+   * what it keeps. Default: new objects for each entry, which the table may keep.
+   */
+  readonly reuse?: boolean;
+}
+
 export type DirectKeyOptions<Value> = Omit<TreeOptions<never, Value>, "key">;
 
 /**
@@ -30,28 +41,27 @@ export type DirectKeyOptions<Value> = Omit<TreeOptions<never, Value>, "key">;
  * lookup using GHashTable", V2). Sent in the table's own order, which a reader must not rely on.
  *
  * With `create`, loading fills a table of your own instead of a Map, for instance one that compares keys by content:
- * a Map knows an object key only by its identity. When the target holds a table already, that one is filled. The
- * objects given to its `set` are filled anew for the next entry: copy what you keep.
+ * a Map knows an object key only by its identity. When the target holds a table already, that one is filled.
  */
 export function ghash<Key, Value>(options: TreeOptions<Key, Value>): Field<Map<Key, Value>>;
 export function ghash<Key, Value, Table extends KeyedTable<Key, Value>>(
-  options: TreeOptions<Key, Value> & { readonly create: () => Table },
+  options: TreeOptions<Key, Value> & OwnTable<Table>,
 ): Field<Table>;
 export function ghash<Key, Value>(
-  options: TreeOptions<Key, Value> & { readonly create?: () => KeyedTable<Key, Value> },
+  options: TreeOptions<Key, Value> & Partial<OwnTable<KeyedTable<Key, Value>>>,
 ): Field<KeyedTable<Key, Value>> {
-  return keyed("ghash", described(options), hashed(options.create));
+  return keyed("ghash", described(options), hashed(options));
 }
 
 /** A hash table whose key is the 64-bit number itself (VMSTATE_GHASH_DIRECT_KEY_V). */
 export function ghashDirectKey<Value>(options: DirectKeyOptions<Value>): Field<Map<bigint, Value>>;
 export function ghashDirectKey<Value, Table extends KeyedTable<bigint, Value>>(
-  options: DirectKeyOptions<Value> & { readonly create: () => Table },
+  options: DirectKeyOptions<Value> & OwnTable<Table>,
 ): Field<Table>;
 export function ghashDirectKey<Value>(
-  options: DirectKeyOptions<Value> & { readonly create?: () => KeyedTable<bigint, Value> },
+  options: DirectKeyOptions<Value> & Partial<OwnTable<KeyedTable<bigint, Value>>>,
 ): Field<KeyedTable<bigint, Value>> {
-  return keyed("ghash", direct(options), hashed(options.create));
+  return keyed("ghash", direct(options), hashed(options));
 }
 
 /**
@@ -120,11 +130,13 @@ interface Keeping<Key, Value, Table> {
   readonly each: (table: Table, visit: (value: Value, key: Key) => void) => void;
 }
 
-function hashed<Key, Value>(
-  create: (() => KeyedTable<Key, Value>) | undefined,
-): Keeping<Key, Value, KeyedTable<Key, Value>> {
+function hashed<Key, Value>({
+  create,
+  reuse = false,
+}: Partial<OwnTable<KeyedTable<Key, Value>>>): Keeping<Key, Value, KeyedTable<Key, Value>> {
   return {
-    reuses: create !== undefined,
+    // A Map keeps what it is given.
+    reuses: reuse && create !== undefined,
     begin: (current) => current ?? create?.() ?? new Map(),
     end: (table) => table,
     each: (table, visit) => table.forEach(visit),
@@ -155,6 +167,8 @@ function keyed<Key, Value, Table extends KeyedTable<Key, Value>>(
   keeping: Keeping<Key, Value, Table>,
 ): Field<Table> {
   const { version, value: valueDescription, key: keyDescription } = entries;
+  checkElement(valueDescription, version);
+  if (keyDescription !== undefined) checkElement(keyDescription, version);
   return {
     type,
     version,
@@ -162,8 +176,6 @@ function keyed<Key, Value, Table extends KeyedTable<Key, Value>>(
     // QEMU's order: index 0 is the value, index 1 the key.
     descriptions: keyDescription === undefined ? [valueDescription] : [valueDescription, keyDescription],
     load: (reader, current) => {
-      checkVersion(reader, valueDescription, version);
-      if (keyDescription !== undefined) checkVersion(reader, keyDescription, version);
       const count = readCount(reader);
       const table = keeping.begin(current);
       // An observer may keep what it is shown.
