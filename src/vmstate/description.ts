@@ -64,7 +64,8 @@ export type StateOf<D> = D extends Description<infer State> ? State : never;
 
 type GatedKeys<F extends Fields> = { [K in keyof F]: F[K] extends GatedField<unknown> ? K : never }[keyof F];
 
-type Flat<T> = { [K in keyof T]: T[K] };
+/** One object type, written out: messages and hints show its members, not how it was put together. */
+type Flat<T> = T extends infer Whole ? { [K in keyof Whole]: Whole[K] } : never;
 
 /** The state that fields and subsections describe together. A subsection's key is set when the subsection is there. */
 export type StateOfParts<F extends Fields, S extends Subsections> = Flat<
@@ -138,8 +139,7 @@ function assemble(parts: Omit<AnyDescription, "hooks"> & { readonly hooks?: Hook
   for (const { name: fieldName, field } of fields) {
     checkName(name, fieldName, seen);
     for (const needed of field.needs ?? []) {
-      if (!seen.has(needed))
-        throw wrong(name, `field "${fieldName}" needs "${needed}", which does not stand before it`);
+      if (!seen.has(needed)) throw wrong(name, `field "${fieldName}" needs "${needed}", which does not come before it`);
     }
     seen.add(fieldName);
   }
@@ -169,7 +169,12 @@ function build<F extends Fields, S extends Subsections, Live>(
   const { name, version, minimumVersion = 0, preLoad, postLoad, preSave, postSave } = definition;
   const needed: { readonly [key: string]: ((state: never) => boolean) | undefined } = definition.needed ?? {};
   const fields = Object.entries<AnyField>(definition.fields);
-  for (const [field] of fields) {
+  for (const [field, kind] of fields) {
+    if (typeof kind === "function") {
+      const { name: called } = kind as { readonly name: string };
+      throw wrong(name, `field "${field}" is the function ${called} itself: call it, ${called}()`);
+    }
+    if (typeof kind?.load !== "function") throw wrong(name, `field "${field}" is not a field`);
     if (/^\d+$/.test(field)) throw wrong(name, `field name "${field}" is integer-like: JavaScript would reorder it`);
   }
   return assemble({
@@ -197,7 +202,7 @@ function checkVersions(name: string, version: number, minimum: number): void {
 
 function checkName(description: string, name: string, seen: ReadonlySet<string>): void {
   if (name === "__proto__") throw wrong(description, `"__proto__" cannot be a name`);
-  if (seen.has(name)) throw wrong(description, `the name "${name}" stands twice`);
+  if (seen.has(name)) throw wrong(description, `the name "${name}" appears twice`);
 }
 
 function wrong(name: string, reason: string): CprkitError {

@@ -13,7 +13,7 @@ type Target = Record<string, unknown>;
 const subsectionMark = 0x05;
 
 /** Throws unless a body of `version` can be loaded: ERR_VERSION_TOO_NEW or ERR_VERSION_TOO_OLD. */
-export function checkVersion(reader: Reader, description: AnyDescription, version: number): void {
+function checkVersion(reader: Reader, description: AnyDescription, version: number): void {
   const { name } = description;
   if (version > description.version) {
     throw reader.error(

@@ -30,6 +30,7 @@ export {
 } from "./fields/checked.ts";
 export { type CapabilityOptions, capability, gbytearray } from "./fields/counted.ts";
 export { fd } from "./fields/fd.ts";
+export { existsIf, type FieldTest, mustExist, since } from "./fields/gated.ts";
 export { bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64 } from "./fields/integers.ts";
 export { type ListOptions, type ListTable, qlist, qtailq, type TableOptions } from "./fields/lists.ts";
 export {
@@ -56,13 +57,10 @@ export { type Span, spanRecorder, type Trace, trace } from "./trace.ts";
 export {
   type AnyField,
   countOf,
-  existsIf,
   type Field,
   type GatedField,
   misfit,
-  mustExist,
   type Siblings,
-  since,
   type ValueOf,
 } from "./types.ts";
 export type { PlainEntry, PlainState } from "./vmdesc/fields.ts";

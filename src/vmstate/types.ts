@@ -30,7 +30,7 @@ export interface Field<T> {
   readonly mustExist?: boolean | undefined;
   /** The state may lack a value: `save` is called with undefined then. */
   readonly optional?: boolean | undefined;
-  /** Names of fields that this one needs to have been loaded: they must stand before it. */
+  /** Names of fields that this one needs to have been loaded: they must come before it. */
   readonly needs?: readonly string[] | undefined;
   /** Descriptions inside this field, for tools that walk a description. */
   readonly descriptions?: readonly AnyDescription[] | undefined;
@@ -61,24 +61,6 @@ export type AnyField = Omit<Field<unknown>, "load" | "save"> & {
 
 /** The type of a field's value. */
 export type ValueOf<F> = F extends Field<infer T> ? T : never;
-
-/** The field exists from version `version` of its description on. Older streams leave it as it was. */
-export function since<T>(version: number, field: Field<T>): GatedField<T> {
-  return { ...field, version, gated: true };
-}
-
-/** The field exists when `test` says so, whatever its version (QEMU's field_exists, VMSTATE_*_TEST). */
-export function existsIf<T>(test: (siblings: Siblings, version: number) => boolean, field: Field<T>): GatedField<T> {
-  return { ...field, exists: test, gated: true };
-}
-
-/**
- * A stream without the field is an error (VMS_MUST_EXIST): for a field that `since` or `existsIf` gates. Its value is
- * always there.
- */
-export function mustExist<T>(field: Field<T>): Field<T> {
-  return { ...field, mustExist: true, gated: undefined } as Field<T>;
-}
 
 /** ERR_VALUE about `value`, for a field kind whose value does not fit. */
 export function misfit(expected: string, value: unknown): CprkitError {

@@ -64,7 +64,8 @@ describe("versions", () => {
       fields: {
         wide: uint8(),
         extra: existsIf(
-          ({ wide }, version) => {
+          ["wide"],
+          ({ wide }: { wide: number }, version) => {
             asked.push(version);
             return wide === 1;
           },

@@ -28,7 +28,7 @@ const published = [
   "ERR_NOT_FOR_VERSION",
 ];
 
-test("no code is lost, none stands twice", () => {
+test("no code is lost, none appears twice", () => {
   expect(errorCodes).toEqual(expect.arrayContaining(published));
   expect(new Set(errorCodes).size).toBe(errorCodes.length);
 });

@@ -65,7 +65,7 @@ test("a tmp is loaded at its field's version, which is 0 unless it says otherwis
 const checked = vmstate({
   name: "checked",
   version: 1,
-  fields: { a: uint8(), b: uint8(), ordered: validate(({ a, b }) => (a as number) < (b as number)) },
+  fields: { a: uint8(), b: uint8(), ordered: validate(["a", "b"], ({ a, b }: { a: number; b: number }) => a < b) },
 });
 validTable("validate", checked, [{ state: { a: 1, b: 2 }, hex: "01 02" }]);
 invalidTable("validate", checked, [

@@ -46,7 +46,7 @@ function entries<T>(field: Field<T>, value: T, style: "10.0" | "11.1" = "10.0"):
 
 const cell = vmstate({ name: "cell", version: 2, fields: { x: uint8() } });
 const cellJson = '{"vmsd_name": "cell", "version": 2, "fields": [{"name": "x", "type": "uint8", "size": 1}]}';
-const odd = vmstate({ name: "odd", version: 1, fields: { x: existsIf(() => true, uint8()) } });
+const odd = vmstate({ name: "odd", version: 1, fields: { x: existsIf([], () => true, uint8()) } });
 const oddJson = '{"vmsd_name": "odd", "version": 1, "fields": [{"name": "x", "type": "uint8", "size": 1}]}';
 
 describe("written", () => {
@@ -75,7 +75,7 @@ describe("written", () => {
     ],
     ["an array of one", () => entries(array(uint16(), 1), [1]), '{"name": "f", "type": "uint16", "size": 2}'],
     ["an array of none", () => entries(array(uint16(), 0), []), ""],
-    ["a check", () => entries(validate(() => true) as Field<undefined>, undefined), ""],
+    ["a check", () => entries(validate([], () => true) as Field<undefined>, undefined), ""],
     [
       "rows of columns",
       () =>

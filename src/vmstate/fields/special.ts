@@ -5,6 +5,7 @@ import { loadBody, located, saveBody } from "../engine.ts";
 import { bodyMinimum, bodySize } from "../sizes.ts";
 import type { Field, GatedField, Siblings } from "../types.ts";
 import { checkNumber } from "./arrays.ts";
+import { type FieldTest, tested } from "./gated.ts";
 
 /** `size` bytes without a meaning any more (VMSTATE_UNUSED): zero when saved, anything when loaded. */
 export function unusedBuffer(size: number): GatedField<undefined> {
@@ -73,14 +74,24 @@ export function withTmp<State>(
   };
 }
 
-/** No bytes, only a check of what was loaded or is to be saved (VMSTATE_VALIDATE). Throws ERR_MUST_EXIST. */
-export function validate(test: (siblings: Siblings, version: number) => boolean): GatedField<undefined> {
+/**
+ * No bytes, only a check of what was loaded or is to be saved (VMSTATE_VALIDATE): loading and saving throw
+ * ERR_MUST_EXIST where `test` says no.
+ *
+ *     validate(["low", "high"], ({ low, high }: { low: number; high: number }) => low <= high)
+ *
+ * @param needs the fields that `test` looks at: `vmstate` throws ERR_DESCRIPTION unless each comes before this one
+ */
+export function validate<Needed extends object>(
+  needs: readonly (keyof Needed & string)[],
+  test: FieldTest<Needed>,
+): GatedField<undefined> {
   return {
     // As in QEMU an array of no elements: it leaves no trace in the JSON description.
     type: "validate",
     sequence: "array",
     size: 0,
-    exists: test,
+    ...tested(needs, test),
     mustExist: true,
     optional: true,
     gated: true,

@@ -41,7 +41,7 @@ export function bodyShape(value: JsonValue): BodyShape {
   const object = objectAt(value, "a description");
   const [body, ...more] = groupsOf(object);
   if (body === undefined) throw bad(object, '"vmsd_name" is missing');
-  if (more.length > 0) throw bad(object, '"vmsd_name" stands twice');
+  if (more.length > 0) throw bad(object, '"vmsd_name" appears twice');
   return body;
 }
 
@@ -49,7 +49,7 @@ export function bodyShape(value: JsonValue): BodyShape {
 export function deviceShape(value: JsonValue): DeviceShape {
   const object = objectAt(value, "a device");
   const groups = groupsOf(object);
-  if (groups.length > 1) throw bad(object, '"vmsd_name" stands twice');
+  if (groups.length > 1) throw bad(object, '"vmsd_name" appears twice');
   return {
     offset: object.offset,
     name: textOf(object, "name"),
