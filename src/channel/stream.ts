@@ -3,6 +3,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { closeFds, maxFdsPerMessage, receiveFds, sendFds, waitReadable, waitWritable } from "../linux/index.ts";
 import { CprkitError, isCprkitError, type PassedFd } from "../vmstate/index.ts";
+import { type Deadline, deadlineIn } from "./deadline.ts";
 import type { Message } from "./messages.ts";
 
 /** What has passed so far. */
@@ -13,7 +14,7 @@ export interface StreamProgress {
 
 export interface StreamOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Longest wait, in ms, for the peer to take or send anything. Default 30,000. */
+  /** By when all must have been taken or sent, in ms from the first byte on. Default 30,000. */
   readonly timeoutMs?: number | undefined;
   readonly onProgress?: ((progress: StreamProgress) => void) | undefined;
 }
@@ -30,13 +31,14 @@ export async function sendMessages(
   messages: readonly Message[],
   options: StreamOptions = {},
 ): Promise<StreamProgress> {
+  const deadline = deadlineIn(options.timeoutMs ?? defaultTimeoutMs, options.signal);
   let bytes = 0;
   let fds = 0;
   for (const message of messages) {
     let sent = 0;
     while (sent < message.bytes.length) {
       const pending = sent === 0 ? message.fds : [];
-      const count = await sendSome(socket, message.bytes.subarray(sent), pending, options);
+      const count = await sendSome(socket, message.bytes.subarray(sent), pending, options.signal, deadline);
       sent += count;
       bytes += count;
       fds += pending.length;
@@ -50,22 +52,25 @@ async function sendSome(
   socket: number,
   bytes: Uint8Array,
   fds: readonly number[],
-  options: StreamOptions,
+  signal: AbortSignal | undefined,
+  deadline: Deadline,
 ): Promise<number> {
-  const { signal, timeoutMs = defaultTimeoutMs } = options;
-  const end = performance.now() + timeoutMs;
+  const what = "the peer to take the CPR state";
   for (let pause = 1; ; pause = Math.min(pause * 2, 20)) {
     checkAborted(signal, "sending");
+    deadline.check(what);
     try {
       const sent = sendFds(socket, bytes, fds);
       if (sent !== "again") return sent;
-      await waitWritable(socket, { signal, timeoutMs });
+      await deadline.wait(what, (options) => waitWritable(socket, options));
     } catch (error) {
       // The kernel has nothing to wait for here: the receiver must take fds out of its socket.
-      if (!isCprkitError(error) || error.errno !== "ETOOMANYREFS" || performance.now() >= end) throw error;
+      if (!isCprkitError(error) || error.errno !== "ETOOMANYREFS") throw error;
       await delay(pause, undefined, signal === undefined ? {} : { signal }).catch(() =>
         checkAborted(signal, "sending"),
       );
+      // The kernel's error says more than that time is over.
+      if (deadline.isOver()) throw error;
     }
   }
 }
@@ -95,6 +100,7 @@ export const maxStreamBytes = 64 * 1024 * 1024;
  */
 export async function receiveStream(socket: number, options: ReceiveOptions = {}): Promise<ReceivedStream> {
   const { signal, timeoutMs = defaultTimeoutMs, maxBytes = maxStreamBytes } = options;
+  const deadline = deadlineIn(timeoutMs, signal);
   // Grows by doubling: a peer that sends single bytes costs no more than one that sends much at once.
   let buffer = new Uint8Array(2 * minRead);
   const fds: PassedFd[] = [];
@@ -102,6 +108,8 @@ export async function receiveStream(socket: number, options: ReceiveOptions = {}
   try {
     for (;;) {
       checkAborted(signal, "receiving");
+      const what = `the rest of the CPR state, after ${bytes} bytes and ${fds.length} fds`;
+      deadline.check(what);
       if (buffer.length - bytes < minRead) {
         const larger = new Uint8Array(2 * buffer.length);
         larger.set(buffer);
@@ -109,7 +117,7 @@ export async function receiveStream(socket: number, options: ReceiveOptions = {}
       }
       const received = receiveFds(socket, buffer.subarray(bytes), { maxFds: maxFdsPerMessage });
       if (received === "again") {
-        await waitReadable(socket, { signal, timeoutMs });
+        await deadline.wait(what, (options) => waitReadable(socket, options));
         continue;
       }
       for (const fd of received.fds) fds.push({ offset: bytes, fd });

@@ -24,6 +24,7 @@ import {
   waitHangup,
 } from "../linux/index.ts";
 import type { Output } from "../vmstate/index.ts";
+import { deadlineIn } from "./deadline.ts";
 import { cutMessages, type Message, maxFdsToQemu } from "./messages.ts";
 import { guardNonblock } from "./nonblock.ts";
 import { defaultTimeoutMs, type ReceiveOptions, receiveStream, type StreamOptions, sendMessages } from "./stream.ts";
@@ -45,7 +46,8 @@ export interface SentCpr {
   readonly peer: PeerCredentials;
   /**
    * Waits until the receiver hangs up: it has taken the state. Then closes the socket and sets O_NONBLOCK again on
-   * the fds where the receiver cleared it. Throws ERR_TIMEOUT, ERR_ABORTED: the socket stays open then.
+   * the fds where the receiver cleared it. Throws ERR_TIMEOUT after `timeoutMs` (default 30,000), ERR_ABORTED: the
+   * socket stays open then.
    */
   hungUp(options?: {
     readonly timeoutMs?: number;
@@ -108,8 +110,12 @@ export async function sendCprState(
     peer,
     close,
     hungUp: async (wait = {}) => {
+      const deadline = deadlineIn(wait.timeoutMs ?? defaultTimeoutMs, wait.signal);
       // The number may be another file's once it is closed.
-      if (open) await waitHangup(socket, { ...wait, halfClose: false });
+      if (open)
+        await deadline.wait("the receiver to hang up, which says that it has taken the state", (options) =>
+          waitHangup(socket, { ...options, halfClose: false }),
+        );
       return close();
     },
   };

@@ -45,7 +45,10 @@ export interface TapOptions {
   readonly signal?: AbortSignal | undefined;
   /** User id that both QEMUs must have. Default: this process's own. */
   readonly peerUid?: number | undefined;
-  /** Longest wait in ms for the new QEMU to listen, and for either to take or send something. Default 30,000. */
+  /**
+   * By when, in ms, the new QEMU must listen; from then on, the whole state have passed; and from then on, one of the
+   * two have hung up. Default 30,000 each.
+   */
   readonly timeoutMs?: number | undefined;
   /** Called when the tap listens and the old QEMU may connect. */
   readonly onListening?: (() => void) | undefined;
@@ -136,7 +139,7 @@ export async function tap(options: TapOptions): Promise<TapResult> {
       relayMs,
     };
     options.onState?.(passed);
-    const hungUpBy = await firstHangup(source, destination, signal);
+    const hungUpBy = await firstHangup(source, destination, signal, timeoutMs);
     return { ...passed, hungUpBy, nonblockRestored: restoreNonblock() };
   } finally {
     listener.close();
@@ -211,9 +214,10 @@ async function firstHangup(
   source: number,
   destination: number,
   signal: AbortSignal | undefined,
+  timeoutMs: number,
 ): Promise<"source" | "destination"> {
   const done = new AbortController();
-  const wait = { signal: signal === undefined ? done.signal : AbortSignal.any([signal, done.signal]) };
+  const wait = { signal: signal === undefined ? done.signal : AbortSignal.any([signal, done.signal]), timeoutMs };
   const waits = [
     // The old QEMU has ended its writing side already: only both directions shut mean that it is gone.
     waitHangup(source, { ...wait, halfClose: false }).then(() => "source" as const),
@@ -221,6 +225,13 @@ async function firstHangup(
   ];
   try {
     return await Promise.race(waits);
+  } catch (error) {
+    if (!isCprkitError(error) || error.code !== "ERR_TIMEOUT") throw error;
+    throw new CprkitError(
+      "ERR_TIMEOUT",
+      `the state has passed, but neither QEMU has hung up within ${timeoutMs} ms: the new one does it when it is ready`,
+      { cause: error },
+    );
   } finally {
     done.abort();
     await Promise.allSettled(waits);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { cutMessages, receiveCprState, receiveStream, sendCprState, sendMessages } from "../../src/channel/index.ts";
-import { saveCprState } from "../../src/cpr/index.ts";
+import { CprState, saveCprState } from "../../src/cpr/index.ts";
 import {
   acceptUnix,
   closeFd,
@@ -93,6 +93,44 @@ describe("a slow transfer", () => {
       expect(await failure(receiveCprState(to, { timeoutMs: 50 }))).toMatchObject({ code: "ERR_TIMEOUT" });
       expect(isOpen(to)).toBe(false);
       closeFds([from, ...fds]);
+    }));
+
+  it("one deadline for the whole of it: a peer that sends or takes a byte now and then does not renew it", () =>
+    expectNoFdLeak(async () => {
+      const [from, to] = socketPair();
+      const trickle = setInterval(() => sendFds(from, Uint8Array.of(0), []), 10);
+      const start = performance.now();
+      const error = await failure(receiveCprState(to, { timeoutMs: 150 }));
+      clearInterval(trickle);
+      expect(error.code).toBe("ERR_TIMEOUT");
+      expect(error.message).toMatch(
+        /not done within 150 ms: waited for the rest of the CPR state, after \d+ bytes and 0 fds/,
+      );
+      // The trickle would go on for ever: what is asserted is that it ended, not how fast.
+      expect(performance.now() - start).toBeGreaterThanOrEqual(149);
+      closeFds([from]);
+
+      const [sender, receiver] = socketPair();
+      setSendBuffer(sender, 4096);
+      const take = setInterval(() => receiveFds(receiver, new Uint8Array(1)), 10);
+      const much = [{ bytes: new Uint8Array(4 * 1024 * 1024), fds: [] }];
+      expect(await failure(sendMessages(sender, much, { timeoutMs: 150 }))).toMatchObject({
+        code: "ERR_TIMEOUT",
+        message: "not done within 150 ms: waited for the peer to take the CPR state",
+      });
+      clearInterval(take);
+      closeFds([sender, receiver]);
+    }));
+
+  it("says that it waited for the hang-up", () =>
+    expectNoFdLeak(async () => {
+      const [from, to] = socketPair();
+      const sent = await sendCprState(from, new CprState());
+      expect(await failure(sent.hungUp({ timeoutMs: 30 }))).toMatchObject({
+        message: expect.stringMatching(/within 30 ms: waited for the receiver to hang up/),
+      });
+      sent.close();
+      closeFds([to]);
     }));
 
   it("ends with ERR_TIMEOUT when nobody connects, and removes the socket", () =>

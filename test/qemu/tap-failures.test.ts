@@ -413,6 +413,23 @@ describe("tap, with cprkit at either end", () => {
     }),
   );
 
+  it("does not wait for ever after the state: it says that nobody has hung up, and hangs up", () =>
+    expectNoFdLeak(async () => {
+      const paths = freshPaths();
+      const receiving = receiveCprState(paths.cpr, { connectTimeoutMs: 20_000 });
+      const tapped = failure(tap({ listen: paths.tap, connect: paths.cpr, timeoutMs: 300 }));
+      const { state, fds } = memfdState(2);
+      const sent = await sendCprState(paths.tap, state, { waitForListener: true });
+      const received = await receiving;
+      expect(await tapped).toMatchObject({
+        code: "ERR_TIMEOUT",
+        message: expect.stringMatching(/the state has passed, but neither QEMU has hung up within 300 ms/),
+      });
+      await sent.hungUp();
+      received.hangUp();
+      closeFds([...fds, ...received.state.entries().map(({ fd }) => fd)]);
+    }));
+
   it("passes on the end of the stream and the hang-up, each in its direction, and never half-closes", () =>
     expectNoFdLeak(async () => {
       const paths = freshPaths();
