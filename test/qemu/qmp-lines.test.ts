@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { eventBudget } from "../../src/qemu/qmp/event-budget.ts";
 import { qmpLines } from "../../src/qemu/qmp/lines.ts";
 import { isCprkitError } from "../../src/vmstate/error.ts";
 
@@ -52,11 +53,37 @@ describe("qmpLines", () => {
     expect(codeOf(() => qmpLines(1000).push(Buffer.from(`{\n${"\r\n".repeat(2000)}`), () => {}))).toBe("ERR_QMP");
   });
 
+  it("refuses what is nested deeper than QEMU's own parser takes, before it is parsed; brackets in text don't count", () => {
+    const nested = (depth: number) => Buffer.from(`{"a":${"[".repeat(depth - 1)}${"]".repeat(depth - 1)}}\n`);
+    expect(codeOf(() => qmpLines().push(nested(1024), () => {}))).toBe("none");
+    expect(codeOf(() => qmpLines().push(nested(1025), () => {}))).toBe("ERR_QMP");
+    expect(codeOf(() => qmpLines().push(Buffer.from(`${"[".repeat(1_000_000)}\n`), () => {}))).toBe("ERR_QMP");
+    const text = JSON.stringify({ a: `"\\${"[".repeat(5000)}` });
+    expect(codeOf(() => qmpLines().push(Buffer.from(`${text}\n`), () => {}))).toBe("none");
+  });
+
   it("never throws anything but its own error on arbitrary bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         expect(["none", "ERR_QMP"]).toContain(codeOf(() => qmpLines().push(bytes, () => {})));
       }),
     );
+  });
+});
+
+describe("eventBudget", () => {
+  it("takes what QEMU sends for ever, and ends a flood", () => {
+    let ms = 0;
+    const steady = eventBudget(() => ms);
+    // 20,000 events of 400 bytes a second for ten minutes.
+    for (; ms < 600_000; ms += 10) for (let i = 0; i < 200; i++) steady(400);
+    let came = 0;
+    const flooded = eventBudget(() => came / 70_000);
+    // 70 MB a second.
+    const flood = () => {
+      for (; came < 1e9; came += 1000) flooded(1000);
+    };
+    expect(codeOf(flood)).toBe("ERR_QMP");
+    expect(came).toBeLessThan(200e6);
   });
 });

@@ -464,6 +464,28 @@ describe("events", () => {
     await qmp.close();
   });
 
+  it("keeps at most 4 MiB of events, however few they are", async () => {
+    const large = { text: "x".repeat(500_000) };
+    await serve((request, client) => {
+      say(client, ...Array.from({ length: 20 }, (_, n) => event("LARGE", n, large)), { return: {}, id: request.id });
+    });
+    const qmp = await connectQmp(path);
+    await qmp.execute("a");
+    expect(qmp.lastEventSeq()).toBe(20);
+    expect(qmp.events().map((e) => e.seq)).toEqual([13, 14, 15, 16, 17, 18, 19, 20]);
+    await qmp.close();
+  });
+
+  it("ends the session with a monitor that sends an event which is too large", async () => {
+    await serve((_request, client) => say(client, event("HUGE", 1, { text: "x".repeat(1024 * 1024) })));
+    const first = await connectQmp(path);
+    expect(await codeOf(first.execute("a"))).toMatchObject({
+      code: "ERR_QMP",
+      message: expect.stringMatching(/an event of \d+ bytes, of at most 1048576: this is not QEMU's/),
+    });
+    await first.close();
+  });
+
   it("rejects a wait whose predicate throws, and goes on", async () => {
     await withQmp(
       (request, client) => say(client, event("STOP", 1), { return: {}, id: request.id }),

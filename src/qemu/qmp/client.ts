@@ -7,6 +7,7 @@ import { z } from "zod";
 import { closeFds } from "../../linux/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { connectMonitor } from "./connect.ts";
+import { eventBudget } from "./event-budget.ts";
 import { eventLog, type QmpEvents, qmpEventSchema } from "./events.ts";
 import { qmpLines } from "./lines.ts";
 import { type QmpCommand, type QmpReturn, qmpReturns, qmpVersionSchema } from "./schema.ts";
@@ -199,16 +200,18 @@ function openSession(socket: Socket, label: string, maxEvents: number): Session 
     waiting.reject(new CprkitError("ERR_QMP_COMMAND", text, { qmpClass: error.class, cause: error }));
   };
 
-  const onMessage = (message: Message) => {
+  const takeEvent = eventBudget();
+  const onMessage = (message: Message, bytes: number) => {
     if (ended !== undefined) return;
     if (greeting === undefined) {
       if (!("QMP" in message)) return fail(`expected QMP's greeting, found ${JSON.stringify(message).slice(0, 200)}`);
       greeting = message;
       greeter?.resolve(message);
     } else if ("event" in message) {
+      takeEvent(bytes);
       const event = qmpEventSchema.safeParse(message);
       if (!event.success) return fail(`malformed event: ${z.prettifyError(event.error)}`);
-      log.add(event.data);
+      log.add(event.data, bytes);
     } else if ("return" in message || "error" in message) {
       onReply(message);
     } else {

@@ -38,7 +38,7 @@ export interface QmpEvents {
    * throws surfaces as an uncaught exception and leaves the session unharmed.
    */
   onEvent(listener: (event: QmpEvent) => void): () => void;
-  /** The kept events, oldest first: all of the session, or the last `maxEvents` if there were more. */
+  /** The kept events, oldest first: all of the session, or the last `maxEvents` (and 4 MiB) if there were more. */
   events(): readonly QmpEvent[];
   /** `seq` of the newest event; 0 before the first. */
   lastEventSeq(): number;
@@ -53,14 +53,20 @@ export interface QmpEvents {
 
 /** An event log together with what feeds it. */
 export interface EventLog extends QmpEvents {
-  add(event: z.infer<typeof qmpEventSchema>): void;
+  /** @param bytes its length on the wire */
+  add(event: z.infer<typeof qmpEventSchema>, bytes: number): void;
   /** Rejects all who wait; `why` makes the error from what they were doing. */
   end(why: (doing: string) => CprkitError): void;
 }
 
-/** Makes an empty log that keeps the newest `maxEvents` events of the monitor `label`. */
+/** The kept events take at most so many bytes of the wire. */
+const maxKeptBytes = 4 * 1024 * 1024;
+
+/** Makes an empty log that keeps the newest `maxEvents` events of the monitor `label`, and at most 4 MiB of them. */
 export function eventLog(label: string, maxEvents: number): EventLog {
   const kept: QmpEvent[] = [];
+  const sizes: number[] = [];
+  let keptBytes = 0;
   const listeners = new Set<(event: QmpEvent) => void>();
   let seq = 0;
   let ended: ((doing: string) => CprkitError) | undefined;
@@ -104,11 +110,16 @@ export function eventLog(label: string, maxEvents: number): EventLog {
       };
       return waitFor<QmpEvent>(doing, { ...options, timeoutMs }, onTimeout, begin);
     },
-    add({ event: name, data = {}, timestamp }) {
+    add({ event: name, data = {}, timestamp }, bytes) {
       seq += 1;
       const event = { name, data, timeUs: timestamp.seconds * 1e6 + timestamp.microseconds, seq };
       kept.push(event);
-      if (kept.length > maxEvents) kept.shift();
+      sizes.push(bytes);
+      keptBytes += bytes;
+      while (kept.length > maxEvents || (keptBytes > maxKeptBytes && kept.length > 1)) {
+        kept.shift();
+        keptBytes -= sizes.shift() ?? 0;
+      }
       for (const listener of [...listeners]) {
         try {
           listener(event);

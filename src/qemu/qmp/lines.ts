@@ -2,18 +2,22 @@
 
 import { CprkitError } from "../../vmstate/error.ts";
 
-/** The largest message accepted, in bytes: 64 MiB. The longest usual one, query-qmp-schema's, is about 0.2 MiB. */
-const maxQmpMessageBytes = 64 * 1024 * 1024;
+/** The largest message accepted, in bytes: 16 MiB. The longest usual one, query-qmp-schema's, is about 0.2 MiB. */
+const maxQmpMessageBytes = 16 * 1024 * 1024;
+
+/** The deepest message accepted. QEMU's own parser refuses more than 1024 (QEMU 10.0 qobject/json-parser.c). */
+const maxQmpDepth = 1024;
 
 /** Collects chunks; hands out whole messages. */
 export interface QmpLines {
   /**
-   * Takes the next bytes off the socket and calls `onMessage` with each message they complete, parsed.
+   * Takes the next bytes off the socket and calls `onMessage` with each message they complete, parsed, and its length
+   * in bytes.
    *
-   * @throws CprkitError ERR_QMP when a line is no JSON object, no UTF-8, or longer than the limit. The stream can't
-   * be trusted after that.
+   * @throws CprkitError ERR_QMP when a line is not a JSON object, not UTF-8, longer than the limit, or nested too deep.
+   * The stream can't be trusted after that.
    */
-  push(chunk: Uint8Array, onMessage: (message: Readonly<Record<string, unknown>>) => void): void;
+  push(chunk: Uint8Array, onMessage: (message: Readonly<Record<string, unknown>>, bytes: number) => void): void;
   /** Bytes of a message whose end has not arrived. */
   readonly unfinishedBytes: () => number;
 }
@@ -76,7 +80,7 @@ export function qmpLines(maxBytes: number = maxQmpMessageBytes): QmpLines {
           return;
         }
         const message = messageOf(take(chunk.subarray(from, at)));
-        if (message !== undefined) onMessage(parse(message));
+        if (message !== undefined) onMessage(parse(message), message.length);
         from = at + 1;
       }
     },
@@ -84,10 +88,13 @@ export function qmpLines(maxBytes: number = maxQmpMessageBytes): QmpLines {
   };
 }
 
-const openBrace = 0x7b;
+const [quote, backslash, openBracket, closeBracket, openBrace, closeBrace] = [0x22, 0x5c, 0x5b, 0x5d, 0x7b, 0x7d];
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 function parse(bytes: Buffer): Readonly<Record<string, unknown>> {
+  if (depthOf(bytes) > maxQmpDepth) {
+    throw new CprkitError("ERR_QMP", `a message nested deeper than ${maxQmpDepth}: ${excerpt(bytes)}`);
+  }
   let value: unknown;
   try {
     value = JSON.parse(utf8.decode(bytes));
@@ -98,6 +105,21 @@ function parse(bytes: Buffer): Readonly<Record<string, unknown>> {
     throw new CprkitError("ERR_QMP", `expected a JSON object, found ${excerpt(bytes)}`);
   }
   return value;
+}
+
+/** How deep objects and arrays are nested, before anything is made of them. */
+function depthOf(bytes: Uint8Array): number {
+  let deepest = 0;
+  let depth = 0;
+  let inText = false;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (byte === quote) inText = !inText;
+    else if (inText) at += byte === backslash ? 1 : 0;
+    else if (byte === openBrace || byte === openBracket) deepest = Math.max(deepest, ++depth);
+    else if (byte === closeBrace || byte === closeBracket) depth--;
+  }
+  return deepest;
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
