@@ -3,19 +3,13 @@
 
 import type { KeyedTable, ListTable, StateOf } from "../vmstate/index.ts";
 import { textLength } from "../vmstate/wire/text.ts";
-import type { cprFd, cprFdKey, cprFdValue } from "./descriptions.ts";
+import type { cprFd, cprFdKey, cprFdValue } from "./elements.ts";
 import type { CprState } from "./state.ts";
+import type { FdColumns } from "./table/columns.ts";
 
 type Fd = StateOf<typeof cprFd>;
 type Key = StateOf<typeof cprFdKey>;
 type Value = StateOf<typeof cprFdValue>;
-
-/** What was loaded, in the order of the wire: newest first. */
-export interface FdColumns {
-  readonly names: string[];
-  readonly ids: number[];
-  readonly fds: number[];
-}
 
 /** The fds of the list ABI. */
 export interface FdList extends ListTable<Fd> {

@@ -1,8 +1,9 @@
 // CprState: the fd table, its list and hash ABI, the QCPR stream. Pure: an fd is a number here.
 
 export { type CprDifference, compareCprStates, type Place } from "./compare.ts";
-export { cprFd, cprFdKey, cprFdValue, cprStateHash, cprStateList, type LiveCprState } from "./descriptions.ts";
+export { cprStateHash, cprStateList, type LiveCprState } from "./descriptions.ts";
 export { type CprAbi, cprMagic, cprVersion, type Detected, detectCprAbi } from "./detect.ts";
+export { cprFd, cprFdKey, cprFdValue } from "./elements.ts";
 export { maxNameLength } from "./limits.ts";
 export { type CprReport, type ReportedFd, type ReportedSubsection, reportCprState } from "./report.ts";
 export { CprState, type CprStateOptions } from "./state.ts";

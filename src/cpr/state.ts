@@ -2,7 +2,7 @@
 // (QEMU 11.1 migration/cpr.c). It owns no fd: it opens and closes none.
 
 import { CprkitError } from "../vmstate/error.ts";
-import type { FdColumns } from "./fd-lists.ts";
+import type { FdColumns } from "./table/columns.ts";
 import { type FdEntry, FdTable } from "./table/fd-table.ts";
 import { emit, type Trace } from "./trace.ts";
 import type { VfioSubsection } from "./vfio.ts";

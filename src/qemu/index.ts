@@ -1,6 +1,7 @@
 // Works on real QEMUs: QMP, the tap on the CPR channel.
 
-export { type FdFate, listVmFds, type VmFd, type VmFdsOptions } from "./fds/list.ts";
+export type { FdFate, VmFd } from "./fds/fate.ts";
+export { listVmFds, type VmFdsOptions } from "./fds/list.ts";
 export { reportVmFds, type VmFdsReport } from "./fds/report.ts";
 export { type FindingCode, findingCodes, type PreflightFinding } from "./finding.ts";
 export { type PreflightOptions, type PreflightReport, preflight } from "./preflight/preflight.ts";

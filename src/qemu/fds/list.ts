@@ -5,37 +5,10 @@ import { isCprkitError } from "../../vmstate/error.ts";
 import { objectParts } from "../command-line/monitors.ts";
 import { type CommandOption, parseKeyValues } from "../command-line/parse.ts";
 import type { Qmp } from "../qmp/client.ts";
+import type { Fate, VmFd } from "./fate.ts";
 import { carriedRam } from "./ram.ts";
 import { readSockets, type SocketInfo } from "./sockets.ts";
 import { carriedVfio, vfioFacts } from "./vfio.ts";
-
-/**
- * What becomes of an fd in a cpr-transfer or cpr-exec update.
- *
- * - carried: CPR hands it to the new QEMU under `name` and `id`.
- * - reopened: the new QEMU opens the same path.
- * - recreated: the new QEMU makes one of its own; nothing is missing.
- * - inherited: comes from whoever starts the new QEMU (stdin, stdout, stderr).
- * - lost: neither carried nor made again by itself.
- * - unknown: can't be told from outside.
- */
-export type FdFate = "carried" | "reopened" | "recreated" | "inherited" | "lost" | "unknown";
-
-/** One fd of a running QEMU. */
-export interface VmFd {
-  readonly fd: number;
-  /** The link of /proc/PID/fd/N. */
-  readonly link: string;
-  /** For people, such as "memfd:pc.ram" or "UNIX socket listening at /run/vm.sock". */
-  readonly what: string;
-  readonly fate: FdFate;
-  /** Carried: the name in CprState. Absent where it can't be told from outside. */
-  readonly name?: string;
-  /** Carried: the id in CprState. */
-  readonly id?: number;
-  /** Why this fate, in a few words. */
-  readonly why: string;
-}
 
 /** What {@link listVmFds} needs to know. */
 export interface VmFdsOptions {
@@ -71,9 +44,6 @@ export async function listVmFds(pid: number, how: VmFdsOptions = {}): Promise<Vm
     return [{ fd, link, what, ...(known ?? otherFate(fd, link, context)) }];
   });
 }
-
-/** An fd's fate, with the rest of what is said of it. */
-export type Fate = Pick<VmFd, "fate" | "name" | "id" | "why">;
 
 interface Context {
   readonly pid: number;

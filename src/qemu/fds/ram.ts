@@ -6,7 +6,7 @@ import { statFile } from "../../linux/process/stat-file.ts";
 import { objectParts } from "../command-line/monitors.ts";
 import { type CommandOption, getValue } from "../command-line/parse.ts";
 import type { Qmp } from "../qmp/client.ts";
-import type { Fate } from "./list.ts";
+import type { Fate } from "./fate.ts";
 
 /** A line of the human monitor's "info ramblock". */
 interface RamBlock {

@@ -5,7 +5,8 @@ import { parseOptions } from "../command-line/parse.ts";
 import type { WaitOptions } from "../qmp/wait.ts";
 import { versionText } from "../vm/binary.ts";
 import { openVm, readVmProcess, type VmTarget } from "../vm/process.ts";
-import { listVmFds, type VmFd } from "./list.ts";
+import type { VmFd } from "./fate.ts";
+import { listVmFds } from "./list.ts";
 
 /** What {@link reportVmFds} gives. Plain data. */
 export interface VmFdsReport {

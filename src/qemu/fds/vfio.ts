@@ -1,7 +1,7 @@
 // Which fds belong to VFIO, and under which name CPR carries each (QEMU 10.1 and newer; QEMU 10.0 carries none).
 
 import type { Qmp } from "../qmp/client.ts";
-import type { Fate } from "./list.ts";
+import type { Fate } from "./fate.ts";
 import { childType } from "./ram.ts";
 
 /** What must be known of a VM to name its VFIO fds. */

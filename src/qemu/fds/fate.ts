@@ -1,0 +1,32 @@
+// An fd of a running QEMU, and what becomes of it.
+
+/**
+ * What becomes of an fd in a cpr-transfer or cpr-exec update.
+ *
+ * - carried: CPR hands it to the new QEMU under `name` and `id`.
+ * - reopened: the new QEMU opens the same path.
+ * - recreated: the new QEMU makes one of its own; nothing is missing.
+ * - inherited: comes from whoever starts the new QEMU (stdin, stdout, stderr).
+ * - lost: neither carried nor made again by itself.
+ * - unknown: can't be told from outside.
+ */
+export type FdFate = "carried" | "reopened" | "recreated" | "inherited" | "lost" | "unknown";
+
+/** One fd of a running QEMU. */
+export interface VmFd {
+  readonly fd: number;
+  /** The link of /proc/PID/fd/N. */
+  readonly link: string;
+  /** For people, such as "memfd:pc.ram" or "UNIX socket listening at /run/vm.sock". */
+  readonly what: string;
+  readonly fate: FdFate;
+  /** Carried: the name in CprState. Absent where it can't be told from outside. */
+  readonly name?: string;
+  /** Carried: the id in CprState. */
+  readonly id?: number;
+  /** Why this fate, in a few words. */
+  readonly why: string;
+}
+
+/** An fd's fate, with the rest of what is said of it. */
+export type Fate = Pick<VmFd, "fate" | "name" | "id" | "why">;
