@@ -2,9 +2,19 @@
 // is none. What runs there is copied, always, so that a machine whose clone is readable proves the same.
 
 import { execFileSync } from "node:child_process";
-import { chmodSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { repoRoot } from "./cli.ts";
 
 /** A user without rights: uid and gid of "nobody". */
@@ -31,24 +41,51 @@ export function readableRepo(): string {
   return copied;
 }
 
-/** A copy of a QEMU of the cache, readable for all; of hard links where that can be. */
+/**
+ * A copy of a QEMU of the cache, readable for all; of hard links where that can be. The program itself names the folder
+ * of its loader and libraries: in the copy it names those of the copy.
+ */
 export function readableQemu(program: string): string {
-  const folder = readableFolder();
   const from = dirname(program);
+  const to = join(readableFolder(), "qemu");
   try {
-    execFileSync("cp", ["-al", from, join(folder, "qemu")], { stdio: "ignore" });
+    execFileSync("cp", ["-al", from, to], { stdio: "ignore" });
   } catch {
     // Another file system, or one without hard links.
-    rmSync(join(folder, "qemu"), { recursive: true, force: true });
-    execFileSync("cp", ["-a", from, join(folder, "qemu")]);
+    rmSync(to, { recursive: true, force: true });
+    execFileSync("cp", ["-a", from, to]);
   }
-  return join(folder, "qemu", program.slice(from.length + 1));
+  const real = join(to, "root/usr/bin", basename(program));
+  const libraries = dirname(findLoader(join(to, "root")));
+  const patchelf = (...args: string[]) =>
+    execFileSync(findLoader(join(to, "root")), [
+      "--library-path",
+      libraries,
+      join(to, "root/usr/bin/patchelf"),
+      ...args,
+    ]);
+  // Not through the hard link.
+  copyFileSync(real, `${real}.own`);
+  patchelf("--set-interpreter", findLoader(join(to, "root")), "--force-rpath", "--set-rpath", libraries, `${real}.own`);
+  chmodSync(`${real}.own`, 0o755);
+  renameSync(`${real}.own`, real);
+  return join(to, basename(program));
 }
 
-/** A new empty folder with mode 0755, removed when this process ends. */
+function findLoader(root: string): string {
+  const folders = readdirSync(join(root, "usr/lib")).map((name) => join(root, "usr/lib", name));
+  for (const folder of folders) {
+    const name = /-linux-gnu$/.test(folder)
+      ? readdirSync(folder).find((each) => /^ld-linux-.*\.so\.\d$/.test(each))
+      : undefined;
+    if (name !== undefined) return join(folder, name);
+  }
+  throw new Error(`no loader in ${root}`);
+}
+
+/** A new empty folder with mode 0755 that is removed after the run (support/build.ts). */
 function readableFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "cprkit-readable-"));
+  const folder = mkdtempSync(join(process.env["CPRKIT_TEST_FOLDER"] ?? tmpdir(), "readable-"));
   chmodSync(folder, 0o755);
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
