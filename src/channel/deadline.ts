@@ -1,6 +1,7 @@
 // One moment by which the whole of a transfer must be done: a peer that sends a byte now and then does not renew it.
 
 import type { WaitOptions } from "../linux/index.ts";
+import { checkTimeout } from "../linux/wait/options.ts";
 import { CprkitError, isCprkitError } from "../vmstate/index.ts";
 
 export interface Deadline {
@@ -13,14 +14,14 @@ export interface Deadline {
 
 /** @param timeoutMs from now on, in ms */
 export function deadlineIn(timeoutMs: number, signal: AbortSignal | undefined): Deadline {
-  const end = performance.now() + timeoutMs;
+  const end = performance.now() + checkTimeout(timeoutMs);
   const late = (what: string, cause?: unknown) =>
     new CprkitError("ERR_TIMEOUT", `not done within ${timeoutMs} ms: waited for ${what}`, { cause });
   const check = (what: string): void => {
-    if (performance.now() > end) throw late(what);
+    if (performance.now() >= end) throw late(what);
   };
   return {
-    isOver: () => performance.now() > end,
+    isOver: () => performance.now() >= end,
     check,
     wait: async (what, wait) => {
       try {

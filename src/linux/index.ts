@@ -52,11 +52,11 @@ export {
   privateSocketDir,
   type UnixListener,
 } from "./socket/unix.ts";
+export type { WaitOptions } from "./wait/options.ts";
 export {
   type Readiness,
   readiness,
   type WaitHangupOptions,
-  type WaitOptions,
   waitHangup,
   waitReadable,
   waitWritable,

@@ -2,11 +2,13 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, mkdtempSync, promises, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import {
+  acceptUnix,
   closeFd,
   closeFds,
+  connectUnix,
   createEventfd,
   createMemfd,
   dupFd,
@@ -142,13 +144,35 @@ describe("waiting for an fd", () => {
     expect(await other).toMatchObject({ readable: true });
   });
 
-  it("refuses what is no open fd, and timeouts that are none", async () => {
+  it("with 0 ms looks and does not wait, with Infinity waits without limit", async () => {
+    before = openFds();
+    const [a, b] = pair();
+    await expect(waitReadable(a, { timeoutMs: 0 })).rejects.toMatchObject({ code: "ERR_TIMEOUT" });
+    const unlimited = waitReadable(a, { timeoutMs: Number.POSITIVE_INFINITY });
+    const long = waitReadable(a, { timeoutMs: 2 ** 31 });
+    setTimeout(() => sendFds(b, byte, []), 20);
+    expect(await Promise.all([unlimited, long])).toMatchObject([{ readable: true }, { readable: true }]);
+    expect(await waitReadable(a, { timeoutMs: 0 })).toMatchObject({ readable: true });
+    const listener = listenUnix(join(mkdtempSync(join(tmpdir(), "cprkit-zero-")), "s"));
+    await expect(acceptUnix(listener.fd, { timeoutMs: 0 })).rejects.toMatchObject({ code: "ERR_TIMEOUT" });
+    opened.push(await connectUnix(listener.path, { timeoutMs: 0 }));
+    opened.push(await acceptUnix(listener.fd, { timeoutMs: 0 }));
+    listener.close();
+    const absent = connectUnix(listener.path, { timeoutMs: 0, waitForListener: true });
+    await expect(absent).rejects.toMatchObject({ code: "ERR_TIMEOUT" });
+    rmSync(dirname(listener.path), { recursive: true });
+  });
+
+  it("refuses what is not an open fd, and a negative time limit", async () => {
     const closed = createEventfd();
     closeFd(closed);
     await expect(waitReadable(closed)).rejects.toMatchObject({ code: "ERR_FD_INVALID" });
     await expect(waitReadable(-1)).rejects.toMatchObject({ code: "ERR_FD_INVALID" });
     await expect(waitReadable(2 ** 40)).rejects.toMatchObject({ code: "ERR_FD_INVALID" });
-    await expect(waitReadable(0, { timeoutMs: Number.NaN })).rejects.toMatchObject({ code: "ERR_VALUE" });
+    for (const timeoutMs of [Number.NaN, -1]) {
+      await expect(waitReadable(0, { timeoutMs })).rejects.toMatchObject({ code: "ERR_VALUE" });
+      await expect(connectUnix("/x", { timeoutMs })).rejects.toMatchObject({ code: "ERR_VALUE" });
+    }
   });
 
   it("finds a file always ready, and says that it never hangs up", async () => {

@@ -306,6 +306,20 @@ describe("execute", () => {
     );
   });
 
+  it("does not send a command when the time is over already, and refuses a negative time limit", async () => {
+    await withQmp(
+      () => {},
+      async (qmp) => {
+        const { code, message } = await codeOf(qmp.execute("stop", {}, { timeoutMs: 0 }));
+        expect(code).toBe("ERR_TIMEOUT");
+        expect(message).toContain("not sent");
+        expect((await codeOf(qmp.execute("stop", {}, { timeoutMs: -1 }))).code).toBe("ERR_VALUE");
+        await sleep(30);
+        expect(requests.map(({ execute }) => execute)).toEqual(["qmp_capabilities"]);
+      },
+    );
+  });
+
   it("can be aborted", async () => {
     await withQmp(
       () => {},
@@ -426,6 +440,9 @@ describe("events", () => {
         expect(stop).toEqual({ name: "STOP", data: {}, timeUs: 1_700_000_000_000_005, seq: 1 });
         expect(resume).toEqual({ name: "RESUME", data: { reason: "x" }, timeUs: 1_700_000_000_000_009, seq: 2 });
         expect(qmp.events()).toEqual([stop, resume]);
+        // No time is needed for what has come.
+        expect(await qmp.waitForEvent("STOP", { since, timeoutMs: 0 })).toEqual(stop);
+        expect((await codeOf(qmp.waitForEvent("STOP", { timeoutMs: 0 }))).code).toBe("ERR_TIMEOUT");
         // Without `since` the past does not count.
         expect((await codeOf(qmp.waitForEvent("STOP", { timeoutMs: 30 }))).code).toBe("ERR_TIMEOUT");
       },

@@ -6,7 +6,8 @@ import { errno } from "../errno.ts";
 import { closeFd } from "../fd.ts";
 import { libc } from "../ffi/koffi.ts";
 import { check, systemError } from "../system-error.ts";
-import { type WaitOptions, waitReadable } from "../wait/readiness.ts";
+import type { WaitOptions } from "../wait/options.ts";
+import { waitReadable } from "../wait/readiness.ts";
 import { isSameProcess, type ProcessIdentity } from "./proc.ts";
 
 /**

@@ -12,7 +12,8 @@ import { maxSocketPathBytes } from "../ffi/layout.ts";
 import { listeningUnixSockets } from "../process/proc.ts";
 import { statFile } from "../process/stat-file.ts";
 import { check, systemError } from "../system-error.ts";
-import { type WaitOptions, waitReadable } from "../wait/readiness.ts";
+import { checkTimeout, type WaitOptions } from "../wait/options.ts";
+import { waitReadable } from "../wait/readiness.ts";
 import { afUnix, streamSocket } from "./socket.ts";
 
 export interface ListenOptions {
@@ -241,11 +242,8 @@ function tidyAway(path: string, socket: Stats): void {
 
 /** Milliseconds left of a wait that may take several steps; undefined without a timeout. */
 function deadlineOf(options: WaitOptions): () => number | undefined {
-  const { timeoutMs } = options;
+  const timeoutMs = checkTimeout(options.timeoutMs);
   if (timeoutMs === undefined) return () => undefined;
-  if (!(timeoutMs >= 0)) {
-    throw new CprkitError("ERR_VALUE", `timeoutMs: expected 0 or more milliseconds, found ${timeoutMs}`);
-  }
   const end = performance.now() + timeoutMs;
   return () => Math.max(0, Math.ceil(end - performance.now()));
 }

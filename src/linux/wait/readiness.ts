@@ -4,14 +4,9 @@ import { CprkitError } from "../../vmstate/error.ts";
 import { asFd } from "../as-fd.ts";
 import { libc } from "../ffi/koffi.ts";
 import { systemError } from "../system-error.ts";
+import { checkTimeout, type WaitOptions } from "./options.ts";
 import { addWaiter, pollBits } from "./poller.ts";
-
-export interface WaitOptions {
-  /** Ends the wait with ERR_ABORTED; its reason is the error's cause. */
-  readonly signal?: AbortSignal | undefined;
-  /** Ends the wait with ERR_TIMEOUT after that many milliseconds. Default: wait for ever. */
-  readonly timeoutMs?: number | undefined;
-}
+import { waitFor } from "./wait-for.ts";
 
 /** What the kernel said of the fd when the wait ended, of what was asked for; hangup and error are always told. */
 export interface Readiness {
@@ -62,54 +57,24 @@ export function readiness(fd: number): Readiness {
   return describe(pollNow(asFd(fd), pollBits.in | pollBits.out | pollBits.readHangup));
 }
 
-function wait(fd: number, events: number, state: string, options: WaitOptions): Promise<Readiness> {
+async function wait(fd: number, events: number, state: string, options: WaitOptions): Promise<Readiness> {
   const { signal, timeoutMs } = options;
-  return new Promise((resolve, reject) => {
-    asFd(fd);
-    if (timeoutMs !== undefined && !(timeoutMs >= 0 && timeoutMs <= maxTimeoutMs)) {
-      throw new CprkitError("ERR_VALUE", `timeoutMs: expected 0 to ${maxTimeoutMs} milliseconds, found ${timeoutMs}`);
-    }
-    if (signal?.aborted === true) throw abortedError(fd, state, signal);
+  asFd(fd);
+  checkTimeout(timeoutMs);
+  const what = `waiting for fd ${fd} to be ${state}`;
+  if (signal?.aborted !== true) {
     const now = pollNow(fd, events);
     if (now !== 0) {
       // Through the event loop all the same: a loop over an fd that is always ready must let timers run.
-      setImmediate(resolve, describe(now));
-      return;
+      await new Promise((resolve) => setImmediate(resolve));
+      return describe(now);
     }
-    let timer: NodeJS.Timeout | undefined;
-    const tidy = (): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
-    };
-    const withdraw = addWaiter(fd, {
-      events,
-      ready(seen) {
-        tidy();
-        resolve(describe(seen));
-      },
-      fail(error) {
-        tidy();
-        reject(error);
-      },
-    });
-    const onAbort = (): void => {
-      tidy();
-      withdraw();
-      reject(abortedError(fd, state, signal));
-    };
-    signal?.addEventListener("abort", onAbort);
-    if (timeoutMs !== undefined) {
-      timer = setTimeout(() => {
-        tidy();
-        withdraw();
-        reject(new CprkitError("ERR_TIMEOUT", `fd ${fd} was not ${state} within ${timeoutMs} ms`));
-      }, timeoutMs);
-    }
-  });
+  }
+  const onTimeout = () => `fd ${fd} was not ${state} within ${timeoutMs} ms`;
+  return waitFor<Readiness>(what, options, onTimeout, (settle) =>
+    addWaiter(fd, { events, ready: (seen) => settle.resolve(describe(seen)), fail: settle.reject }),
+  );
 }
-
-/** setTimeout's longest delay, 24.8 days. */
-const maxTimeoutMs = 0x7fff_ffff;
 
 function pollNow(fd: number, events: number): number {
   const seen = libc().pollNow(fd, events);
@@ -119,10 +84,6 @@ function pollNow(fd: number, events: number): number {
     errno: "EBADF",
     syscall: "poll",
   });
-}
-
-function abortedError(fd: number, state: string, signal: AbortSignal | undefined): CprkitError {
-  return new CprkitError("ERR_ABORTED", `waiting for fd ${fd} to be ${state} was aborted`, { cause: signal?.reason });
 }
 
 function describe(events: number): Readiness {

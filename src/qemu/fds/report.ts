@@ -1,8 +1,8 @@
 // The fds of a running VM, named by its process or its QMP socket; works as far as possible when the monitor is taken.
 
+import type { WaitOptions } from "../../linux/index.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
 import { parseOptions } from "../command-line/parse.ts";
-import type { WaitOptions } from "../qmp/wait.ts";
 import { versionText } from "../vm/binary.ts";
 import { openVm, readVmProcess, type VmTarget } from "../vm/process.ts";
 import type { VmFd } from "./fate.ts";

@@ -6,11 +6,11 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import type { WaitOptions } from "../../linux/index.ts";
 import { checkMigration, checkSideOfJson } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { childType } from "../fds/ram.ts";
 import type { Qmp } from "../qmp/client.ts";
-import type { WaitOptions } from "../qmp/wait.ts";
 import type { NewQemuCommand } from "../vm/new-qemu.ts";
 
 /** A device model whose state may not fit. */

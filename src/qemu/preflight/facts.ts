@@ -1,7 +1,7 @@
 // All that a preflight looks at, gathered once: from QMP, /proc and the new binary. Checks are functions of it.
 
 import { readFileSync } from "node:fs";
-import { getNofileLimit, listFds } from "../../linux/index.ts";
+import { getNofileLimit, listFds, type WaitOptions } from "../../linux/index.ts";
 import { readProcessFile } from "../../linux/process/proc.ts";
 import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { type Derived, deriveCommandLine, prefixOf } from "../command-line/derive.ts";
@@ -12,7 +12,6 @@ import { childType, type MemoryBackend, memoryBackends } from "../fds/ram.ts";
 import { readSockets } from "../fds/sockets.ts";
 import type { Qmp } from "../qmp/client.ts";
 import type { QmpReturn } from "../qmp/schema.ts";
-import type { WaitOptions } from "../qmp/wait.ts";
 import { abilitiesOf, type CprModeName, compareVersions, type QemuAbilities } from "../vm/binary.ts";
 import { type NewQemu, type NewQemuCommand, programWords } from "../vm/new-qemu.ts";
 import type { OpenVm, VmProcess } from "../vm/process.ts";

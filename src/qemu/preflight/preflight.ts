@@ -1,7 +1,7 @@
 // Says whether a running VM can be updated, and what is in the way.
 
+import type { WaitOptions } from "../../linux/index.ts";
 import { adopted, type PreflightFinding } from "../finding.ts";
-import type { WaitOptions } from "../qmp/wait.ts";
 import { type CprModeName, versionText } from "../vm/binary.ts";
 import { askNewQemu, newQemuCommand } from "../vm/new-qemu.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/process.ts";

@@ -4,14 +4,14 @@
 import { randomBytes } from "node:crypto";
 import { Socket } from "node:net";
 import { z } from "zod";
-import { closeFds } from "../../linux/index.ts";
+import { closeFds, type WaitOptions } from "../../linux/index.ts";
+import { type Settle, waitFor } from "../../linux/wait/wait-for.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { connectMonitor } from "./connect.ts";
 import { eventBudget } from "./event-budget.ts";
 import { eventLog, type QmpEvents, qmpEventSchema } from "./events.ts";
 import { qmpLines } from "./lines.ts";
 import { type QmpCommand, type QmpReturn, qmpReturns, qmpVersionSchema } from "./schema.ts";
-import { type Settle, type WaitOptions, waitFor } from "./wait.ts";
 
 /** Where the monitor is: the path of its UNIX socket, or an fd connected to it, which the session then owns. */
 export type QmpTarget = string | { readonly fd: number };
@@ -250,6 +250,9 @@ function openSession(socket: Socket, label: string, maxEvents: number): Session 
     const onTimeout = () =>
       `${label}: QEMU did not answer "${command}" within ${limits.timeoutMs} ms; it may still carry it out. ` +
       "Ask for its state (query-status, query-migrate) before the next step";
+    if (limits.timeoutMs === 0) {
+      return Promise.reject(new CprkitError("ERR_TIMEOUT", `${label}: no time left for "${command}": it was not sent`));
+    }
     sent += 1;
     const id = `${prefix}-${sent}`;
     const request = { [oob ? "exec-oob" : "execute"]: command, ...(args && { arguments: args }), id };

@@ -2,9 +2,9 @@
 
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { maxSocketPathBytes } from "../../linux/index.ts";
+import { maxSocketPathBytes, type WaitOptions } from "../../linux/index.ts";
+import { waitFor } from "../../linux/wait/wait-for.ts";
 import { CprkitError, type ErrorCode } from "../../vmstate/error.ts";
-import { type WaitOptions, waitFor } from "./wait.ts";
 
 const retryMs = 20;
 

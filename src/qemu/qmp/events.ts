@@ -1,8 +1,9 @@
 // The events of one QMP session: kept, so that a STOP that came before anybody waited for it can still be read.
 
 import { z } from "zod";
+import type { WaitOptions } from "../../linux/index.ts";
+import { type Settle, waitFor } from "../../linux/wait/wait-for.ts";
 import type { CprkitError } from "../../vmstate/error.ts";
-import { type Settle, type WaitOptions, waitFor } from "./wait.ts";
 
 /** How an event looks on the wire (QEMU 10.0 docs/interop/qmp-spec.rst). */
 export const qmpEventSchema = z.looseObject({

@@ -1,8 +1,8 @@
 // Finishes an update whose cprkit was killed: forward if the new QEMU has the guest, else back.
 
-import { closeFd, connectUnix, getPeerCredentials } from "../../linux/index.ts";
+import { closeFd, connectUnix, getPeerCredentials, isRunning } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { isAlive, realPath, type VmTarget } from "../vm/process.ts";
+import { realPath, type VmTarget } from "../vm/process.ts";
 import { goForward } from "./finish.ts";
 import { removeNames } from "./names.ts";
 import type { UpdateOptions, UpdateReport } from "./options.ts";
@@ -118,7 +118,7 @@ async function outdatedBy(
   source: Peer,
   destination: Peer | undefined,
 ): Promise<Recovery | undefined> {
-  const isOver = ({ identity }: Peer) => journal.bootId !== bootId() || !isAlive(identity);
+  const isOver = ({ identity }: Peer) => journal.bootId !== bootId() || !isRunning(identity);
   if (!isOver(source) || (destination !== undefined && !isOver(destination))) return undefined;
   const { publicQmp, startedAt } = journal;
   const pid = await serverOf(publicQmp);
@@ -155,7 +155,7 @@ function destinationOf(journal: Journal): Peer | undefined {
   if (journal.destination !== undefined) {
     const peer = peerOf(journal.destination);
     // Whatever the journal says, only what this update started may be ended.
-    if (!isAlive(peer.identity) || marked.some(({ pid }) => pid === peer.identity.pid)) return peer;
+    if (!isRunning(peer.identity) || marked.some(({ pid }) => pid === peer.identity.pid)) return peer;
     throw new CprkitError(
       "ERR_UPDATE_FAILED",
       `process ${peer.identity.pid} was not started by this update, although its journal says so: nothing was changed; ` +

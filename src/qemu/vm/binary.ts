@@ -3,11 +3,10 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import type { z } from "zod";
-import { closeFd, closeFds, socketPair } from "../../linux/index.ts";
+import { closeFd, closeFds, socketPair, type WaitOptions } from "../../linux/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
 import type { qmpReturns } from "../qmp/schema.ts";
-import type { WaitOptions } from "../qmp/wait.ts";
 import { endStrayProbes, withProbeMark } from "./probe-mark.ts";
 
 /** QEMU's names of the CPR modes. */

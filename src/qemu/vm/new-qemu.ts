@@ -4,9 +4,9 @@
 import { execFile } from "node:child_process";
 import { basename, resolve } from "node:path";
 import { promisify } from "node:util";
+import type { WaitOptions } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { prefixOf } from "../command-line/derive.ts";
-import type { WaitOptions } from "../qmp/wait.ts";
 import { probeBinary, type QemuAbilities } from "./binary.ts";
 import type { VmProcess } from "./process.ts";
 

@@ -2,9 +2,15 @@
 // that moment. So each carries in its environment who asked, and the next one who asks ends those whose asker is gone.
 
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { closeFd, openPidfd, type ProcessIdentity, processIdentity, signalPidfd } from "../../linux/index.ts";
+import {
+  closeFd,
+  isRunning,
+  openPidfd,
+  type ProcessIdentity,
+  processIdentity,
+  signalPidfd,
+} from "../../linux/index.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
-import { isAlive } from "./process.ts";
 
 /** The environment of a probe, with the mark of this process. */
 export function withProbeMark(env: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {
@@ -35,7 +41,7 @@ function isStray(name: string): boolean {
   if (pid === undefined || startTime === undefined || Number(pid) === process.pid) return false;
   // A container's probe names its asker by the container's pids.
   if (readlinkSync(`/proc/${name}/ns/pid`) !== readlinkSync("/proc/self/ns/pid")) return false;
-  return !isAlive({ pid: Number(pid), startTime: BigInt(startTime) });
+  return !isRunning({ pid: Number(pid), startTime: BigInt(startTime) });
 }
 
 const markPattern = new RegExp(`\\0${variable}=([1-9]\\d{0,9}):(\\d{1,20})\\0`);

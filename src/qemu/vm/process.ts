@@ -7,16 +7,15 @@ import {
   closeFd,
   connectUnix,
   getPeerCredentials,
-  isRunning,
   type ProcessIdentity,
   processIdentity,
+  type WaitOptions,
 } from "../../linux/index.ts";
 import { readProcessFile, readProcessLink } from "../../linux/process/proc.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { qmpSocketPaths } from "../command-line/monitors.ts";
 import { parseOptions } from "../command-line/parse.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
-import type { WaitOptions } from "../qmp/wait.ts";
 
 /** Soft and hard value of one line of /proc/PID/limits, in the kernel's unit; Infinity for "unlimited". */
 interface ProcessLimit {
@@ -215,11 +214,6 @@ export function realPath(path: string): string {
   } catch {
     return resolve(path);
   }
-}
-
-/** True while the process exists and is no zombie. */
-export function isAlive(identity: ProcessIdentity): boolean {
-  return isRunning(identity);
 }
 
 function words(text: string): string[] {

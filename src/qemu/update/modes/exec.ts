@@ -3,11 +3,11 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { readExecCprState } from "../../../channel/index.ts";
-import { describeFd, listFds, readFdLink } from "../../../linux/index.ts";
+import { describeFd, isRunning, listFds, readFdLink } from "../../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
 import { parseOptions } from "../../command-line/parse.ts";
 import type { Qmp } from "../../qmp/client.ts";
-import { isAlive, openMonitor } from "../../vm/process.ts";
+import { openMonitor } from "../../vm/process.ts";
 import { removeNames } from "../names.ts";
 import type { CarriedFd } from "../options.ts";
 import { askPeer, hasTakenOver, killPeer, type Peer, releasePeer } from "../peers/peer.ts";
@@ -109,7 +109,7 @@ async function untilReplaced(run: Run, source: Qmp): Promise<void> {
   const waited = waitFor(run, [source], look);
   waited.catch(() => undefined);
   await Promise.race([hungUp, waited]);
-  if (!isAlive(run.source.identity)) {
+  if (!isRunning(run.source.identity)) {
     throw new CprkitError("ERR_QEMU_EXITED", "QEMU ended in place of becoming the new program");
   }
   await run.step("replaced");
@@ -131,7 +131,7 @@ async function untilRunning(run: Run): Promise<{ readonly qmp: Qmp; readonly run
   const { source, timeoutMs, journal } = run;
   const end = performance.now() + timeoutMs;
   for (;;) {
-    if (!isAlive(source.identity)) {
+    if (!isRunning(source.identity)) {
       throw new CprkitError("ERR_QEMU_EXITED", "the new program ended before it ran the guest");
     }
     if (performance.now() > end) {

@@ -2,9 +2,8 @@
 // id in its environment.
 
 import { readdirSync, readFileSync } from "node:fs";
-import { type ProcessIdentity, processIdentity } from "../../../linux/index.ts";
+import { isRunning, type ProcessIdentity, processIdentity } from "../../../linux/index.ts";
 import { isCprkitError } from "../../../vmstate/error.ts";
-import { isAlive } from "../../vm/process.ts";
 import { endProcess } from "./peer.ts";
 
 /** The variable that holds the id. */
@@ -28,7 +27,7 @@ function processesWith(isMeant: (environment: readonly string[]) => boolean): Pr
     try {
       const identity = processIdentity(Number(name));
       const words = readFileSync(`/proc/${name}/environ`, "utf8").split("\0");
-      return isMeant(words) && isAlive(identity) ? [identity] : [];
+      return isMeant(words) && isRunning(identity) ? [identity] : [];
     } catch (error) {
       // Gone by now, or another user's.
       if (error instanceof Error && ("code" in error || isCprkitError(error))) return [];

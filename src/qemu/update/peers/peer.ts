@@ -1,10 +1,10 @@
 // One of the two QEMUs of an update, watched: what it says of itself, and how it is ended.
 
 import { setTimeout as delay } from "node:timers/promises";
-import { closeFd, openPidfd, type ProcessIdentity, signalPidfd, waitExit } from "../../../linux/index.ts";
+import { closeFd, isRunning, openPidfd, type ProcessIdentity, signalPidfd, waitExit } from "../../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
 import type { Qmp } from "../../qmp/client.ts";
-import { isAlive, openMonitor } from "../../vm/process.ts";
+import { openMonitor } from "../../vm/process.ts";
 import type { JournalProcess } from "../record/journal.ts";
 
 /** A QEMU of an update. */
@@ -43,7 +43,7 @@ export function peerOf({ pid, startTime, qmp }: JournalProcess): Peer {
 
 /** Asks for run state and migration, connecting first if need be. Never throws: silence is an answer, too. */
 export async function askPeer(peer: Peer, timeoutMs = 5_000): Promise<PeerState> {
-  if (!isAlive(peer.identity)) return { alive: false };
+  if (!isRunning(peer.identity)) return { alive: false };
   try {
     const qmp = await monitorOf(peer, timeoutMs);
     const [status, migration] = await Promise.all([
@@ -55,8 +55,8 @@ export async function askPeer(peer: Peer, timeoutMs = 5_000): Promise<PeerState>
     if (!isCprkitError(error)) throw error;
     // It may have died of what it was asked, or just before: that takes a moment.
     const hungUp = ["ERR_QEMU_EXITED", "ERR_PEER", "ERR_QMP"].includes(error.code);
-    for (let wait = 0; hungUp && wait < 20 && isAlive(peer.identity); wait++) await delay(10);
-    return isAlive(peer.identity) ? { alive: true, silence: error.message } : { alive: false };
+    for (let wait = 0; hungUp && wait < 20 && isRunning(peer.identity); wait++) await delay(10);
+    return isRunning(peer.identity) ? { alive: true, silence: error.message } : { alive: false };
   }
 }
 

@@ -1,9 +1,9 @@
 // Compares the machine that the new QEMU has built with the running one, before anything is stopped. QEMU would find
 // out while it loads, when the guest stands still; with cpr-exec there would be no way back then.
 
+import type { WaitOptions } from "../../../linux/index.ts";
 import { CprkitError } from "../../../vmstate/error.ts";
 import type { Qmp } from "../../qmp/client.ts";
-import type { WaitOptions } from "../../qmp/wait.ts";
 
 /**
  * Machine type, number of CPUs, and PCI devices with their places must be the same; between QEMUs of one version also the types of all

@@ -3,9 +3,8 @@
 
 import { linkSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { type ProcessIdentity, processIdentity } from "../../../linux/index.ts";
+import { isRunning, type ProcessIdentity, processIdentity } from "../../../linux/index.ts";
 import { CprkitError } from "../../../vmstate/error.ts";
-import { isAlive } from "../../vm/process.ts";
 import { createOwnFile, isError, readOwnFile } from "./checked-folder.ts";
 import { makeFolder } from "./journal.ts";
 
@@ -45,7 +44,7 @@ export function takeLock(folder: string): () => void {
       const before = readOwnFile(path);
       if (before === undefined) continue;
       const holder = parse(before);
-      if (holder !== undefined && isAlive(holder)) throw held(holder);
+      if (holder !== undefined && isRunning(holder)) throw held(holder);
       removeStale(path, before, own.pid);
     }
   } catch (cause) {
@@ -72,7 +71,7 @@ export function takeProcessLock(base: string, identity: ProcessIdentity): () => 
   for (const name of readdirSync(checked)) {
     const [, pid, startTime] = processFolder.exec(name) ?? [];
     if (pid === undefined || startTime === undefined) continue;
-    if (!isAlive({ pid: Number(pid), startTime: BigInt(startTime) })) removeProcessFolder(join(checked, name));
+    if (!isRunning({ pid: Number(pid), startTime: BigInt(startTime) })) removeProcessFolder(join(checked, name));
   }
   const folder = makeFolder(processFolderOf(checked, identity));
   const unlock = takeLock(folder);
@@ -111,7 +110,7 @@ function removeEmpty(folder: string): void {
 /** Who holds the lock now, if it lives. */
 export function lockHolder(folder: string): LockHolder | undefined {
   const holder = parse(readIfThere(join(folder, fileName)) ?? "");
-  return holder !== undefined && isAlive(holder) ? holder : undefined;
+  return holder !== undefined && isRunning(holder) ? holder : undefined;
 }
 
 /** What processes that were killed while they took the lock left behind. */
@@ -120,7 +119,7 @@ function removeDrafts(folder: string): void {
     const [, pid] = /^lock\.(?:stale\.)?(\d+)$/.exec(name) ?? [];
     if (pid === undefined) continue;
     const holder = parse(readIfThere(join(folder, name)) ?? "");
-    if (holder === undefined || holder.pid === process.pid || !isAlive(holder)) removeQuietly(join(folder, name));
+    if (holder === undefined || holder.pid === process.pid || !isRunning(holder)) removeQuietly(join(folder, name));
   }
 }
 

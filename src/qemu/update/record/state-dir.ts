@@ -3,8 +3,9 @@
 import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import { isRunning } from "../../../linux/index.ts";
 import { publicName } from "../../command-line/derive.ts";
-import { isAlive, realPath, type VmTarget } from "../../vm/process.ts";
+import { realPath, type VmTarget } from "../../vm/process.ts";
 import { type Journal, type JournalProcess, listJournals } from "./journal.ts";
 
 /**
@@ -58,7 +59,7 @@ export function findJournal(
     const paths = [publicQmp, publicName(source.qmp), ...moved.map((name) => name.public)];
     return (
       names.some((name) => paths.includes(name)) ||
-      [source, destination].some((entry) => entry !== undefined && entry.pid === pid && isAlive(identityOf(entry)))
+      [source, destination].some((entry) => entry !== undefined && entry.pid === pid && isRunning(identityOf(entry)))
     );
   });
   const folders = names.map((name) => basename(vmFolder(base, name)));

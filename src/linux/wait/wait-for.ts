@@ -1,15 +1,9 @@
 // Waiting for one thing with a time limit and an AbortSignal, leaving neither timer nor listener behind.
 
 import { CprkitError } from "../../vmstate/error.ts";
+import { checkTimeout, maxDelayMs, type WaitOptions } from "./options.ts";
 
-/** How long a caller is ready to wait. */
-export interface WaitOptions {
-  /** Milliseconds; Infinity waits for ever. */
-  readonly timeoutMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** What a wait is told by what it waits for. */
+/** Ends a wait, either way. The first call counts. */
 export interface Settle<T> {
   resolve(value: T): void;
   reject(error: unknown): void;
@@ -17,23 +11,22 @@ export interface Settle<T> {
 
 /**
  * Calls `begin` and waits until it settles, the time is over or the signal fires. `begin` returns what undoes it,
- * which is called exactly once, whichever way the wait ends.
+ * which is called exactly once, whichever way the wait ends. With a time limit of 0 it may still settle at once.
  *
  * @param what completes "aborted while ...", such as `waiting for event "STOP"`.
  * @param onTimeout says what was waited for and what to do.
- * @throws CprkitError ERR_TIMEOUT (the text of `onTimeout`), ERR_ABORTED, or whatever `begin` rejects with.
+ * @throws CprkitError ERR_TIMEOUT (the text of `onTimeout`), ERR_ABORTED, ERR_VALUE for a time limit that is negative,
+ * or whatever `begin` rejects with.
  */
 export function waitFor<T>(
   what: string,
-  options: WaitOptions & { readonly timeoutMs: number },
+  options: WaitOptions,
   onTimeout: () => string,
   begin: (settle: Settle<T>) => () => void,
 ): Promise<T> {
   const { timeoutMs, signal } = options;
-  if (!(timeoutMs > 0)) {
-    return Promise.reject(new CprkitError("ERR_USAGE", `timeoutMs must be greater than 0, found ${timeoutMs}`));
-  }
   return new Promise<T>((resolve, reject) => {
+    checkTimeout(timeoutMs);
     const aborted = () => {
       const error = new CprkitError("ERR_ABORTED", `aborted while ${what}`, { cause: signal?.reason });
       settle.reject(error);
@@ -67,8 +60,7 @@ export function waitFor<T>(
       return;
     }
     signal?.addEventListener("abort", aborted, { once: true });
-    // A timer longer than this would fire at once (Node 20 lib/internal/timers.js, TIMEOUT_MAX).
-    if (timeoutMs <= 2 ** 31 - 1) {
+    if (timeoutMs !== undefined && timeoutMs <= maxDelayMs) {
       timer = setTimeout(() => settle.reject(new CprkitError("ERR_TIMEOUT", onTimeout())), timeoutMs);
     }
   });
