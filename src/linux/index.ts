@@ -25,8 +25,6 @@ export {
   type FdRef,
   isRunning,
   isSameProcess,
-  type ListeningUnixSocket,
-  listeningUnixSockets,
   listFds,
   type ProcessIdentity,
   type ProcessRef,
@@ -52,6 +50,7 @@ export {
   privateSocketDir,
   type UnixListener,
 } from "./socket/unix.ts";
+export { type ListeningUnixSocket, listeningUnixSockets } from "./socket/unix-table.ts";
 export type { WaitOptions } from "./wait/options.ts";
 export {
   type Readiness,

@@ -195,7 +195,8 @@ function makeLibc(koffi: Koffi): Libc {
       };
     },
 
-    socket: (family, type) => result(c.socket(int(family, "family"), int(type, "type"), 0)),
+    socket: (family, type, protocol = 0) =>
+      result(c.socket(int(family, "family"), int(type, "type"), int(protocol, "protocol"))),
     socketpair(family, type) {
       const pair = new Int32Array(2);
       const made = result(c.socketpair(int(family, "family"), int(type, "type"), 0, pair));

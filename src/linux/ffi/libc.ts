@@ -13,7 +13,8 @@ export interface Libc {
   /** One recvmsg(2) into `buffer`, with room for exactly `maxFds` (at most 253) fds. */
   recvmsg(fd: number, buffer: Uint8Array, maxFds: number, flags: number): ReceivedMessage;
 
-  socket(family: number, type: number): number;
+  /** `protocol`: 0 when it is left out. */
+  socket(family: number, type: number, protocol?: number): number;
   socketpair(family: number, type: number): number | readonly [number, number];
   /** Binds to the path of a UNIX socket, at most 107 bytes. */
   bind(fd: number, path: Uint8Array): number;

@@ -131,26 +131,6 @@ export function readProcessLink(pid: ProcessRef, name: string): string {
   return read(`${processPath(pid)}/${name}`, (path) => readlinkSync(path));
 }
 
-/** A UNIX socket of this network namespace that accepts connections. */
-export interface ListeningUnixSocket {
-  /** As it was given to bind: relative paths stay relative; a leading "@" is the abstract namespace. */
-  readonly path: string;
-  /** The number in "socket:[N]". */
-  readonly inode: number;
-}
-
-/** From /proc/net/unix. */
-export function listeningUnixSockets(): ListeningUnixSocket[] {
-  const acceptsConnections = 0x10000;
-  return read("/proc/net/unix", (path) => readFileSync(path, "utf8"))
-    .split("\n")
-    .flatMap((line) => {
-      const [, flags, inode, path] = /^[0-9a-f]+: \S+ \S+ (\S+) \S+ \S+ +(\d+) (.+)$/i.exec(line) ?? [];
-      if (flags === undefined || path === undefined) return [];
-      return (Number.parseInt(flags, 16) & acceptsConnections) === 0 ? [] : [{ path, inode: Number(inode) }];
-    });
-}
-
 /** An fd of this process, or of another one. */
 export type FdRef = number | { readonly pid: number; readonly fd: number };
 

@@ -9,12 +9,12 @@ import { errno } from "../errno.ts";
 import { closeFd } from "../fd.ts";
 import { libc } from "../ffi/koffi.ts";
 import { maxSocketPathBytes } from "../ffi/layout.ts";
-import { listeningUnixSockets } from "../process/proc.ts";
 import { statFile } from "../process/stat-file.ts";
 import { check, systemError } from "../system-error.ts";
 import { checkTimeout, type WaitOptions } from "../wait/options.ts";
 import { waitReadable } from "../wait/readiness.ts";
 import { afUnix, streamSocket } from "./socket.ts";
+import { listeningUnixSockets } from "./unix-table.ts";
 
 export interface ListenOptions {
   /** Connections that wait to be accepted. Default 1, as QEMU's CPR channel. */

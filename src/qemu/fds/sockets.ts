@@ -1,6 +1,8 @@
 // The sockets of a process, from the tables of its network namespace.
 
-import { readFileSync } from "node:fs";
+import { readProcessFile } from "../../linux/process/proc.ts";
+import { type UnixSocket, unixSockets } from "../../linux/socket/unix-table.ts";
+import { isCprkitError } from "../../vmstate/error.ts";
 
 /** A socket, as the kernel's tables have it. */
 export interface SocketInfo {
@@ -15,12 +17,9 @@ export interface SocketInfo {
 /** By inode, the N of "socket:[N]". A table that can't be read is taken for empty. */
 export function readSockets(pid: number): Map<number, SocketInfo> {
   const sockets = new Map<number, SocketInfo>();
-  for (const line of lines(`/proc/${pid}/net/unix`)) {
-    const [, flags, state, inode, at] = /^\S+: \S+ \S+ (\S+) \S+ (\S+) +(\d+)(?: (.+))?$/.exec(line) ?? [];
-    if (inode !== undefined) sockets.set(Number(inode), unixSocket(flags ?? "", state ?? "", at));
-  }
+  for (const socket of orEmpty(() => unixSockets(pid))) sockets.set(socket.inode, describe(socket));
   for (const family of ["tcp", "tcp6"]) {
-    for (const line of lines(`/proc/${pid}/net/${family}`)) {
+    for (const line of orEmpty(() => readProcessFile(pid, `net/${family}`).split("\n").slice(1))) {
       const words = line.trim().split(/\s+/);
       const [local, state, inode] = [words[1], words[3], words[9]];
       if (local === undefined || inode === undefined || inode === "0") continue;
@@ -33,19 +32,15 @@ export function readSockets(pid: number): Map<number, SocketInfo> {
   return sockets;
 }
 
-function unixSocket(flags: string, state: string, at: string | undefined): SocketInfo {
-  const acceptsConnections = 0x10000;
-  const connected = "03";
+function describe({ state, name: at }: UnixSocket): SocketInfo {
   if (at === undefined) {
-    return state === connected
+    return state === "connected"
       ? { kind: "connected", family: "unix", what: "UNIX socket, connected" }
       : { kind: "other", family: "unix", what: "UNIX socket" };
   }
-  if ((Number.parseInt(flags, 16) & acceptsConnections) !== 0) {
-    return { kind: "listening", family: "unix", what: `UNIX socket listening at ${at}`, at };
-  }
+  if (state === "listening") return { kind: "listening", family: "unix", what: `UNIX socket listening at ${at}`, at };
   // An accepted socket has the listening one's name.
-  return state === connected
+  return state === "connected"
     ? { kind: "accepted", family: "unix", what: `UNIX connection accepted at ${at}`, at }
     : { kind: "other", family: "unix", what: `UNIX socket at ${at}`, at };
 }
@@ -61,10 +56,11 @@ function tcpAddress(text: string): string {
   return `${shown}:${Number.parseInt(port, 16)}`;
 }
 
-function lines(path: string): string[] {
+function orEmpty<T>(read: () => readonly T[]): readonly T[] {
   try {
-    return readFileSync(path, "utf8").split("\n").slice(1);
-  } catch {
-    return [];
+    return read();
+  } catch (error) {
+    if (isCprkitError(error)) return [];
+    throw error;
   }
 }
