@@ -1,7 +1,7 @@
 // The trace events of CPR on node:diagnostics_channel, one channel an event: "cprkit:cpr_save_fd" and so on.
 
 import { type Channel, channel } from "node:diagnostics_channel";
-import type { CprEventName, Trace } from "../cpr/index.ts";
+import type { CprEventName, CprTrace } from "../cpr/index.ts";
 
 /** Name of the channel of an event. */
 export function cprChannelName(event: CprEventName): string {
@@ -9,7 +9,7 @@ export function cprChannelName(event: CprEventName): string {
 }
 
 /** A trace that publishes each event to its channel. While nobody listens to it, an event costs one check. */
-export function diagnosticsTrace(): Trace {
+export function diagnosticsTrace(): CprTrace {
   return {
     wants: (event) => channels[event].hasSubscribers,
     emit: (event) => channels[event.event].publish(event),

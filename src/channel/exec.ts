@@ -4,11 +4,11 @@
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import {
   type CprState,
+  type CprTrace,
   type LoadedCpr,
   loadCprState,
   type SaveCprOptions,
   saveCprState,
-  type Trace,
 } from "../cpr/index.ts";
 import { closeFd, createMemfd, execve, isOpen, setCloseOnExec } from "../linux/index.ts";
 import { CprkitError } from "../vmstate/index.ts";
@@ -52,7 +52,7 @@ export function execWithCprState(
 export interface LoadExecOptions {
   /** Default: this process's. The variable is removed from it. */
   readonly env?: Record<string, string | undefined>;
-  readonly trace?: Trace | undefined;
+  readonly trace?: CprTrace | undefined;
 }
 
 /**

@@ -4,11 +4,11 @@
 
 import {
   type CprState,
+  type CprTrace,
   type LoadedCpr,
   loadCprState,
   type SaveCprOptions,
   saveCprState,
-  type Trace,
 } from "../cpr/index.ts";
 import {
   acceptUnix,
@@ -126,7 +126,7 @@ export interface ReceiveCprOptions extends Omit<ReceiveOptions, "onMessage" | "o
   readonly connectTimeoutMs?: number | undefined;
   /** User id that the sender must have. Default: this process's own. */
   readonly peerUid?: number | undefined;
-  readonly trace?: Trace | undefined;
+  readonly trace?: CprTrace | undefined;
 }
 
 export interface ReceivedCpr extends LoadedCpr {

@@ -17,5 +17,5 @@ export {
   saveCprState,
 } from "./stream.ts";
 export type { FdEntry } from "./table/fd-table.ts";
-export type { CprEvent, CprEventName, CprMode, Trace } from "./trace.ts";
+export type { CprEvent, CprEventName, CprMode, CprTrace } from "./trace.ts";
 export { cprVfioDevice, cprVfioDevices, type VfioDevice, type VfioSubsection } from "./vfio.ts";

@@ -4,11 +4,11 @@
 import { CprkitError } from "../vmstate/error.ts";
 import type { FdColumns } from "./table/columns.ts";
 import { type FdEntry, FdTable } from "./table/fd-table.ts";
-import { emit, type Trace } from "./trace.ts";
+import { type CprTrace, emit } from "./trace.ts";
 import type { VfioSubsection } from "./vfio.ts";
 
 export interface CprStateOptions {
-  readonly trace?: Trace | undefined;
+  readonly trace?: CprTrace | undefined;
 }
 
 export class CprState implements Iterable<FdEntry> {
@@ -17,7 +17,7 @@ export class CprState implements Iterable<FdEntry> {
   /** The subsection "CprState/vfio devices" (QEMU 10.1 on); undefined: there is none. */
   vfioDevices: VfioSubsection | undefined = undefined;
   readonly #table = new FdTable(checkNewName);
-  readonly #trace: Trace | undefined;
+  readonly #trace: CprTrace | undefined;
 
   constructor(options: CprStateOptions = {}) {
     this.#trace = options.trace;

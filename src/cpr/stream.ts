@@ -18,7 +18,7 @@ import {
 import { fdHash, fdList } from "./fd-lists.ts";
 import { CprState } from "./state.ts";
 import type { FdEntry } from "./table/fd-table.ts";
-import { type CprMode, emit, type Trace } from "./trace.ts";
+import { type CprMode, type CprTrace, emit } from "./trace.ts";
 import type { VfioSubsection } from "./vfio.ts";
 
 /** A QEMU release, such as "10.0"; "11.1.3" is as good. */
@@ -32,7 +32,7 @@ export interface CprInput {
 }
 
 export interface LoadCprOptions {
-  readonly trace?: Trace | undefined;
+  readonly trace?: CprTrace | undefined;
   /** Sees every field with its place. */
   readonly observer?: Observer | undefined;
   /** Refuses a stream whose fds stand in the other form: what came over a socket must not hold numbers. */
@@ -55,7 +55,7 @@ export interface SaveCprOptions {
   readonly fdForm?: FdForm | undefined;
   /** The QEMU that will load it. Left out: the state's own form, so that what was loaded saves to the same bytes. */
   readonly forVersion?: QemuVersion | undefined;
-  readonly trace?: Trace | undefined;
+  readonly trace?: CprTrace | undefined;
 }
 
 /**

@@ -18,13 +18,13 @@ export type CprEventName = CprEvent["event"];
 export type CprMode = "cpr-transfer" | "cpr-exec";
 
 /** Where events go. */
-export interface Trace {
+export interface CprTrace {
   /** False: nobody listens, and the event is not even built. */
   wants(event: CprEventName): boolean;
   emit(event: CprEvent): void;
 }
 
 /** Emits `make()` if somebody wants it. */
-export function emit(trace: Trace | undefined, event: CprEventName, make: () => CprEvent): void {
+export function emit(trace: CprTrace | undefined, event: CprEventName, make: () => CprEvent): void {
   if (trace?.wants(event)) trace.emit(make());
 }

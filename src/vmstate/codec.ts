@@ -1,7 +1,8 @@
 // Load and save: the two calls that a description is for.
 
-import type { AnyDescription, Description } from "./description.ts";
+import type { Description } from "./description.ts";
 import { loadBody, located, saveBody } from "./engine.ts";
+import type { AnyDescription } from "./types.ts";
 import { type FdForm, type Input, type Observer, Reader } from "./wire/reader.ts";
 import { type Output, Writer } from "./wire/writer.ts";
 

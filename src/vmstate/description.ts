@@ -2,54 +2,13 @@
 // come from this one value (QEMU's VMStateDescription).
 
 import { CprkitError } from "./error.ts";
-import type { AnyField, GatedField, ValueOf } from "./types.ts";
+import type { AnyDescription, AnyField, GatedField, Hooks, ValueOf } from "./types.ts";
 
 /** Fields by name, in the order of the wire. */
 export type Fields = Readonly<Record<string, AnyField>>;
 
 /** Subsections by the key under which the state holds them, in the order of the wire. */
 export type Subsections = Readonly<Record<string, AnyDescription>>;
-
-/** A field and its name. */
-export interface NamedField {
-  readonly name: string;
-  readonly field: AnyField;
-}
-
-/** A subsection, the key under which the parent's state holds its state, and when it is sent. */
-export interface NamedSubsection {
-  readonly key: string;
-  readonly description: AnyDescription;
-  /** Asked on save only. Left out: it is sent when the state has its key. */
-  readonly needed?: ((state: never) => boolean) | undefined;
-}
-
-/**
- * Called around loading and saving, in QEMU's order: preLoad, fields, subsections, postLoad; preSave, fields,
- * subsections, postSave. postSave runs also when a field failed. A hook that throws ends the load or save.
- */
-export interface Hooks<State> {
-  /** Sets what older streams lack. `state` is the target before anything was read. */
-  readonly preLoad?: ((state: Partial<State>) => void) | undefined;
-  /** Checks and rebuilds. `version` is that of the stream. */
-  readonly postLoad?: ((state: State, version: number) => void) | undefined;
-  /** Brings the state into the form that is sent. */
-  readonly preSave?: ((state: State) => void) | undefined;
-  readonly postSave?: ((state: State) => void) | undefined;
-}
-
-/** Any description, for places that take one without looking at its state. */
-export interface AnyDescription {
-  /** Identifies subsections (a subsection's name begins with its parent's) and appears in JSON and errors. */
-  readonly name: string;
-  /** Written, and the newest accepted (version_id). */
-  readonly version: number;
-  /** The oldest accepted (minimum_version_id). */
-  readonly minimumVersion: number;
-  readonly fields: readonly NamedField[];
-  readonly subsections: readonly NamedSubsection[];
-  readonly hooks: Hooks<never>;
-}
 
 declare const stateType: unique symbol;
 

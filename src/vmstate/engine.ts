@@ -1,9 +1,9 @@
 // Loads and saves the body of a description: version check, hooks, fields, subsections (QEMU 10.0
 // migration/vmstate.c). Field kinds that hold a description call back into here.
 
-import type { AnyDescription, Description, NamedField } from "./description.ts";
+import type { Description } from "./description.ts";
 import { CprkitError, isCprkitError } from "./error.ts";
-import type { Field } from "./types.ts";
+import type { AnyDescription, Field, NamedField } from "./types.ts";
 import { maxDepth, type Reader } from "./wire/reader.ts";
 import type { Writer } from "./wire/writer.ts";
 

@@ -2,14 +2,10 @@
 
 export { accepts, type LoadOptions, load, loadFrom, type SaveOptions, save, saveTo } from "./codec.ts";
 export {
-  type AnyDescription,
   type Definition,
   type Description,
   describe,
   type Fields,
-  type Hooks,
-  type NamedField,
-  type NamedSubsection,
   type StateOf,
   type StateOfParts,
   type Subsections,
@@ -17,6 +13,7 @@ export {
   vmstateOf,
 } from "./description.ts";
 export { CprkitError, type ErrorCode, type ErrorDetails, errorCodes, isCprkitError } from "./error.ts";
+export type { DescriptionFacts, FieldFacts, Siblings } from "./facts.ts";
 export { array, array2d, type VarrayOptions, varray } from "./fields/arrays.ts";
 export { buffer, cstring, opaque, partialBuffer, type VbufferOptions, vbuffer } from "./fields/buffers.ts";
 export {
@@ -55,12 +52,15 @@ export {
 export { bitmap, cpuDouble, timer } from "./fields/values.ts";
 export { type Span, spanRecorder, type Trace, trace } from "./trace.ts";
 export {
+  type AnyDescription,
   type AnyField,
-  countOf,
   type Field,
   type GatedField,
+  type Hooks,
   misfit,
-  type Siblings,
+  type NamedField,
+  type NamedSubsection,
+  siblingCount,
   type ValueOf,
 } from "./types.ts";
 export type { PlainEntry, PlainState } from "./vmdesc/fields.ts";

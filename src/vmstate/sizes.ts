@@ -1,10 +1,9 @@
 // How many bytes a field or a body takes, as far as its description alone says: counts are checked against it.
 
-import type { AnyDescription } from "./description.ts";
-import type { AnyField } from "./types.ts";
+import type { DescriptionFacts, FieldFacts } from "./facts.ts";
 
 /** Bytes of a body when they are always the same, else undefined. */
-export function bodySize(description: AnyDescription, version: number): number | undefined {
+export function bodySize(description: DescriptionFacts, version: number): number | undefined {
   if (description.subsections.length > 0) return undefined;
   let size = 0;
   for (const { field } of description.fields) {
@@ -17,7 +16,7 @@ export function bodySize(description: AnyDescription, version: number): number |
 }
 
 /** Fewest bytes that a body can take. */
-export function bodyMinimum(description: AnyDescription, version: number): number {
+export function bodyMinimum(description: DescriptionFacts, version: number): number {
   let minimum = 0;
   for (const { field } of description.fields) {
     if (field.exists === undefined && (field.version ?? 0) <= version) minimum += fieldMinimum(field);
@@ -26,6 +25,6 @@ export function bodyMinimum(description: AnyDescription, version: number): numbe
 }
 
 /** Fewest bytes that a field can take when it exists. */
-export function fieldMinimum(field: AnyField): number {
+export function fieldMinimum(field: FieldFacts): number {
   return field.size ?? field.minimum ?? 0;
 }

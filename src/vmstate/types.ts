@@ -1,46 +1,18 @@
-// What a field is. A field kind is one small object that implements `Field`; adding one touches no other file.
+// What a field and a description are. A field kind is one small object that implements `Field`; adding one touches no
+// other file.
 
-import type { AnyDescription } from "./description.ts";
 import { CprkitError } from "./error.ts";
+import type { DescriptionFacts, FieldFacts, Siblings } from "./facts.ts";
 import type { Reader } from "./wire/reader.ts";
 import type { Writer } from "./wire/writer.ts";
-
-/** The object whose fields are loaded or saved, as a field kind sees it: to read a count or a size beside it. */
-export type Siblings = Readonly<Record<string, unknown>>;
 
 /**
  * A field kind: the counterpart of QEMU's VMStateField with its VMStateInfo (QEMU 10.0 include/migration/vmstate.h).
  * `T` is the type of the value in the state.
  */
-export interface Field<T> {
-  /** The type's name in QEMU's JSON description ("uint32", "qlist"). */
-  readonly type: string;
-  /** Bytes on the wire when they are always the same, else undefined. */
-  readonly size?: number | undefined;
-  /** Fewest bytes on the wire when `size` is unknown: a count is checked against it before anything is allocated. */
-  readonly minimum?: number | undefined;
-  /**
-   * QEMU's field.version_id: the field exists from this version of its description on; list, tree and hash kinds load
-   * their elements at it as well. Default 0.
-   */
-  readonly version?: number | undefined;
-  /** When given, the only truth about whether the field exists: `version` is not asked then (QEMU's field_exists). */
-  readonly exists?: ((siblings: Siblings, version: number) => boolean) | undefined;
-  /** A stream without the field is an error instead of leaving the field as it was (VMS_MUST_EXIST). */
-  readonly mustExist?: boolean | undefined;
-  /** The state may lack a value: `save` is called with undefined then. */
-  readonly optional?: boolean | undefined;
-  /** Names of fields that this one needs to have been loaded: they must come before it. */
-  readonly needs?: readonly string[] | undefined;
-  /** Descriptions inside this field, for tools that walk a description. */
+export interface Field<T> extends FieldFacts {
+  /** The descriptions inside this field, for tools that walk a description. */
   readonly descriptions?: readonly AnyDescription[] | undefined;
-  /**
-   * Set when the field is a run of elements, which the JSON description lists as such: plain ones, pointers of which
-   * some may be null, or pointers that each have a marker before them.
-   */
-  readonly sequence?: "array" | "pointers" | "marked pointers" | undefined;
-  /** Whether one entry of the JSON description may stand for all elements. Default: decided as QEMU decides it. */
-  readonly compressible?: boolean | undefined;
   /** Reads the value. `current` is what the target holds there now (undefined: nothing). */
   load(reader: Reader, current: T | undefined, siblings: Siblings): T;
   /** Writes the value. Throws ERR_VALUE if it does not fit. */
@@ -59,6 +31,41 @@ export type AnyField = Omit<Field<unknown>, "load" | "save"> & {
   save(writer: Writer, value: never, siblings: Siblings): void;
 };
 
+/** A field and its name. */
+export interface NamedField {
+  readonly name: string;
+  readonly field: AnyField;
+}
+
+/** A subsection, the key under which the parent's state holds its state, and when it is sent. */
+export interface NamedSubsection {
+  readonly key: string;
+  readonly description: AnyDescription;
+  /** Asked on save only. Left out: it is sent when the state has its key. */
+  readonly needed?: ((state: never) => boolean) | undefined;
+}
+
+/**
+ * Called around loading and saving, in QEMU's order: preLoad, fields, subsections, postLoad; preSave, fields,
+ * subsections, postSave. postSave runs also when a field failed. A hook that throws ends the load or save.
+ */
+export interface Hooks<State> {
+  /** Sets what older streams lack. `state` is the target before anything was read. */
+  readonly preLoad?: ((state: Partial<State>) => void) | undefined;
+  /** Checks and rebuilds. `version` is that of the stream. */
+  readonly postLoad?: ((state: State, version: number) => void) | undefined;
+  /** Brings the state into the form that is sent. */
+  readonly preSave?: ((state: State) => void) | undefined;
+  readonly postSave?: ((state: State) => void) | undefined;
+}
+
+/** Any description, for places that take one without looking at its state. */
+export interface AnyDescription extends DescriptionFacts {
+  readonly fields: readonly NamedField[];
+  readonly subsections: readonly NamedSubsection[];
+  readonly hooks: Hooks<never>;
+}
+
 /** The type of a field's value. */
 export type ValueOf<F> = F extends Field<infer T> ? T : never;
 
@@ -68,7 +75,7 @@ export function misfit(expected: string, value: unknown): CprkitError {
 }
 
 /** Reads a length or count that another field holds. Throws ERR_LIMIT when it is negative or has no safe number. */
-export function countOf(siblings: Siblings, name: string, reader?: Reader): number {
+export function siblingCount(siblings: Siblings, name: string, reader?: Reader): number {
   const value = siblings[name];
   const count = typeof value === "bigint" ? Number(value) : value;
   // QEMU reads a size as signed: from 2^31 on it goes wrong there (QEMU 10.0 migration/vmstate.c).

@@ -1,7 +1,7 @@
 // What a check knows of one side: from a stream, from a stream's JSON, or from QEMU's -dump-vmstate.
 
-import type { AnyDescription } from "../../vmstate/description.ts";
 import { CprkitError } from "../../vmstate/error.ts";
+import type { AnyDescription } from "../../vmstate/types.ts";
 import { type JsonObject, type JsonValue, parseJson } from "../../vmstate/vmdesc/json.ts";
 import { parseVmdesc, type VmdescDevice } from "../../vmstate/vmdesc/read.ts";
 import { bad, member, objectAt } from "../../vmstate/vmdesc/shape.ts";

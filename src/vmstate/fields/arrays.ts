@@ -2,8 +2,9 @@
 
 import { located } from "../engine.ts";
 import { CprkitError } from "../error.ts";
+import type { Siblings } from "../facts.ts";
 import { fieldMinimum } from "../sizes.ts";
-import { countOf, type Field, misfit, type Siblings } from "../types.ts";
+import { type Field, misfit, siblingCount } from "../types.ts";
 import type { Reader } from "../wire/reader.ts";
 import type { Writer } from "../wire/writer.ts";
 
@@ -43,9 +44,9 @@ export function varray<T>(countField: string, element: Field<T>, { times = 1 }: 
     ...shape(element),
     needs: [countField],
     load: (reader, current, siblings) =>
-      loadElements(reader, element, countOf(siblings, countField, reader) * times, current, siblings),
+      loadElements(reader, element, siblingCount(siblings, countField, reader) * times, current, siblings),
     save: (writer, value, siblings) =>
-      saveElements(writer, element, countOf(siblings, countField) * times, value, siblings),
+      saveElements(writer, element, siblingCount(siblings, countField) * times, value, siblings),
   };
 }
 

@@ -1,7 +1,7 @@
 // Raw bytes, of a fixed length or of a length that another field holds, and text in such a buffer.
 
 import { CprkitError } from "../error.ts";
-import { countOf, type Field, misfit } from "../types.ts";
+import { type Field, misfit, siblingCount } from "../types.ts";
 import { checkNumber } from "./arrays.ts";
 
 /** `size` raw bytes (VMSTATE_BUFFER). */
@@ -33,9 +33,9 @@ export function vbuffer(lengthField: string, { times = 1 }: VbufferOptions = {})
   return {
     type: "buffer",
     needs: [lengthField],
-    load: (reader, _current, siblings) => reader.buffer(countOf(siblings, lengthField, reader) * times),
+    load: (reader, _current, siblings) => reader.buffer(siblingCount(siblings, lengthField, reader) * times),
     save: (writer, value, siblings) => {
-      const length = countOf(siblings, lengthField) * times;
+      const length = siblingCount(siblings, lengthField) * times;
       if (!(value instanceof Uint8Array) || value.length !== length) {
         throw misfit(`a Uint8Array of ${length} bytes, as "${lengthField}" says`, value);
       }
@@ -84,7 +84,7 @@ export function cstring(lengthField: string, maxLength: number): Field<string> {
     type: "buffer",
     needs: [lengthField],
     load: (reader, _current, siblings) => {
-      const length = countOf(siblings, lengthField, reader);
+      const length = siblingCount(siblings, lengthField, reader);
       if (length < 1 || length > maxLength) {
         throw reader.error(
           "ERR_LIMIT",

@@ -1,7 +1,8 @@
 // Fields that some streams lack.
 
 import { CprkitError } from "../error.ts";
-import type { Field, GatedField, Siblings } from "../types.ts";
+import type { Siblings } from "../facts.ts";
+import type { Field, GatedField } from "../types.ts";
 import { Reader } from "../wire/reader.ts";
 
 /**

@@ -1,8 +1,9 @@
 // Pointers on the wire: null markers, and arrays of pointers of which some may be null.
 
 import { located } from "../engine.ts";
+import type { Siblings } from "../facts.ts";
 import { fieldMinimum } from "../sizes.ts";
-import { countOf, type Field, misfit, type Siblings } from "../types.ts";
+import { type Field, misfit, siblingCount } from "../types.ts";
 import { hex, type Reader } from "../wire/reader.ts";
 import type { Writer } from "../wire/writer.ts";
 import { checkCount, checkNumber, shape } from "./arrays.ts";
@@ -124,7 +125,7 @@ function pointers<T>(
 ): Field<(T | null)[]> {
   if (typeof count === "number") checkNumber("an array's length", count);
   const countIn = (siblings: Siblings, reader?: Reader) =>
-    typeof count === "number" ? count : countOf(siblings, count, reader);
+    typeof count === "number" ? count : siblingCount(siblings, count, reader);
   const within = element.descriptions?.length === 1 ? element.descriptions[0]?.name : undefined;
   return {
     ...shape(element),

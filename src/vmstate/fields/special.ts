@@ -2,8 +2,9 @@
 
 import type { Description } from "../description.ts";
 import { loadBody, located, saveBody } from "../engine.ts";
+import type { Siblings } from "../facts.ts";
 import { bodyMinimum, bodySize } from "../sizes.ts";
-import type { Field, GatedField, Siblings } from "../types.ts";
+import type { Field, GatedField } from "../types.ts";
 import { checkNumber } from "./arrays.ts";
 import { type FieldTest, tested } from "./gated.ts";
 

@@ -1,7 +1,8 @@
 // Scalars with a meaning of their own: a timer, a double, a bitmap.
 
 import { CprkitError } from "../error.ts";
-import { countOf, type Field, misfit, type Siblings } from "../types.ts";
+import type { Siblings } from "../facts.ts";
+import { type Field, misfit, siblingCount } from "../types.ts";
 import type { Reader } from "../wire/reader.ts";
 import { checkNumber } from "./arrays.ts";
 
@@ -63,7 +64,7 @@ const maxBitmapBits = 2 ** 28;
 export function bitmap(bits: number | string): Field<bigint> {
   if (typeof bits === "number") checkNumber("a bitmap's size", bits, maxBitmapBits);
   const wordsIn = (siblings: Siblings, reader?: Reader) => {
-    const size = typeof bits === "number" ? bits : countOf(siblings, bits, reader);
+    const size = typeof bits === "number" ? bits : siblingCount(siblings, bits, reader);
     if (size <= maxBitmapBits) return Math.ceil(size / 64);
     const reason = `expected at most ${maxBitmapBits} bits, found ${size}`;
     throw reader === undefined ? new CprkitError("ERR_VALUE", reason) : reader.error("ERR_LIMIT", reason);

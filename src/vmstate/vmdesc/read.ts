@@ -1,6 +1,6 @@
 // Builds descriptions from the JSON description that a stream carries: a stream explains itself.
 
-import { type Description, describe, type NamedField, type NamedSubsection } from "../description.ts";
+import { type Description, describe } from "../description.ts";
 import { CprkitError } from "../error.ts";
 import { array } from "../fields/arrays.ts";
 import { opaque } from "../fields/buffers.ts";
@@ -10,7 +10,7 @@ import { fd } from "../fields/fd.ts";
 import { bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64 } from "../fields/integers.ts";
 import { nullPointer } from "../fields/pointers.ts";
 import { bitmap, cpuDouble, timer } from "../fields/values.ts";
-import type { AnyField } from "../types.ts";
+import type { AnyField, NamedField, NamedSubsection } from "../types.ts";
 import { maxDepth } from "../wire/reader.ts";
 import { decodeText } from "../wire/text.ts";
 import { described, describedList, describedTree, type PlainState, type RunPart, run } from "./fields.ts";

@@ -1,9 +1,9 @@
 // Writes the JSON description of a state as QEMU writes it beside the bytes (QEMU 10.0 migration/vmstate.c): which
 // fields exist, what they are called, how many bytes each took. It watches the state being saved.
 
-import type { AnyDescription, Description } from "../description.ts";
+import type { Description } from "../description.ts";
 import { located, saveBody } from "../engine.ts";
-import type { AnyField } from "../types.ts";
+import type { DescriptionFacts, FieldFacts } from "../facts.ts";
 import { type ElementForm, type SaveObserver, Writer } from "../wire/writer.ts";
 import { quote } from "./json.ts";
 
@@ -48,7 +48,7 @@ interface Saved {
 }
 
 interface SavedBody {
-  readonly description: AnyDescription;
+  readonly description: DescriptionFacts;
   readonly version: number;
   readonly fields: SavedField[];
   readonly subsections: SavedBody[];
@@ -56,7 +56,7 @@ interface SavedBody {
 
 interface SavedField extends Saved {
   readonly name: string;
-  readonly field: AnyField;
+  readonly field: FieldFacts;
 }
 
 interface SavedElement extends Saved {
@@ -171,7 +171,7 @@ function entryJson(name: string, type: string, count: string | undefined, what: 
 }
 
 /** QEMU describes one element for all when nothing in it depends on the state. */
-function canCompress(field: AnyField): boolean {
+function canCompress(field: FieldFacts): boolean {
   if (field.compressible !== undefined) return field.compressible;
   if (field.exists !== undefined) return false;
   if (field.type !== "struct") return true;

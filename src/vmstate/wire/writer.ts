@@ -1,8 +1,7 @@
 // Writes VMState's scalars into bytes and notes which fd belongs to which byte. Everything is big-endian.
 
-import type { AnyDescription } from "../description.ts";
 import { CprkitError } from "../error.ts";
-import { type AnyField, misfit } from "../types.ts";
+import type { DescriptionFacts, FieldFacts } from "../facts.ts";
 import type { FdForm, PassedFd } from "./reader.ts";
 import { encodeText, textLength } from "./text.ts";
 
@@ -15,9 +14,9 @@ export interface Output {
 /** Sees everything as it is saved: the JSON description is written by the same code with this hook. */
 export interface SaveObserver {
   /** A description's body begins: that of the field, the element or the subsection entered last. */
-  enterBody(description: AnyDescription, version: number): void;
+  enterBody(description: DescriptionFacts, version: number): void;
   leaveBody(): void;
-  enterField(name: string, field: AnyField, offset: number): void;
+  enterField(name: string, field: FieldFacts, offset: number): void;
   leaveField(offset: number): void;
   /** An element of the field entered last: a value, a null pointer, or the marker before a pointer's value. */
   enterElement(form: ElementForm, offset: number): void;
@@ -109,7 +108,8 @@ export class Writer {
       this.#repeat(known.start, known.length);
       return known.length;
     }
-    if (value.includes("\0")) throw misfit("text without NUL", value);
+    if (value.includes("\0"))
+      throw new CprkitError("ERR_VALUE", `expected text without NUL, found ${JSON.stringify(value)}`);
     const length = this.text(value) + 1;
     this.uint8(0);
     this.#known[slot] = { start: at, length, text: value };
