@@ -9,9 +9,23 @@ const run = (name: string) =>
 
 test("describe-a-device", () => {
   const output = run("describe-a-device.mjs");
-  expect(output).toContain("saved: 000000050100000000000f4240020000000008");
-  expect(output).toMatch(/version 1: \{ irq: 5, requests: .*prescale: 1 \}/s);
-  expect(output).toMatch(/^5\.\.13 +timer\/requests\[0\]\/timer\/request\/deadline uint64 1000000n$/m);
+  expect(output).toContain("saved: 0000000501000000fa0100000000000f4240020000000008");
+  expect(output).toContain("one-shot: { irq: 5, control: 0, requests: [], prescale: 8 }");
+  expect(output).toMatch(/version 1: \{\s+irq: 5,.*prescale: 1,/s);
+  expect(output).toMatch(/^10\.\.18 +timer\/requests\[0\]\/timer\/request\/deadline uint64 1000000n$/m);
+});
+
+test("field-kind", () => {
+  const output = run("field-kind.mjs");
+  expect(output).toContain("saved: 52540012345605dc");
+  expect(output).toContain("loaded: { mac: '52:54:00:12:34:56', mtu: 1500 }");
+  expect(output).toMatch(/^refused: ERR_VALUE .*nic\/mac/m);
+});
+
+test("ghash-by-content", () => {
+  const output = run("ghash-by-content.mjs");
+  expect(output).toContain("entries: 2");
+  expect(output).toContain("slot 3: { vector: 42 }");
 });
 
 test("hand-over", () => {
