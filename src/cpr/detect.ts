@@ -10,10 +10,12 @@ export type CprAbi = "list" | "hash";
 
 /** "QCPR" */
 export const cprMagic = 0x51435052;
+/** The version after the magic, the only one so far (QEMU 10.0 migration/cpr.c). */
 export const cprVersion = 1;
 /** Bytes of magic and version. */
 export const headerLength = 8;
 
+/** What {@link detectCprAbi} finds out about a stream. */
 export interface Detected {
   readonly abi: CprAbi;
   /** "passed" also when there is no entry to tell it from: it makes no difference then. */

@@ -7,12 +7,8 @@ import type { cprFd, cprFdKey, cprFdValue } from "./elements.ts";
 import type { CprState } from "./state.ts";
 import type { FdColumns } from "./table/columns.ts";
 
-type Fd = StateOf<typeof cprFd>;
-type Key = StateOf<typeof cprFdKey>;
-type Value = StateOf<typeof cprFdValue>;
-
 /** The fds of the list ABI. */
-export interface FdList extends ListTable<Fd> {
+export interface FdList extends ListTable<StateOf<typeof cprFd>> {
   readonly loaded: FdColumns;
 }
 
@@ -37,7 +33,7 @@ export function fdList(source?: CprState): FdList {
 }
 
 /** The fds of the hash ABI, in the order of the wire, so that saving gives it back. */
-export interface FdHash extends KeyedTable<Key, Value> {
+export interface FdHash extends KeyedTable<StateOf<typeof cprFdKey>, StateOf<typeof cprFdValue>> {
   readonly loaded: FdColumns;
 }
 

@@ -4,6 +4,7 @@ export { type CprDifference, compareCprStates, type Place } from "./compare.ts";
 export { cprStateHash, cprStateList, type LiveCprState } from "./descriptions.ts";
 export { type CprAbi, cprMagic, cprVersion, type Detected, detectCprAbi } from "./detect.ts";
 export { cprFd, cprFdKey, cprFdValue } from "./elements.ts";
+export type { FdHash, FdList } from "./fd-lists.ts";
 export { maxNameLength } from "./limits.ts";
 export { type CprReport, type ReportedFd, type ReportedSubsection, reportCprState } from "./report.ts";
 export { CprState, type CprStateOptions } from "./state.ts";
@@ -16,6 +17,7 @@ export {
   type SaveCprOptions,
   saveCprState,
 } from "./stream.ts";
+export type { FdColumns } from "./table/columns.ts";
 export type { FdEntry } from "./table/fd-table.ts";
 export type { CprEvent, CprEventName, CprMode, CprTrace } from "./trace.ts";
 export { cprVfioDevice, cprVfioDevices, type VfioDevice, type VfioSubsection } from "./vfio.ts";

@@ -16,6 +16,7 @@ export interface ReportedFd {
   readonly fd: number | null;
 }
 
+/** A subsection of the stream, with its devices. */
 export interface ReportedSubsection {
   readonly name: string;
   /** Byte offset of its first byte, 05. */
@@ -26,6 +27,7 @@ export interface ReportedSubsection {
     | null;
 }
 
+/** What {@link reportCprState} gives: plain data, fit for JSON. */
 export interface CprReport {
   readonly format: "qcpr";
   readonly version: number;

@@ -7,10 +7,15 @@ import { type FdEntry, FdTable } from "./table/fd-table.ts";
 import { type CprTrace, emit } from "./trace.ts";
 import type { VfioSubsection } from "./vfio.ts";
 
+/** Options of {@link CprState}. */
 export interface CprStateOptions {
   readonly trace?: CprTrace | undefined;
 }
 
+/**
+ * The fds to keep, by name and id, with the calls of QEMU's migration/cpr.c. An fd is a number here: it is neither
+ * opened nor closed.
+ */
 export class CprState implements Iterable<FdEntry> {
   /** True while a state handed over by an older process is being taken up: fds are looked for before they are made. */
   isIncoming = false;

@@ -24,6 +24,7 @@ import type { VfioSubsection } from "./vfio.ts";
 /** A QEMU release, such as "10.0"; "11.1.3" is as good. */
 export type QemuVersion = `${number}.${number}` | `${number}.${number}.${number}`;
 
+/** A whole QCPR stream, and the fds that came beside it. */
 export interface CprInput {
   /** The whole stream, from "QCPR" to its end. */
   readonly bytes: Uint8Array;
@@ -31,6 +32,7 @@ export interface CprInput {
   readonly fds?: readonly PassedFd[] | undefined;
 }
 
+/** Options of {@link loadCprState}. */
 export interface LoadCprOptions {
   readonly trace?: CprTrace | undefined;
   /** Sees every field with its place. */
@@ -39,6 +41,7 @@ export interface LoadCprOptions {
   readonly fdForm?: FdForm | undefined;
 }
 
+/** What {@link loadCprState} gives. */
 export interface LoadedCpr {
   readonly state: CprState;
   readonly abi: CprAbi;
@@ -48,6 +51,7 @@ export interface LoadedCpr {
   readonly warnings: readonly string[];
 }
 
+/** Options of {@link saveCprState}. */
 export interface SaveCprOptions {
   /** Default "list": the hash ABI was never released. */
   readonly abi?: CprAbi | undefined;

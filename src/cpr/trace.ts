@@ -12,6 +12,7 @@ export type CprEvent =
   | { readonly event: "put_ghash"; readonly field: string; readonly count: number }
   | { readonly event: "get_ghash"; readonly field: string; readonly count: number };
 
+/** The name of an event. */
 export type CprEventName = CprEvent["event"];
 
 /** How a state travels: passed over a socket, or kept across exec. */

@@ -21,6 +21,7 @@ export const cprVfioDevice = vmstate({
   },
 });
 
+/** A device of the subsection "CprState/vfio devices" (QEMU 10.1 on). */
 export interface VfioDevice extends StateOf<typeof cprVfioDevice> {}
 
 /**
@@ -34,6 +35,7 @@ export const cprVfioDevices = vmstate({
   fields: { devices: unlessAtEnd(qlist(cprVfioDevice, { version: 1 })) },
 });
 
+/** The body of the subsection "CprState/vfio devices". */
 export interface VfioSubsection extends StateOf<typeof cprVfioDevices> {}
 
 /** `field`, or undefined when the input ends before it. */

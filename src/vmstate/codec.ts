@@ -6,6 +6,7 @@ import type { AnyDescription } from "./types.ts";
 import { type FdForm, type Input, type Observer, Reader } from "./wire/reader.ts";
 import { type Output, Writer } from "./wire/writer.ts";
 
+/** Options of {@link load}. */
 export interface LoadOptions<State> {
   /** The body's version, which stands outside it (a section's header). Default: the description's own. */
   readonly version?: number | undefined;
@@ -15,6 +16,7 @@ export interface LoadOptions<State> {
   readonly observer?: Observer | undefined;
 }
 
+/** Options of {@link save}. */
 export interface SaveOptions {
   /** Default "passed". */
   readonly fdForm?: FdForm | undefined;

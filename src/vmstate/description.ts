@@ -21,10 +21,11 @@ export interface Description<in out State> extends AnyDescription {
 /** The type of the state that a description describes. */
 export type StateOf<D> = D extends Description<infer State> ? State : never;
 
-type GatedKeys<F extends Fields> = { [K in keyof F]: F[K] extends GatedField<unknown> ? K : never }[keyof F];
+/** The names of the fields that some streams lack. */
+export type GatedKeys<F extends Fields> = { [K in keyof F]: F[K] extends GatedField<unknown> ? K : never }[keyof F];
 
 /** One object type, written out: messages and hints show its members, not how it was put together. */
-type Flat<T> = T extends infer Whole ? { [K in keyof Whole]: Whole[K] } : never;
+export type Flat<T> = T extends infer Whole ? { [K in keyof Whole]: Whole[K] } : never;
 
 /** The state that fields and subsections describe together. A subsection's key is set when the subsection is there. */
 export type StateOfParts<F extends Fields, S extends Subsections> = Flat<
@@ -34,7 +35,7 @@ export type StateOfParts<F extends Fields, S extends Subsections> = Flat<
 >;
 
 /** JavaScript puts integer-like keys first, whatever the source says: they cannot be field names here. */
-type Orderly<F> = {
+export type Orderly<F> = {
   [K in keyof F]: K extends number | `${number}`
     ? { "field name error": "integer-like names would be reordered" }
     : F[K];

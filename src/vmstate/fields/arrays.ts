@@ -28,6 +28,7 @@ export function array2d<T>(element: Field<T>, rows: number, columns: number): Fi
   return array(array(element, columns), rows);
 }
 
+/** Options of {@link varray}. */
 export interface VarrayOptions {
   /** The count on the wire is multiplied by this (VMS_MULTIPLY_ELEMENTS). Default 1. */
   readonly times?: number;

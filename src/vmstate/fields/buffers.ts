@@ -23,6 +23,7 @@ export function opaque(type: string, size: number): Field<Uint8Array> {
   };
 }
 
+/** Options of {@link vbuffer}. */
 export interface VbufferOptions {
   /** The length on the wire is multiplied by this (VMS_MULTIPLY, VMSTATE_VBUFFER_MULTIPLY). Default 1. */
   readonly times?: number;

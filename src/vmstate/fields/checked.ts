@@ -3,6 +3,7 @@
 import { type Field, show } from "../types.ts";
 import { int32, uint8, uint16, uint32, uint64 } from "./integers.ts";
 
+/** Options of the field kinds whose value must equal the target's. */
 export interface EqualOptions {
   /** What the operator can do about it; it ends the message. */
   readonly hint?: string;

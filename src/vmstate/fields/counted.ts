@@ -3,6 +3,7 @@
 import { type Field, misfit } from "../types.ts";
 import { textLength } from "../wire/text.ts";
 
+/** Options of {@link capability}. */
 export interface CapabilityOptions {
   /** The names that are known here; another is ERR_RANGE, as in QEMU. Default: any. */
   readonly known?: readonly string[];

@@ -5,6 +5,7 @@ import { checkElement, type ElementLoader, elementLoader, elementSaver, located 
 import { type Field, misfit } from "../types.ts";
 import type { Reader } from "../wire/reader.ts";
 
+/** Options of {@link qlist} and {@link qtailq}. */
 export interface ListOptions {
   /** QEMU's field.version_id: since when the field exists, and the version its elements are loaded at. Default 0. */
   readonly version?: number;
@@ -18,6 +19,7 @@ export interface ListTable<State> {
   forEach(visit: (element: State) => void): void;
 }
 
+/** Options of {@link qlist} and {@link qtailq} for a table of your own in place of an array. */
 export interface TableOptions<Table> extends ListOptions {
   /** Makes a table of your own to load into; when the target holds one already, that one is filled. */
   readonly create: () => Table;
@@ -33,6 +35,7 @@ export interface TableOptions<Table> extends ListOptions {
  * loading fills a table of your own instead of an array.
  */
 export function qlist<State>(element: Description<State>, options?: ListOptions): Field<State[]>;
+/** As above, into a table of your own. */
 export function qlist<State, Table extends ListTable<State>>(
   element: Description<State>,
   options: TableOptions<Table>,
@@ -46,6 +49,7 @@ export function qlist<State>(
 
 /** A QTAILQ (VMSTATE_QTAILQ_V), head first; otherwise as {@link qlist}. */
 export function qtailq<State>(element: Description<State>, options?: ListOptions): Field<State[]>;
+/** As above, into a table of your own. */
 export function qtailq<State, Table extends ListTable<State>>(
   element: Description<State>,
   options: TableOptions<Table>,

@@ -42,6 +42,7 @@ export function ptrMarker(): Field<boolean> {
   };
 }
 
+/** Options of {@link arrayOfPointers}. */
 export interface PointersOptions {
   /**
    * Which pointers are set, when the target does not tell: asked for each element on load. Default: those that are

@@ -24,6 +24,7 @@ export function unusedBuffer(size: number): GatedField<undefined> {
   };
 }
 
+/** Options of {@link withTmp}. */
 export interface TmpOptions {
   /** QEMU's field.version_id: since when the field exists, and the version its body is loaded at. Default 0. */
   readonly version?: number;
@@ -40,6 +41,7 @@ export interface TmpConversion<State> {
  * field's value; or, with a conversion, `fromParent` makes it on save and `toParent` uses it on load.
  */
 export function withTmp<State>(description: Description<State>, options?: TmpOptions): Field<State>;
+/** As above, with a conversion from and to the parent. */
 export function withTmp<State>(
   description: Description<State>,
   options: TmpOptions & TmpConversion<State>,

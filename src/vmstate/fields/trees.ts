@@ -16,6 +16,7 @@ export interface KeyedTable<Key, Value> {
   set(key: Key, value: Value): unknown;
 }
 
+/** Options of {@link ghash} and {@link gtree}: the descriptions of a key and of a value. */
 export interface TreeOptions<Key, Value> {
   /** QEMU's field.version_id: since when the field exists, and the version of keys and values. Default 0. */
   readonly version?: number;
@@ -34,6 +35,7 @@ export interface OwnTable<Table> {
   readonly reuse?: boolean;
 }
 
+/** Options of {@link ghashDirectKey} and {@link gtreeDirectKey}: the description of a value. */
 export type DirectKeyOptions<Value> = Omit<TreeOptions<never, Value>, "key">;
 
 /**
@@ -44,6 +46,7 @@ export type DirectKeyOptions<Value> = Omit<TreeOptions<never, Value>, "key">;
  * a Map knows an object key only by its identity. When the target holds a table already, that one is filled.
  */
 export function ghash<Key, Value>(options: TreeOptions<Key, Value>): Field<Map<Key, Value>>;
+/** As above, into a table of your own. */
 export function ghash<Key, Value, Table extends KeyedTable<Key, Value>>(
   options: TreeOptions<Key, Value> & OwnTable<Table>,
 ): Field<Table>;
@@ -55,6 +58,7 @@ export function ghash<Key, Value>(
 
 /** A hash table whose key is the 64-bit number itself (VMSTATE_GHASH_DIRECT_KEY_V). */
 export function ghashDirectKey<Value>(options: DirectKeyOptions<Value>): Field<Map<bigint, Value>>;
+/** As above, into a table of your own. */
 export function ghashDirectKey<Value, Table extends KeyedTable<bigint, Value>>(
   options: DirectKeyOptions<Value> & OwnTable<Table>,
 ): Field<Table>;

@@ -10,6 +10,7 @@ import { quote } from "./json.ts";
 /** Whose manner: QEMU 11 leaves out "index" and calls null pointers "ptr-marker". */
 export type VmdescStyle = "10.0" | "11.1";
 
+/** Options of {@link toVmdesc}. */
 export interface VmdescOptions {
   /** Default "10.0". */
   readonly for?: VmdescStyle | undefined;

@@ -57,6 +57,10 @@ interface KnownText {
 const knownTexts = 16;
 
 // A class, not closures: one hidden class keeps each call below monomorphic.
+/**
+ * Reads scalars (big-endian) from an input, for a field kind's `load`. `pos` is the index of the next byte in `bytes`. A
+ * read throws ERR_EOF when the input ends before what it asks for.
+ */
 export class Reader {
   readonly bytes: Uint8Array;
   readonly end: number;

@@ -23,6 +23,7 @@ export interface SaveObserver {
   leaveElement(offset: number): void;
 }
 
+/** What an element of an array is on the wire: a value, a null pointer, or the marker before a pointer's value. */
 export type ElementForm = "value" | "null" | "marker";
 
 interface KnownText {
@@ -34,6 +35,10 @@ interface KnownText {
 /** A power of two. */
 const knownTexts = 16;
 
+/**
+ * Writes scalars (big-endian), for a field kind's `save`. `pos` is the number of bytes written. It does not check that a
+ * number fits: the field kind does.
+ */
 export class Writer {
   readonly fdForm: FdForm;
   pos: number;
