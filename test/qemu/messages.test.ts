@@ -4,8 +4,8 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { closeFd, connectUnix, listenUnix } from "../../src/linux/index.ts";
+import { connectQmp } from "../../src/qemu/qmp/client.ts";
 import { probeBinary } from "../../src/qemu/vm/binary.ts";
-import { openMonitor } from "../../src/qemu/vm/process.ts";
 import { privateDir } from "../support/vm.ts";
 
 const folder = privateDir();
@@ -21,20 +21,20 @@ const messageOf = async (work: Promise<unknown>) => {
 };
 
 it("a monitor that is not there, that nobody serves, and that takes no further client", async () => {
-  const missing = await messageOf(openMonitor(join(folder, "none")));
+  const missing = await messageOf(connectQmp(join(folder, "none")));
   expect(missing.message).toMatch(/none: no QMP monitor can be reached there: there is no such socket \(ENOENT\)/);
 
   const stale = join(folder, "stale");
   writeFileSync(stale, "");
-  expect((await messageOf(openMonitor(stale))).message).toMatch(
-    /nobody listens there \(ECONNREFUSED\): QEMU has ended/,
-  );
+  expect((await messageOf(connectQmp(stale))).message).toMatch(/nobody listens there \(ECONNREFUSED\): QEMU has ended/);
 
   const busy = join(folder, "busy");
   const listener = listenUnix(busy, { backlog: 0 });
   const waiting = await connectUnix(busy);
-  const { message } = await messageOf(openMonitor(busy, { timeoutMs: 100 }));
-  expect(message).toMatch(/takes no further client; QEMU serves one at a time: .* a second -qmp$/);
+  const { message } = await messageOf(connectQmp(busy, { timeoutMs: 100 }));
+  expect(message).toMatch(
+    /reached there within 100 ms: another client holds this monitor, and more wait for it; QEMU serves one at a time: .* a second -qmp$/,
+  );
   closeFd(waiting);
   listener.close();
 });

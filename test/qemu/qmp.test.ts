@@ -1,6 +1,6 @@
 // The QMP client against a scripted server on a real UNIX socket: everything a real QEMU does only when it goes wrong.
 
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, openSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -123,6 +123,7 @@ describe("connectQmp", () => {
           capabilities: ["oob"],
         });
         expect(qmp.oob).toBe(true);
+        expect(qmp.peer).toEqual({ pid: process.pid, uid: process.geteuid?.(), gid: process.getegid?.() });
         expect(requests[0]).toMatchObject({ execute: "qmp_capabilities", arguments: { enable: ["oob"] } });
       },
     );
@@ -158,6 +159,15 @@ describe("connectQmp", () => {
     expect(isOpen(ours)).toBe(false);
   });
 
+  it.each([
+    ["a file", () => openSync("/dev/null", "r+")],
+    ["closed", () => 1_000_000],
+  ])("refuses an fd that is not a socket: %s", async (_, fd) => {
+    const { code, message } = await codeOf(connectQmp({ fd: fd() }));
+    expect(code).toBe("ERR_QMP");
+    expect(message).toMatch(/fd \d+ is not a connected stream socket/);
+  });
+
   it("waits for a socket that appears late", async () => {
     const connecting = connectQmp(path, { waitMs: 20_000 });
     await sleep(80);
@@ -173,6 +183,8 @@ describe("connectQmp", () => {
     expect(absent.message).toContain("-qmp unix:PATH");
     const waited = await codeOf(connectQmp(path, { waitMs: 50 }));
     expect(waited.code).toBe("ERR_TIMEOUT");
+    expect(waited.message).toContain("within 50 ms: there is no such socket");
+    expect((await codeOf(connectQmp(path, { waitMs: -1 }))).code).toBe("ERR_VALUE");
     writeFileSync(path, "");
     expect((await codeOf(connectQmp(path))).message).toContain("nobody listens");
     rmSync(path);

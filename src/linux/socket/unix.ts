@@ -5,7 +5,7 @@ import { chmodSync, fchmodSync, lstatSync, mkdirSync, type Stats, statSync, unli
 import { dirname, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { CprkitError } from "../../vmstate/error.ts";
-import { errno } from "../errno.ts";
+import { errno, errnoName } from "../errno.ts";
 import { closeFd } from "../fd.ts";
 import { libc } from "../ffi/koffi.ts";
 import { maxSocketPathBytes } from "../ffi/layout.ts";
@@ -102,7 +102,7 @@ export async function acceptUnix(listener: number, options: WaitOptions = {}): P
 
 export interface ConnectOptions extends WaitOptions {
   /** Also wait while nothing is at the path or nobody listens there yet. Default false. */
-  readonly waitForListener?: boolean;
+  readonly waitForListener?: boolean | undefined;
 }
 
 /**
@@ -110,7 +110,7 @@ export interface ConnectOptions extends WaitOptions {
  * again every few milliseconds, for Linux offers nothing to wait for there.
  *
  * @throws CprkitError ERR_SYSCALL with ENOENT or ECONNREFUSED when nobody listens, ERR_VALUE for a path of more than
- * 107 bytes, ERR_TIMEOUT, ERR_ABORTED.
+ * 107 bytes, ERR_TIMEOUT (`errno`: why the last try failed), ERR_ABORTED.
  */
 export async function connectUnix(path: string, options: ConnectOptions = {}): Promise<number> {
   const { signal, waitForListener = false } = options;
@@ -129,7 +129,10 @@ export async function connectUnix(path: string, options: ConnectOptions = {}): P
     const left = remaining();
     if (left === 0) {
       const state = isAbsent ? "nobody listened there" : "its listener accepted nobody (backlog full)";
-      throw new CprkitError("ERR_TIMEOUT", `connecting to ${path}: ${state} within ${options.timeoutMs} ms`);
+      throw new CprkitError("ERR_TIMEOUT", `connecting to ${path}: ${state} within ${options.timeoutMs} ms`, {
+        errno: errnoName(-connected),
+        syscall: "connect",
+      });
     }
     try {
       await delay(Math.min(pause, left ?? pause), undefined, signal === undefined ? {} : { signal });

@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { Socket } from "node:net";
 import { z } from "zod";
-import { closeFds, type WaitOptions } from "../../linux/index.ts";
+import { closeFds, getPeerCredentials, type PeerCredentials, type WaitOptions } from "../../linux/index.ts";
 import { type Settle, waitFor } from "../../linux/wait/wait-for.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { connectMonitor } from "./connect.ts";
@@ -19,8 +19,8 @@ export type QmpTarget = string | { readonly fd: number };
 /** Options of {@link connectQmp}. `timeoutMs` (default 5 s) limits each step: connecting, greeting, negotiation. */
 export interface ConnectQmpOptions extends WaitOptions {
   /**
-   * Milliseconds to wait for the socket to appear and be listened on, trying again and again; default 0. A cpr-transfer
-   * destination opens its monitor only when it has read the CPR state.
+   * Milliseconds to wait for the socket to appear, be listened on and have a place for one more client; default 0. A
+   * cpr-transfer destination opens its monitor only when it has read the CPR state.
    */
   readonly waitMs?: number | undefined;
   /** Use out-of-band execution if QEMU offers it; default true. */
@@ -62,6 +62,8 @@ export type QmpCloseReason =
 /** A session with one QEMU. */
 export interface Qmp extends QmpEvents {
   readonly greeting: QmpGreeting;
+  /** The process that listens on the socket, normally QEMU, as SO_PEERCRED names it (unix(7)). */
+  readonly peer: PeerCredentials;
   /** True if out-of-band execution was offered and switched on. */
   readonly oob: boolean;
   /**
@@ -94,8 +96,8 @@ export interface Qmp extends QmpEvents {
 export async function connectQmp(target: QmpTarget, options: ConnectQmpOptions = {}): Promise<Qmp> {
   const { timeoutMs = 5_000, waitMs = 0, signal, commandTimeoutMs = 30_000, maxEvents = 10_000 } = options;
   const label = typeof target === "string" ? target : `QMP on fd ${target.fd}`;
-  const socket =
-    typeof target === "string" ? await connectMonitor(target, { waitMs, timeoutMs, signal }) : socketOfFd(target.fd);
+  const fd = typeof target === "string" ? await connectMonitor(target, { waitMs, timeoutMs, signal }) : target.fd;
+  const { socket, peer } = openSocket(fd);
   const session = openSession(socket, label, maxEvents);
   try {
     const greeting = await session.greet({ timeoutMs, signal });
@@ -103,6 +105,7 @@ export async function connectQmp(target: QmpTarget, options: ConnectQmpOptions =
     await session.negotiate(oob, { timeoutMs, signal });
     return {
       greeting,
+      peer,
       oob,
       closed: session.closed,
       close: session.close,
@@ -306,13 +309,14 @@ function openSession(socket: Socket, label: string, maxEvents: number): Session 
   };
 }
 
-function socketOfFd(fd: number): Socket {
+/** Takes `fd` over: closed with the socket, and at once when it can't be used. */
+function openSocket(fd: number): { readonly socket: Socket; readonly peer: PeerCredentials } {
   try {
-    return new Socket({ fd, readable: true, writable: true });
+    const peer = getPeerCredentials(fd);
+    return { peer, socket: new Socket({ fd, readable: true, writable: true }) };
   } catch (cause) {
-    // It is the session's, and there will be none.
     closeFds([fd]);
-    throw new CprkitError("ERR_QMP", `fd ${fd} is no connected stream socket`, { cause });
+    throw new CprkitError("ERR_QMP", `fd ${fd} is not a connected stream socket`, { cause });
   }
 }
 

@@ -3,14 +3,7 @@
 import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
 import { cprExecVariable } from "../../channel/index.ts";
-import {
-  closeFd,
-  connectUnix,
-  getPeerCredentials,
-  type ProcessIdentity,
-  processIdentity,
-  type WaitOptions,
-} from "../../linux/index.ts";
+import { type ProcessIdentity, processIdentity, type WaitOptions } from "../../linux/index.ts";
 import { readProcessFile, readProcessLink } from "../../linux/process/proc.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { qmpSocketPaths } from "../command-line/monitors.ts";
@@ -111,14 +104,20 @@ export interface OpenVm {
  */
 export async function openVm(target: VmTarget, options: WaitOptions = {}): Promise<OpenVm> {
   if (target.qmp !== undefined) {
-    const opened = await openMonitor(realPath(target.qmp), options);
-    const { pid } = opened;
+    const qmpPath = realPath(target.qmp);
+    const qmp = await connectQmp(qmpPath, options);
+    const { pid } = qmp.peer;
     if (target.pid !== undefined && target.pid !== pid) {
-      await opened.qmp.close();
+      await qmp.close();
       const text = `${target.qmp} is served by process ${pid}, not by ${target.pid}`;
       throw new CprkitError("ERR_USAGE", `${text}: give one of --qmp and --pid, or the right ones`);
     }
-    return withProcess(opened, readVmProcess);
+    try {
+      return { process: readVmProcess(pid), qmp, qmpPath };
+    } catch (error) {
+      await qmp.close();
+      throw error;
+    }
   }
   if (target.pid === undefined) {
     throw new CprkitError("ERR_USAGE", "no VM named: give the path of its QMP socket, or its process id");
@@ -133,78 +132,18 @@ export async function openVm(target: VmTarget, options: WaitOptions = {}): Promi
     );
   }
   let failure: unknown;
-  for (const path of paths) {
+  for (const qmpPath of paths) {
     try {
-      const opened = await openMonitor(path, options);
-      if (opened.pid === target.pid) return withProcess(opened, () => vm);
-      await opened.qmp.close();
-      failure = new CprkitError("ERR_QMP", `${path} is served by process ${opened.pid}, not by ${target.pid}`);
+      const qmp = await connectQmp(qmpPath, options);
+      if (qmp.peer.pid === target.pid) return { process: vm, qmp, qmpPath };
+      await qmp.close();
+      failure = new CprkitError("ERR_QMP", `${qmpPath} is served by process ${qmp.peer.pid}, not by ${target.pid}`);
     } catch (error) {
       if (!isCprkitError(error) || error.code === "ERR_ABORTED") throw error;
       failure = error;
     }
   }
   throw failure;
-}
-
-interface Opened {
-  readonly qmp: Qmp;
-  readonly qmpPath: string;
-  readonly pid: number;
-}
-
-/** Connects to a monitor and says whose it is. @throws CprkitError as `connectQmp` */
-export async function openMonitor(path: string, options: WaitOptions = {}): Promise<Opened> {
-  const { timeoutMs = 5_000, signal } = options;
-  let fd: number;
-  try {
-    fd = await connectUnix(path, { timeoutMs, signal });
-  } catch (error) {
-    if (!isCprkitError(error) || error.code === "ERR_ABORTED") throw error;
-    throw new CprkitError("ERR_QMP", `${path}: no QMP monitor can be reached there: ${whyUnreachable(error)}`, {
-      errno: error.errno,
-      syscall: error.syscall,
-      cause: error,
-    });
-  }
-  const pid = serverOf(fd);
-  try {
-    return { qmp: await connectQmp({ fd }, { timeoutMs, signal }), qmpPath: path, pid };
-  } catch (error) {
-    if (!isCprkitError(error)) throw error;
-    throw new CprkitError(error.code, error.reason.replace(`QMP on fd ${fd}`, path), { cause: error });
-  }
-}
-
-/** What stands in the way to a monitor, and what to do: the socket's own words know nothing of QEMU. */
-function whyUnreachable({ code, errno, reason }: CprkitError): string {
-  if (code === "ERR_TIMEOUT") {
-    return "it takes no further client; QEMU serves one at a time: end the other one, or start QEMU with a second -qmp";
-  }
-  if (errno === "ENOENT") return "there is no such socket (ENOENT); is the path right, and QEMU alive?";
-  if (errno === "ECONNREFUSED") {
-    return "nobody listens there (ECONNREFUSED): QEMU has ended and left it behind, or it is no QMP socket";
-  }
-  return reason;
-}
-
-/** The process at the other end. The fd is closed if it cannot be told. */
-function serverOf(fd: number): number {
-  try {
-    return getPeerCredentials(fd).pid;
-  } catch (error) {
-    closeFd(fd);
-    throw error;
-  }
-}
-
-async function withProcess({ qmp, qmpPath, pid }: Opened, readIt: (pid: number) => VmProcess): Promise<OpenVm> {
-  try {
-    return { process: readIt(pid), qmp, qmpPath };
-  } catch (error) {
-    await qmp.close();
-    throw error;
-  }
 }
 
 /** Follows the links that an earlier update left; what is not there is left to the connection to complain about. */

@@ -6,8 +6,7 @@ import { readExecCprState } from "../../../channel/index.ts";
 import { describeFd, isRunning, listFds, readFdLink } from "../../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
 import { parseOptions } from "../../command-line/parse.ts";
-import type { Qmp } from "../../qmp/client.ts";
-import { openMonitor } from "../../vm/process.ts";
+import { connectQmp, type Qmp } from "../../qmp/client.ts";
 import { removeNames } from "../names.ts";
 import type { CarriedFd } from "../options.ts";
 import { askPeer, hasTakenOver, killPeer, type Peer, releasePeer } from "../peers/peer.ts";
@@ -139,7 +138,7 @@ async function untilRunning(run: Run): Promise<{ readonly qmp: Qmp; readonly run
       throw new CprkitError("ERR_TIMEOUT", `${what} does not run the guest after ${timeoutMs} ms`);
     }
     try {
-      const { qmp } = await openMonitor(source.qmpPath, { timeoutMs: 2_000 });
+      const qmp = await connectQmp(source.qmpPath, { timeoutMs: 2_000 });
       source.qmp = qmp;
       for (;;) {
         const state = await askPeer(source, 2_000);

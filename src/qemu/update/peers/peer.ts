@@ -3,8 +3,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { closeFd, isRunning, openPidfd, type ProcessIdentity, signalPidfd, waitExit } from "../../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
-import type { Qmp } from "../../qmp/client.ts";
-import { openMonitor } from "../../vm/process.ts";
+import { connectQmp, type Qmp } from "../../qmp/client.ts";
 import type { JournalProcess } from "../record/journal.ts";
 
 /** A QEMU of an update. */
@@ -60,23 +59,24 @@ export async function askPeer(peer: Peer, timeoutMs = 5_000): Promise<PeerState>
   }
 }
 
-/** The monitor, connected. @throws CprkitError as `openMonitor` */
+/** The monitor, connected. @throws CprkitError as `connectQmp` */
 export async function monitorOf(peer: Peer, timeoutMs = 5_000): Promise<Qmp> {
   const { qmp } = peer;
   if (qmp !== undefined && !(await hasEnded(qmp))) return qmp;
   if (peer.released === true) throw new CprkitError("ERR_ABORTED", `${peer.qmpPath}: not needed any more`);
-  const opened = await openMonitor(peer.qmpPath, { timeoutMs });
+  const opened = await connectQmp(peer.qmpPath, { timeoutMs });
   if (peer.released) {
-    await opened.qmp.close();
+    await opened.close();
     throw new CprkitError("ERR_ABORTED", `${peer.qmpPath}: not needed any more`);
   }
   // The path may be another QEMU's by now. (0: a process that is not visible in this pid namespace.)
-  if (opened.pid !== peer.identity.pid && opened.pid !== 0) {
-    await opened.qmp.close();
-    throw new CprkitError("ERR_QMP", `${peer.qmpPath} is served by process ${opened.pid}, not by ${peer.identity.pid}`);
+  const { pid } = opened.peer;
+  if (pid !== peer.identity.pid && pid !== 0) {
+    await opened.close();
+    throw new CprkitError("ERR_QMP", `${peer.qmpPath} is served by process ${pid}, not by ${peer.identity.pid}`);
   }
-  peer.qmp = opened.qmp;
-  return opened.qmp;
+  peer.qmp = opened;
+  return opened;
 }
 
 /** Whether a session is over. */
