@@ -1,6 +1,7 @@
 // What a QCPR stream holds, as plain data: `cprkit inspect --json` prints this.
 
 import type { Observer } from "../vmstate/index.ts";
+import { collector } from "../vmstate/trace.ts";
 import { unknownFd } from "../vmstate/wire/reader.ts";
 import { type CprAbi, cprVersion } from "./detect.ts";
 import { type CprInput, loadCprState } from "./stream.ts";
@@ -45,25 +46,22 @@ export interface CprReport {
 export function reportCprState(input: CprInput, observer?: Observer): CprReport {
   const fds: ReportedFd[] = [];
   const subsections: { name: string; offset: number }[] = [];
-  const open: { label: string | number; type: string; offset: number }[] = [];
   let name = "";
   let id = 0;
-  const own: Observer = {
-    enter: (label, type, offset) => {
-      open.push({ label, type, offset });
+  const own = collector<{ readonly label: string | number; readonly type: string; readonly offset: number }>(
+    (_outer, label, type, offset, within) => {
       if (type === "subsection") subsections.push({ name: String(label), offset });
-      observer?.enter(label, type, offset);
+      observer?.enter(label, type, offset, within);
+      return { label, type, offset };
     },
-    leave: (offset, value) => {
-      const left = open.pop();
-      if (left?.label === "name") name = String(value);
-      else if (left?.label === "id") id = Number(value);
-      else if (left?.type === "fd")
-        fds.push({ name, id, offset: left.offset, fd: value === unknownFd ? null : Number(value) });
-      observer?.leave(offset, value);
+    ({ label, type, offset }, end, value) => {
+      if (label === "name") name = String(value);
+      else if (label === "id") id = Number(value);
+      else if (type === "fd") fds.push({ name, id, offset, fd: value === unknownFd ? null : Number(value) });
+      observer?.leave(end, value);
     },
-  };
-  const { state, abi, warnings } = loadCprState(input, { observer: own });
+  );
+  const { state, abi, warnings } = loadCprState(input, { observer: own.observer });
   const devices =
     state.vfioDevices?.devices?.map(({ name, devid, ioasId, hwptId }) => ({ name, devid, ioasId, hwptId })) ?? null;
   return {

@@ -45,22 +45,42 @@ export function trace<State>(
 export function spanRecorder(path: string): { readonly observer: Observer; readonly spans: readonly Span[] } {
   type Open = { -readonly [K in keyof Span]: Span[K] };
   const spans: Open[] = [];
-  const open: { span: Open; inside: string }[] = [];
-  const observer: Observer = {
-    enter: (label, type, offset, within) => {
-      const outer = open.at(-1)?.inside ?? path;
-      const own = typeof label === "number" ? `${outer}[${label}]` : `${outer}/${label}`;
-      const span: Open = { path: own, type, start: offset, end: offset, value: undefined, depth: open.length };
+  const { observer } = collector<{ readonly span: Open; readonly inside: string }>(
+    (outer, label, type, offset, within) => {
+      const above = outer?.inside ?? path;
+      const own = typeof label === "number" ? `${above}[${label}]` : `${above}/${label}`;
+      const depth = outer === undefined ? 0 : outer.span.depth + 1;
+      const span: Open = { path: own, type, start: offset, end: offset, value: undefined, depth };
       spans.push(span);
       // A subsection is named by its description: no need to say it twice.
-      open.push({ span, inside: within === undefined || type === "subsection" ? own : `${own}/${within}` });
+      return { span, inside: within === undefined || type === "subsection" ? own : `${own}/${within}` };
+    },
+    ({ span }, offset, value) => {
+      span.end = offset;
+      span.value = value;
+    },
+  );
+  return { observer, spans };
+}
+
+/**
+ * An observer that keeps what `begin` makes of each field until the field is left, and then gives it to `end`. `outer`
+ * is what was made of the field around it. Memory grows with the nesting only, unless `begin` and `end` keep more.
+ * `open` holds the fields that were not left yet, outermost first: after an error, those in which it happened.
+ */
+export function collector<Node>(
+  begin: (outer: Node | undefined, ...entered: Parameters<Observer["enter"]>) => Node,
+  end: (node: Node, ...left: Parameters<Observer["leave"]>) => void,
+): { readonly observer: Observer; readonly open: readonly Node[] } {
+  const open: Node[] = [];
+  const observer: Observer = {
+    enter: (label, type, offset, within) => {
+      open.push(begin(open.at(-1), label, type, offset, within));
     },
     leave: (offset, value) => {
-      const done = open.pop();
-      if (done === undefined) return;
-      done.span.end = offset;
-      done.span.value = value;
+      const node = open.pop();
+      if (node !== undefined) end(node, offset, value);
     },
   };
-  return { observer, spans };
+  return { observer, open };
 }

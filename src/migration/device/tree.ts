@@ -1,5 +1,6 @@
 // Turns what an observer sees of a load into a tree of fields with their offsets; what was seen before an error stays.
 
+import { collector } from "../../vmstate/trace.ts";
 import type { Observer } from "../../vmstate/wire/reader.ts";
 import type { FieldNode } from "../model.ts";
 
@@ -15,22 +16,15 @@ type OpenNode = { -readonly [K in keyof FieldNode]: FieldNode[K] } & { fields: O
 /** Collects fields. Arrays of scalars become one node whose value is an array. */
 export function treeBuilder(): TreeBuilder {
   const root: OpenNode[] = [];
-  const open: OpenNode[] = [];
+  const { observer, open } = collector<OpenNode>((parent, name, type, offset) => {
+    const node: OpenNode = { name, type, offset, size: 0, value: undefined, fields: undefined };
+    if (parent === undefined) root.push(node);
+    else if (parent.fields === undefined) parent.fields = [node];
+    else parent.fields.push(node);
+    return node;
+  }, close);
   return {
-    observer: {
-      enter: (name, type, offset) => {
-        const node: OpenNode = { name, type, offset, size: 0, value: undefined, fields: undefined };
-        const parent = open.at(-1);
-        if (parent === undefined) root.push(node);
-        else if (parent.fields === undefined) parent.fields = [node];
-        else parent.fields.push(node);
-        open.push(node);
-      },
-      leave: (offset, value) => {
-        const node = open.pop();
-        if (node !== undefined) close(node, offset, value);
-      },
-    },
+    observer,
     finish: (offset) => {
       for (const node of open) node.size = offset - node.offset;
       return root;
