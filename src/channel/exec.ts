@@ -10,9 +10,9 @@ import {
   type SaveCprOptions,
   saveCprState,
 } from "../cpr/index.ts";
+import { maxCprStateBytes } from "../cpr/limits.ts";
 import { closeFd, createMemfd, execve, isOpen, setCloseOnExec } from "../linux/index.ts";
 import { CprkitError } from "../vmstate/index.ts";
-import { maxStreamBytes } from "./stream.ts";
 
 /** The variable that holds the memfd's number in decimal; also the memfd's name. */
 export const cprExecVariable = "QEMU_CPR_EXEC_STATE";
@@ -133,9 +133,9 @@ function readAll(fd: number): Uint8Array {
   const stat = fstatSync(fd);
   if (!stat.isFile())
     throw new CprkitError("ERR_BAD_STREAM", "expected a memfd with a CPR state, found no file at all");
-  if (stat.size > maxStreamBytes) {
-    throw new CprkitError("ERR_LIMIT", `a file of ${stat.size} bytes: no CPR state has more than ${maxStreamBytes}`, {
-      offset: maxStreamBytes,
+  if (stat.size > maxCprStateBytes) {
+    throw new CprkitError("ERR_LIMIT", `a file of ${stat.size} bytes: no CPR state has more than ${maxCprStateBytes}`, {
+      offset: maxCprStateBytes,
     });
   }
   const bytes = new Uint8Array(stat.size);

@@ -1,6 +1,7 @@
 // Sends and receives a stream of bytes with fds over a connected UNIX socket, without blocking the event loop.
 
 import { setTimeout as delay } from "node:timers/promises";
+import { maxCprStateBytes } from "../cpr/limits.ts";
 import { closeFds, maxFdsPerMessage, receiveFds, sendFds, waitReadable, waitWritable } from "../linux/index.ts";
 import { CprkitError, isCprkitError, type PassedFd } from "../vmstate/index.ts";
 import { type Deadline, deadlineIn } from "./deadline.ts";
@@ -91,15 +92,12 @@ export interface ReceiveOptions extends StreamOptions {
   readonly onFailure?: (() => void) | undefined;
 }
 
-/** 200,000 fds with long names. */
-export const maxStreamBytes = 64 * 1024 * 1024;
-
 /**
  * Receives until the peer ends its side. On any error every fd that came is closed.
  * Throws ERR_LIMIT beyond `maxBytes`, ERR_TIMEOUT, ERR_ABORTED, ERR_CONTROL_TRUNCATED, ERR_PEER.
  */
 export async function receiveStream(socket: number, options: ReceiveOptions = {}): Promise<ReceivedStream> {
-  const { signal, timeoutMs = defaultTimeoutMs, maxBytes = maxStreamBytes } = options;
+  const { signal, timeoutMs = defaultTimeoutMs, maxBytes = maxCprStateBytes } = options;
   const deadline = deadlineIn(timeoutMs, signal);
   // Grows by doubling: a peer that sends single bytes costs no more than one that sends much at once.
   let buffer = new Uint8Array(2 * minRead);

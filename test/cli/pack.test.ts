@@ -51,14 +51,15 @@ test("the demo runs from the installed tarball: koffi and the child process are 
 
 test("every subpath can be imported and gives what it should", () => {
   const script = `
-    const [root, vmstate, cpr, migration, linux, channel, qemu] = await Promise.all(
-      ["", "/vmstate", "/cpr", "/migration", "/linux", "/channel", "/qemu"].map((path) => import("cprkit" + path)));
-    console.log(JSON.stringify([root.CprState === cpr.CprState, typeof vmstate.vmstate, typeof migration, typeof linux.sendFds, typeof channel.sendCprState, typeof qemu.tap]));
+    const [root, vmstate, cpr, migration, files, linux, channel, qemu] = await Promise.all(
+      ["", "/vmstate", "/cpr", "/migration", "/files", "/linux", "/channel", "/qemu"].map((path) => import("cprkit" + path)));
+    console.log(JSON.stringify([root.CprState === cpr.CprState, typeof vmstate.vmstate, typeof migration, typeof files.openSource, typeof linux.sendFds, typeof channel.sendCprState, typeof qemu.tap]));
   `;
   expect(JSON.parse(node("--input-type=module", "--eval", script))).toEqual([
     true,
     "function",
     "object",
+    "function",
     "function",
     "function",
     "function",

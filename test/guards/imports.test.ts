@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeProject, type Project, root } from "./project.ts";
 
-const order = ["vmstate", "migration", "cpr", "linux", "channel", "qemu", "service", "cli"];
+const order = ["vmstate", "migration", "cpr", "linux", "files", "channel", "qemu", "cli"];
 const pure = ["vmstate", "migration", "cpr"];
 const folders = order.filter((folder) => existsSync(join(root, "src", folder, "tsconfig.json")));
 const tsc = "typescript/bin/tsc";

@@ -1,12 +1,13 @@
 // cprkit check: can one QEMU load what another saved?
 
 import { Command } from "commander";
+import type { OpenSource } from "../../files/index.ts";
+import { inputName } from "../../files/read.ts";
 import { type CheckSide, checkMigration, checkSideOf, checkSideOfJson, type Finding } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { inputName } from "../input/file.ts";
+import { openSources, startsWith } from "../input/pair.ts";
 import { readWithProgress } from "../input/read.ts";
-import { openStreams, type StreamInput, startsWith } from "../input/stream.ts";
 import { byteOffset } from "../options.ts";
 import { counted, printable } from "../view/text.ts";
 
@@ -47,7 +48,7 @@ export function checkCommand(): Command {
       ].join("\n"),
     )
     .action(async (source: string, destination: string, options: CheckOptions) => {
-      const { inputs, close } = openStreams(source, destination, options.offset);
+      const { inputs, close } = openSources(source, destination, options.offset);
       try {
         const findings = checkMigration(await sideOf(inputs[0], options), await sideOf(inputs[1], options));
         process.stdout.write(options.json === true ? `${JSON.stringify({ findings })}\n` : text(findings));
@@ -59,7 +60,7 @@ export function checkCommand(): Command {
     });
 }
 
-async function sideOf(input: StreamInput, { offset, json }: CheckOptions): Promise<CheckSide> {
+async function sideOf(input: OpenSource, { offset, json }: CheckOptions): Promise<CheckSide> {
   const isStream = startsWith(input.start, "QEVM");
   const description = isStream ? new Uint8Array() : input.all(maxJson);
   try {

@@ -3,8 +3,9 @@
 import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { type CprAbi, loadCprState, saveCprState } from "../../cpr/index.ts";
+import { maxCprStateBytes } from "../../cpr/limits.ts";
+import { readWhole, systemReason } from "../../files/read.ts";
 import { CprkitError } from "../../vmstate/error.ts";
-import { readInput, systemReason } from "../input/file.ts";
 import { qemuVersion } from "../options.ts";
 import { harmless } from "../view/text.ts";
 
@@ -26,7 +27,7 @@ export function convertCommand(): Command {
       "\nExample: make a state of QEMU 11.1 loadable by QEMU 10.0\n  $ cprkit convert cpr-11.1.bin --for 10.0 -o cpr-10.0.bin",
     )
     .action((file: string, options: ConvertOptions) => {
-      const { state, abi, fdForm, warnings } = loadCprState({ bytes: readInput(file) });
+      const { state, abi, fdForm, warnings } = loadCprState({ bytes: readWhole(file, maxCprStateBytes) });
       for (const warning of warnings) process.stderr.write(`cprkit: warning: ${harmless(warning)}\n`);
       const { bytes } = saveCprState(state, { abi: options.to ?? abi, fdForm, forVersion: options.for });
       writeOutput(options.output, bytes);

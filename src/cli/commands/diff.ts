@@ -2,13 +2,15 @@
 
 import { Command } from "commander";
 import { compareCprStates, reportCprState } from "../../cpr/index.ts";
+import { maxCprStateBytes } from "../../cpr/limits.ts";
+import type { OpenSource } from "../../files/index.ts";
+import { inputName } from "../../files/read.ts";
 import { diffMigrations, type Migration } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
-import { inputName, maxCprStateBytes } from "../input/file.ts";
+import { openSources, startsWith } from "../input/pair.ts";
 import { readWithProgress } from "../input/read.ts";
 import { select } from "../input/select.ts";
-import { openStreams, type StreamInput, startsWith } from "../input/stream.ts";
 import { byteOffset } from "../options.ts";
 import { cprDiffText } from "../view/cpr-diff.ts";
 import { diffJson, diffText } from "../view/migration-diff.ts";
@@ -48,7 +50,7 @@ export function diffCommand(): Command {
       ].join("\n"),
     )
     .action(async (first: string, second: string, options: DiffOptions) => {
-      const { inputs, close } = openStreams(first, second, options.offset);
+      const { inputs, close } = openSources(first, second, options.offset);
       try {
         process.exitCode = await diffStreams(inputs, options);
       } finally {
@@ -57,7 +59,7 @@ export function diffCommand(): Command {
     });
 }
 
-async function diffStreams(inputs: readonly [StreamInput, StreamInput], options: DiffOptions): Promise<ExitCode> {
+async function diffStreams(inputs: readonly [OpenSource, OpenSource], options: DiffOptions): Promise<ExitCode> {
   const json = options.json === true;
   const cprStates = inputs.filter(({ start }) => startsWith(start, "QCPR"));
   if (cprStates.length === 2) return diffCprStates(inputs, json);
@@ -74,7 +76,7 @@ async function diffStreams(inputs: readonly [StreamInput, StreamInput], options:
   return verdicts.find((code) => code > exitCodes.finding) ?? ofDifferences;
 }
 
-async function readOne(input: StreamInput, { offset, json }: DiffOptions): Promise<Migration> {
+async function readOne(input: OpenSource, { offset, json }: DiffOptions): Promise<Migration> {
   try {
     return await readWithProgress(input, { offset }, json === true);
   } catch (error) {
@@ -82,8 +84,8 @@ async function readOne(input: StreamInput, { offset, json }: DiffOptions): Promi
   }
 }
 
-function diffCprStates([a, b]: readonly [StreamInput, StreamInput], json: boolean): ExitCode {
-  const report = (input: StreamInput) => {
+function diffCprStates([a, b]: readonly [OpenSource, OpenSource], json: boolean): ExitCode {
+  const report = (input: OpenSource) => {
     const bytes = input.all(maxCprStateBytes);
     try {
       return reportCprState({ bytes });

@@ -1,13 +1,13 @@
 // cprkit inspect, for a migration stream.
 
+import type { OpenSource } from "../../files/index.ts";
+import { inputName, readWhole } from "../../files/read.ts";
 import { type Migration, migrationToJson, type ReadMigrationOptions } from "../../migration/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { type ExitCode, exitCodeOf, exitCodes } from "../exit-codes.ts";
-import { inputName, readInput } from "../input/file.ts";
 import { readWithProgress } from "../input/read.ts";
 import { type Selection, select } from "../input/select.ts";
-import type { StreamInput } from "../input/stream.ts";
-import { hexView } from "../view/hex-migration.ts";
+import { type BytesAt, hexView } from "../view/hex-migration.ts";
 import { overview, tree } from "../view/migration.ts";
 import { sizeText } from "../view/values.ts";
 import { extractBlock } from "./extract.ts";
@@ -22,19 +22,23 @@ export interface MigrationInspectOptions extends Selection {
 }
 
 /** Prints what the stream holds, all that was understood before an error too. Returns the exit code. */
-export async function inspectMigration(input: StreamInput, options: MigrationInspectOptions): Promise<ExitCode> {
+export async function inspectMigration(input: OpenSource, options: MigrationInspectOptions): Promise<ExitCode> {
   const read = readOptions(options);
   if (options.ramBlock !== undefined) return await extract(input, read, options.ramBlock, options);
-  if (options.hex === true && input.size === undefined) {
-    throw new CprkitError("ERR_USAGE", "--hex needs a file: a pipe gives its bytes only once");
-  }
+  const bytesAt = options.hex === true ? placesOf(input) : undefined;
   const whole = await readWithProgress(input, read, options.json === true);
   const migration = select(whole, options);
   if (options.json === true) process.stdout.write(`${JSON.stringify(migrationToJson(migration))}\n`);
-  else if (options.hex === true) for (const line of hexView(migration, input.bytesAt)) process.stdout.write(line);
+  else if (bytesAt !== undefined) for (const line of hexView(migration, bytesAt)) process.stdout.write(line);
   else if (options.section !== undefined || options.field !== undefined) process.stdout.write(tree(migration));
   else process.stdout.write(overview(migration, input.size));
   return verdict(whole, options.json === true);
+}
+
+/** Throws ERR_USAGE for a pipe. */
+function placesOf(input: OpenSource): BytesAt {
+  if (input.kind === "file") return input.bytesAt;
+  throw new CprkitError("ERR_USAGE", "--hex needs a file: a pipe gives its bytes only once");
 }
 
 /**
@@ -48,13 +52,19 @@ export function verdict({ stopped, problems }: Migration, json: boolean, path?: 
   return exitCodeOf(stopped.code);
 }
 
+/** A machine's JSON description has some hundred KiB. */
+const maxDescription = 64 * 1024 * 1024;
+
 /** What the user said about how the stream is to be read. Throws ERR_FILE for a description that cannot be read. */
 function readOptions({ offset, vmdesc }: MigrationInspectOptions): ReadMigrationOptions {
-  return { offset, vmdesc: vmdesc === undefined ? undefined : Buffer.from(readInput(vmdesc)).toString("utf8") };
+  return {
+    offset,
+    vmdesc: vmdesc === undefined ? undefined : Buffer.from(readWhole(vmdesc, maxDescription)).toString("utf8"),
+  };
 }
 
 async function extract(
-  input: StreamInput,
+  input: OpenSource,
   read: ReadMigrationOptions,
   name: string,
   options: MigrationInspectOptions,

@@ -1,9 +1,10 @@
 // cprkit inspect: what is in this stream?
 
 import { Command, Option } from "commander";
+import { maxCprStateBytes } from "../../cpr/limits.ts";
+import { openSource } from "../../files/index.ts";
+import { inputName } from "../../files/read.ts";
 import { CprkitError } from "../../vmstate/error.ts";
-import { inputName, maxCprStateBytes } from "../input/file.ts";
-import { openStream } from "../input/stream.ts";
 import { byteOffset } from "../options.ts";
 
 interface InspectOptions {
@@ -44,7 +45,7 @@ export function inspectCommand(): Command {
       ].join("\n"),
     )
     .action(async (file: string, options: InspectOptions) => {
-      const input = openStream(file, options.offset);
+      const input = openSource(file, { offset: options.offset });
       try {
         const magic = Buffer.from(input.start.subarray(0, 4));
         if (magic.toString("latin1") === "QCPR") {

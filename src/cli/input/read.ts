@@ -1,16 +1,16 @@
 // Reads a migration stream for a command, with progress where it takes a while.
 
+import type { OpenSource } from "../../files/index.ts";
 import { type Migration, type ReadMigrationOptions, readMigration } from "../../migration/index.ts";
 import { sizeText } from "../view/values.ts";
-import type { StreamInput } from "./stream.ts";
 
 /** Progress is shown after so many ms, and then this often. */
 const patience = 800;
 const interval = 100;
 
-/** Reads the stream from `input`, and closes neither. Progress goes to standard error, if that is a terminal. */
+/** Reads the stream from `input`, and does not close it. Progress goes to standard error, if that is a terminal. */
 export async function readWithProgress(
-  input: StreamInput,
+  input: OpenSource,
   options: ReadMigrationOptions,
   quiet: boolean,
 ): Promise<Migration> {

@@ -1,18 +1,18 @@
-// Opens what the user named: a file, or standard input for "-".
+// Reads what the user named by its path, or standard input for "-", and says in one line why it cannot be read.
 
 import { closeSync, openSync, readSync } from "node:fs";
-import { CprkitError } from "../../vmstate/error.ts";
+import { CprkitError } from "../vmstate/error.ts";
 
-/** A CPR state is far smaller; anything longer is another file. */
-export const maxCprStateBytes = 64 * 1024 * 1024;
-
-/** All bytes of `path`, or of standard input for "-". Throws ERR_FILE if it cannot be read, ERR_LIMIT above 64 MiB. */
-export function readInput(path: string): Uint8Array {
+/**
+ * All bytes of the file `path`, or of standard input for "-". Throws ERR_FILE if it cannot be read, ERR_LIMIT if it has
+ * more than `limit` bytes.
+ */
+export function readWhole(path: string, limit: number): Uint8Array {
   const fd = openInput(path);
   try {
-    return readParts(fd, path, { limit: maxCprStateBytes });
+    return readParts(fd, path, { limit });
   } finally {
-    if (fd !== 0) closeSync(fd);
+    closeInput(fd);
   }
 }
 
@@ -31,13 +31,13 @@ export function readParts(fd: number, path: string, options: ReadPartsOptions): 
   const parts = [before];
   const chunk = new Uint8Array(64 * 1024);
   let length = before.length;
-  while (length < enough) {
-    const count = readSome(fd, chunk, path);
+  for (;;) {
+    if (length > limit) throw tooLong(path, limit);
+    const count = length < enough ? readSome(fd, chunk, path) : 0;
     if (count === 0) break;
     // A copy: a pipe may give single bytes, and each must not hold a whole chunk.
     parts.push(chunk.slice(0, count));
     length += count;
-    if (length > limit) throw tooLong(path, limit);
   }
   return Buffer.concat(parts, length);
 }
@@ -52,11 +52,19 @@ export function openInput(path: string): number {
   }
 }
 
-/** Reads what is there now, at least one byte; 0 at the end. Throws ERR_FILE. */
-export function readSome(fd: number, chunk: Uint8Array, path: string): number {
+/** Standard input stays open: it belongs to the process. */
+export function closeInput(fd: number): void {
+  if (fd !== 0) closeSync(fd);
+}
+
+/**
+ * Reads what is there now, at least one byte; 0 at the end. With `position`, from there; else where the last read
+ * ended. Throws ERR_FILE.
+ */
+export function readSome(fd: number, chunk: Uint8Array, path: string, position: number | null = null): number {
   for (;;) {
     try {
-      return readSync(fd, chunk);
+      return readSync(fd, chunk, 0, chunk.length, position);
     } catch (cause) {
       // A terminal or pipe that Node made non-blocking: nothing is there yet.
       if (cause instanceof Error && "code" in cause && cause.code === "EAGAIN") {
@@ -73,9 +81,10 @@ export function inputName(path: string): string {
   return path === "-" ? "standard input" : path;
 }
 
-/** The error for an input that is longer than `limit` bytes, the most that is read. */
+/** The error for an input that has more than `limit` bytes. */
 export function tooLong(path: string, limit: number): CprkitError {
-  const reason = `longer than ${limit >> 20} MiB, which no CPR state and no JSON description is; is it the right file?`;
+  const mib = limit / 2 ** 20;
+  const reason = `it has more than ${Number.isInteger(mib) ? `${mib} MiB` : `${limit} bytes`}; is it the right file?`;
   return new CprkitError("ERR_LIMIT", reason, { offset: limit }).within(inputName(path));
 }
 
@@ -86,7 +95,8 @@ export function systemReason(cause: unknown): string {
   return code === undefined || reason === undefined ? message : `${reason} (${code})`;
 }
 
-function cannotRead(path: string, cause: unknown): CprkitError {
+/** ERR_FILE for what the system said, or for a reason in words. */
+export function cannotRead(path: string, cause: unknown): CprkitError {
   // Node replaces what is not UTF-8 in its arguments; the shell can still open such a file.
   const lost = path.includes("\ufffd")
     ? '; a name that is not UTF-8 cannot be given: use "-" and redirect the file'
