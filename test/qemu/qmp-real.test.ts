@@ -67,19 +67,14 @@ for (const version of ["10.0", "11.1"] as const) {
       const { major, minor, micro } = qmp.greeting.version;
       expect(`${major}.${minor}`).toBe(version);
       expect(qmp.oob).toBe(true);
-      expect((await qmp.execute("query-version")).qemu).toEqual({ major, minor, micro });
+      expect(await qmp.execute("query-version")).toMatchObject({ qemu: { major, minor, micro } });
       for (const query of queries) await qmp.execute(query);
       expect(await qmp.execute("query-memdev")).toMatchObject([{ id: "m0", share: true }]);
       const [bus] = await qmp.execute("query-pci");
       expect(bus?.devices.map((device) => device.qdev_id)).toContain("rp");
-      const properties = await qmp.execute("device-list-properties", { typename: "virtio-net-pci" });
-      expect(properties.map((property) => property.name)).toContain("mac");
       expect(await qmp.execute("qom-get", { path: "/machine", property: "type" })).toContain("pc-q35");
       expect(await qmp.execute("qom-list", { path: "/machine" })).toContainEqual({ name: "type", type: "string" });
       expect((await qmp.execute("qom-list-types", { implements: "machine" })).length).toBeGreaterThan(5);
-      expect((await qmp.execute("qom-list-properties", { typename: "memory-backend-memfd" })).length).toBeGreaterThan(
-        5,
-      );
       const text = await qmp.execute("human-monitor-command", { "command-line": "info version" });
       expect(text).toContain(`${major}.${minor}.${micro}`);
     });
