@@ -6,6 +6,7 @@ import { statFile } from "../../linux/process/stat-file.ts";
 import { objectParts } from "../command-line/monitors.ts";
 import { type CommandOption, getValue } from "../command-line/parse.ts";
 import type { Qmp } from "../qmp/client.ts";
+import { qomChildren } from "../qmp/qom.ts";
 import type { Fate } from "./fate.ts";
 
 /** A line of the human monitor's "info ramblock". */
@@ -43,19 +44,11 @@ export interface MemoryBackend {
 
 /** The VM's memory backends, those that QEMU makes by itself for `-m` among them. */
 export async function memoryBackends(qmp: Qmp): Promise<MemoryBackend[]> {
-  const [list, objects] = await Promise.all([
-    qmp.execute("query-memdev"),
-    qmp.execute("qom-list", { path: "/objects" }),
-  ]);
-  const types = new Map(objects.map(({ name, type }) => [name, childType(type)]));
+  const [list, objects] = await Promise.all([qmp.execute("query-memdev"), qomChildren(qmp, "/objects")]);
+  const types = new Map(objects.map(({ name, type }) => [name, type]));
   return list.flatMap(({ id, size, share }) =>
     id === undefined ? [] : [{ id, type: types.get(id) ?? "memory-backend", size, share }],
   );
-}
-
-/** "virtio-net-pci" of "child<virtio-net-pci>"; undefined for a property that is no child. */
-export function childType(type: string): string | undefined {
-  return /^child<(.*)>$/.exec(type)?.[1];
 }
 
 /** The fds that hold guest RAM, with their fates. */

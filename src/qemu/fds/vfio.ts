@@ -1,8 +1,8 @@
 // Which fds belong to VFIO, and under which name CPR carries each (QEMU 10.1 and newer; QEMU 10.0 carries none).
 
 import type { Qmp } from "../qmp/client.ts";
+import { addedDevices, qomChildren, qomProperties } from "../qmp/qom.ts";
 import type { Fate } from "./fate.ts";
-import { childType } from "./ram.ts";
 
 /** What must be known of a VM to name its VFIO fds. */
 export interface VfioFacts {
@@ -18,18 +18,15 @@ export interface VfioFacts {
 export async function vfioFacts(qmp: Qmp): Promise<VfioFacts> {
   const { major, minor } = qmp.greeting.version;
   const devices: string[] = [];
-  for (const container of ["/machine/peripheral", "/machine/peripheral-anon"]) {
-    for (const { name, type } of await qmp.execute("qom-list", { path: container })) {
-      if (!/^vfio-(pci|ccw|ap|platform|amd|calxeda)/.test(childType(type) ?? "")) continue;
-      const path = `${container}/${name}`;
-      const host = (await qmp.execute("qom-list", { path })).some((property) => property.name === "host")
-        ? await qmp.execute("qom-get", { path, property: "host" })
-        : "";
+  for (const folder of addedDevices) {
+    for (const { name, path, type } of await qomChildren(qmp, folder)) {
+      if (!/^vfio-(pci|ccw|ap|platform|amd|calxeda)/.test(type)) continue;
+      const { host } = await qomProperties(qmp, path, ["host"]);
       devices.push(typeof host === "string" && host !== "" ? host : name);
     }
   }
-  const objects = await qmp.execute("qom-list", { path: "/objects" });
-  const iommufds = objects.filter(({ type }) => childType(type) === "iommufd").map(({ name }) => name);
+  const objects = await qomChildren(qmp, "/objects");
+  const iommufds = objects.filter(({ type }) => type === "iommufd").map(({ name }) => name);
   return { preserved: major > 10 || (major === 10 && minor >= 1), devices, iommufds };
 }
 

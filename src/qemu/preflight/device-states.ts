@@ -9,8 +9,8 @@ import { promisify } from "node:util";
 import type { WaitOptions } from "../../linux/index.ts";
 import { checkMigration, checkSideOfJson } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { childType } from "../fds/ram.ts";
 import type { Qmp } from "../qmp/client.ts";
+import { qomChildren } from "../qmp/qom.ts";
 import type { NewQemuCommand } from "../vm/new-qemu.ts";
 
 /** A device model whose state may not fit. */
@@ -94,15 +94,9 @@ export async function deviceTypes(qmp: Qmp): Promise<Set<string>> {
   const types = new Set<string>();
   let paths = ["/machine"];
   while (paths.length > 0) {
-    const lists = await Promise.all(paths.map((path) => qmp.execute("qom-list", { path })));
-    paths = lists.flatMap((properties, index) =>
-      properties.flatMap(({ name, type }) => {
-        const child = childType(type);
-        if (child === undefined) return [];
-        types.add(child);
-        return leaf.test(child) ? [] : [`${paths[index]}/${name}`];
-      }),
-    );
+    const children = (await Promise.all(paths.map((path) => qomChildren(qmp, path)))).flat();
+    for (const { type } of children) types.add(type);
+    paths = children.filter(({ type }) => !leaf.test(type)).map(({ path }) => path);
   }
   return types;
 }

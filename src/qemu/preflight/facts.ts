@@ -8,9 +8,10 @@ import { type Derived, deriveCommandLine, prefixOf } from "../command-line/deriv
 import { type CommandOption, parseOptions } from "../command-line/parse.ts";
 import type { VmFd } from "../fds/fate.ts";
 import { listVmFds } from "../fds/list.ts";
-import { childType, type MemoryBackend, memoryBackends } from "../fds/ram.ts";
+import { type MemoryBackend, memoryBackends } from "../fds/ram.ts";
 import { readSockets } from "../fds/sockets.ts";
 import type { Qmp } from "../qmp/client.ts";
+import { addedDevices, qomChildren, qomProperties } from "../qmp/qom.ts";
 import type { QmpReturn } from "../qmp/schema.ts";
 import { abilitiesOf, type CprModeName, compareVersions, type QemuAbilities } from "../vm/binary.ts";
 import { type NewQemu, type NewQemuCommand, programWords } from "../vm/new-qemu.ts";
@@ -129,22 +130,16 @@ export async function gatherFacts(vm: OpenVm, mode: CprModeName, next: NewQemu, 
 
 /** undefined where the machine has no such property. */
 async function machineProperty(qmp: Qmp, property: string): Promise<unknown> {
-  const properties = await qmp.execute("qom-list", { path: "/machine" });
-  return properties.some(({ name }) => name === property)
-    ? qmp.execute("qom-get", { path: "/machine", property })
-    : undefined;
+  return (await qomProperties(qmp, "/machine", [property]))[property];
 }
 
 async function devicesOf(qmp: Qmp): Promise<Device[]> {
   const devices: Device[] = [];
-  for (const container of ["peripheral", "peripheral-anon"]) {
-    for (const { name, type } of await qmp.execute("qom-list", { path: `/machine/${container}` })) {
-      const model = childType(type);
-      if (model === undefined) continue;
-      const path = `/machine/${container}/${name}`;
-      const drive = model === "nvme" ? await qmp.execute("qom-get", { path, property: "drive" }) : undefined;
-      const id = container === "peripheral" ? name : undefined;
-      devices.push({ id, type: model, ...(typeof drive === "string" ? { drive } : {}) });
+  for (const folder of addedDevices) {
+    for (const { name, path, type } of await qomChildren(qmp, folder)) {
+      const drive = type === "nvme" ? await qmp.execute("qom-get", { path, property: "drive" }) : undefined;
+      const id = folder === "/machine/peripheral" ? name : undefined;
+      devices.push({ id, type, ...(typeof drive === "string" ? { drive } : {}) });
     }
   }
   return devices;

@@ -4,6 +4,7 @@
 import type { WaitOptions } from "../../../linux/index.ts";
 import { CprkitError } from "../../../vmstate/error.ts";
 import type { Qmp } from "../../qmp/client.ts";
+import { addedDevices, type QomChild, qomChildren, qomProperties } from "../../qmp/qom.ts";
 
 /**
  * Machine type, number of CPUs, and PCI devices with their places must be the same; between QEMUs of one version also the types of all
@@ -37,52 +38,36 @@ interface Machine {
 }
 
 async function describe(qmp: Qmp, options: WaitOptions): Promise<Machine> {
-  const [type, cpus, buses, unattached, named, unnamed] = await Promise.all([
+  const [type, cpus, buses, unattached, ...folders] = await Promise.all([
     qmp.execute("qom-get", { path: "/machine", property: "type" }, options),
     qmp.execute("query-cpus-fast", undefined, options),
     qmp.execute("query-pci", undefined, options),
-    listParts(qmp, "/machine/unattached", options),
-    listParts(qmp, "/machine/peripheral", options),
-    listParts(qmp, "/machine/peripheral-anon", options),
+    qomChildren(qmp, "/machine/unattached", options),
+    ...addedDevices.map((folder) => qomChildren(qmp, folder, options)),
   ]);
-  const added = await Promise.all([...named, ...unnamed].map((part) => pciPlace(qmp, part, options)));
+  const added = folders.flat();
+  const places = await Promise.all(added.map((part) => pciPlace(qmp, part, options)));
   // Bus 0 alone: a bridge has no other bus number before the guest, or the state loaded, gives it one, and query-pci
   // lists nothing below it until then (QEMU 10.0 and 11.1).
   const pci = buses
     .flatMap(({ bus, devices }) => (bus === 0 ? devices : []))
     .map(({ slot, function: number, id }) => `${slot}.${number} ${id.vendor.toString(16)}:${id.device.toString(16)}`);
-  const parts = [...unattached, ...named, ...unnamed].map((part) => part.type);
+  const parts = [...unattached, ...added].map((part) => part.type);
   return {
     type: String(type),
     cpus: String(cpus.length),
-    pci: [...pci, ...added.flat()].sort().join("\n"),
+    pci: [...pci, ...places.flat()].sort().join("\n"),
     parts: parts.sort().join("\n"),
   };
 }
 
-interface Part {
-  readonly path: string;
-  /** Such as "child<virtio-rng-pci>". */
-  readonly type: string;
-}
-
-async function listParts(qmp: Qmp, folder: string, options: WaitOptions): Promise<readonly Part[]> {
-  const properties = await qmp.execute("qom-list", { path: folder }, options);
-  return properties.flatMap(({ name, type }) =>
-    type.startsWith("child<") ? [{ path: `${folder}/${name}`, type }] : [],
-  );
-}
-
 /** A PCI device that was added to the machine: where it is, whatever number its bus has. Nothing for any other device. */
-async function pciPlace(qmp: Qmp, { path, type }: Part, options: WaitOptions): Promise<string[]> {
-  const properties = new Set((await qmp.execute("qom-list", { path }, options)).map(({ name }) => name));
-  if (!properties.has("addr") || !properties.has("parent_bus")) return [];
-  const [address, bus] = await Promise.all(
-    ["addr", "parent_bus"].map((property) => qmp.execute("qom-get", { path, property }, options)),
-  );
+async function pciPlace(qmp: Qmp, { path, type }: QomChild, options: WaitOptions): Promise<string[]> {
+  const { addr, parent_bus: bus } = await qomProperties(qmp, path, ["addr", "parent_bus"], options);
+  if (addr === undefined || bus === undefined) return [];
   // Such as 40 for 05.0, on "/machine/peripheral/rp1/rp1".
-  const place = typeof address === "number" ? `${address >> 3}.${address & 7}` : String(address);
-  return [`${place} ${type.slice("child<".length, -1)} on ${String(bus).split("/").at(-1)}`];
+  const place = typeof addr === "number" ? `${addr >> 3}.${addr & 7}` : String(addr);
+  return [`${place} ${type} on ${String(bus).split("/").at(-1)}`];
 }
 
 function firstDifference(a: string, b: string): readonly [string, string] {
