@@ -1,6 +1,7 @@
 // What differs between two streams: section by section, field by field, with where it stands in each.
 
 import type { FieldNode, Migration, RamBlock, Section } from "./model.ts";
+import { fieldPath, sectionLabel } from "./paths.ts";
 
 /** Append only: programs compare with these. */
 export type DifferenceKind =
@@ -81,7 +82,7 @@ function sectionsOf(migration: Migration): Map<string, Section> {
   const sections = new Map<string, Section>();
   for (const section of migration.sections) {
     if (section.type !== "start" && section.type !== "full") continue;
-    sections.set(section.instance === 0 ? section.name : `${section.name}(${section.instance})`, section);
+    sections.set(sectionLabel(section), section);
   }
   return sections;
 }
@@ -150,7 +151,7 @@ function diffFields(
   for (const field of a) {
     const other = inB.get(field.name);
     if (other === undefined) found.push(only("a", section, path, field));
-    else diffField(found, section, pathTo(path, field), field, other);
+    else diffField(found, section, fieldPath(path, field.name), field, other);
   }
   const inA = new Set(a.map(({ name }) => name));
   for (const field of b) {
@@ -161,13 +162,8 @@ function diffFields(
 function only(side: "a" | "b", section: string, path: string, field: FieldNode): Difference {
   const kind = `${field.type === "subsection" ? "subsection" : "field"}-only-in-${side}` as const;
   const value = { offset: field.offset, value: field.value };
-  const place = { kind, section, path: pathTo(path, field) };
+  const place = { kind, section, path: fieldPath(path, field.name) };
   return side === "a" ? { ...place, a: value, b: undefined } : { ...place, a: undefined, b: value };
-}
-
-function pathTo(path: string, { name }: FieldNode): string {
-  if (typeof name === "number") return `${path}[${name}]`;
-  return path === "" ? name : `${path}/${name}`;
 }
 
 function diffField(found: Difference[], section: string, path: string, a: FieldNode, b: FieldNode): void {

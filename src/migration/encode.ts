@@ -7,9 +7,9 @@ import { textBytes } from "../vmstate/wire/text.ts";
 import { Writer } from "../vmstate/wire/writer.ts";
 import { encodeDevice } from "./device/decode.ts";
 import type { Configuration, DeviceState, Migration, Section } from "./model.ts";
+import { sectionLabel } from "./paths.ts";
 import { item, magic } from "./stream/constants.ts";
 import { type ConfigurationState, configurationVmstate } from "./stream/known.ts";
-import { label } from "./stream/section.ts";
 import { type ByteSource, bytesSource } from "./stream/source.ts";
 
 const chunkSize = 1 << 20;
@@ -95,7 +95,7 @@ function encodeBody(section: Section, device: DeviceState): Uint8Array {
   try {
     return encodeDevice(device);
   } catch (error) {
-    throw isCprkitError(error) ? error.within(label(section)) : error;
+    throw isCprkitError(error) ? error.within(sectionLabel(section)) : error;
   }
 }
 

@@ -28,6 +28,7 @@ export type {
   SectionType,
   Vmdescription,
 } from "./model.ts";
+export { fieldPath, sectionLabel } from "./paths.ts";
 export { applyXbzrle } from "./ram/xbzrle.ts";
 export { type ReadMigrationOptions, readMigration, readMigrationBytes } from "./read.ts";
 export { type ByteSource, bytesSource, type MigrationSource } from "./stream/source.ts";

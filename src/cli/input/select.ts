@@ -1,6 +1,6 @@
 // Takes the sections and fields that the user asked for.
 
-import type { FieldNode, Migration, Section } from "../../migration/index.ts";
+import { type FieldNode, fieldPath, type Migration, type Section } from "../../migration/index.ts";
 import { globTest } from "./glob.ts";
 
 export interface Selection {
@@ -18,12 +18,6 @@ export function select(migration: Migration, { section, field }: Selection): Mig
     .map((one): Section => (inField === undefined ? one : { ...one, fields: fieldsIn(one.fields, "", inField) }))
     .filter((one) => inField === undefined || one.fields.length > 0);
   return { ...migration, sections };
-}
-
-/** A field's path as it is shown and matched: "parent_obj/config", "regs[3]". */
-export function fieldPath(path: string, name: string | number): string {
-  if (typeof name === "number") return `${path}[${name}]`;
-  return path === "" ? name : `${path}/${name}`;
 }
 
 function fieldsIn(fields: readonly FieldNode[], path: string, wanted: (path: string) => boolean): readonly FieldNode[] {

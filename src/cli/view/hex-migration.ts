@@ -1,7 +1,6 @@
 // The bytes of a migration stream with the fields beside them. Guest RAM is left out.
 
-import type { FieldNode, Migration, Section } from "../../migration/index.ts";
-import { fieldPath } from "../input/select.ts";
+import { type FieldNode, fieldPath, type Migration, type Section } from "../../migration/index.ts";
 import { printable } from "./text.ts";
 import { offsetText, valueText } from "./values.ts";
 

@@ -1,6 +1,6 @@
 // A migration stream for people: header, sections, RAM, and the devices' fields as a tree.
 
-import type { FieldNode, Migration, RamBlock, Section } from "../../migration/index.ts";
+import { type FieldNode, type Migration, type RamBlock, type Section, sectionLabel } from "../../migration/index.ts";
 import { table } from "./table.ts";
 import { counted, grouped, printable } from "./text.ts";
 import { offsetText, sizeText, valueText } from "./values.ts";
@@ -87,8 +87,8 @@ function joinParts(sections: readonly Section[]): Section[] {
   return joined;
 }
 
-function label({ name, instance }: Section): string {
-  return instance === 0 ? printable(name) : `${printable(name)}(${instance})`;
+function label(section: Section): string {
+  return printable(sectionLabel(section));
 }
 
 function ram({ ram: all }: Migration): string {

@@ -1,5 +1,6 @@
 // Compares two descriptions of one body: versions, fields in their order, subsections.
 
+import { fieldPath } from "../paths.ts";
 import { type FieldQueue, fieldQueue } from "./field-queue.ts";
 import type { CheckBody, CheckField } from "./side.ts";
 
@@ -92,7 +93,7 @@ export function checkFields(
   const known = new Map(destination.subsections.map((subsection) => [subsection.name, subsection]));
   for (const subsection of source.subsections) {
     const other = known.get(subsection.name);
-    const at = join(path, subsection.name);
+    const at = fieldPath(path, subsection.name);
     if (other === undefined) {
       const [severity, why] = context.exhaustive
         ? (["error", "does not have: QEMU refuses an unknown subsection (error -2)"] as const)
@@ -123,7 +124,7 @@ function checkOrder(
   const ours = fieldQueue(source.fields, plain);
   const theirs = fieldQueue(destination.fields, plain);
   for (let field = ours.peek(); field !== undefined; field = ours.peek()) {
-    const place = join(path, field.name);
+    const place = fieldPath(path, field.name);
     const next = theirs.peek();
     if (next !== undefined && context.comparableSizes && isRenamed(field, next, ours.peek(1), theirs.peek(1))) {
       takeRenamed(context, place, ours, theirs, nested);
@@ -251,7 +252,7 @@ function noteUnexpected(context: CheckContext, path: string, source: CheckBody, 
   const [severity, unless] = context.comparableSizes
     ? (["error", ""] as const)
     : (["warning", "; unless it is an array, and empty"] as const);
-  note(context, "field-unexpected", severity, join(path, first.name), what + unless);
+  note(context, "field-unexpected", severity, fieldPath(path, first.name), what + unless);
 }
 
 function compare(
@@ -336,8 +337,4 @@ function note(
   message: string,
 ): void {
   context.findings.push({ code, severity, section: context.section, path, message });
-}
-
-function join(path: string, name: string): string {
-  return path === "" ? name : `${path}/${name}`;
 }

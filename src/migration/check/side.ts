@@ -6,6 +6,7 @@ import { type JsonObject, type JsonValue, parseJson } from "../../vmstate/vmdesc
 import { parseVmdesc, type VmdescDevice } from "../../vmstate/vmdesc/read.ts";
 import { bad, member, objectAt } from "../../vmstate/vmdesc/shape.ts";
 import type { Migration, RamBlock } from "../model.ts";
+import { sectionLabel } from "../paths.ts";
 
 /** One side of a check. */
 export interface CheckSide {
@@ -64,14 +65,13 @@ export function checkSideOf(migration: Migration): CheckSide {
       { offset: migration.offset + migration.size },
     );
   }
-  const devices = new Map(
-    parseVmdesc(vmdescription.text).devices.map((device) => [nameOf(device.name, device.instanceId), device]),
-  );
+  const devices = new Map(parseVmdesc(vmdescription.text).devices.map((device) => [deviceLabel(device), device]));
   const sections = migration.sections
     .filter(({ type }) => type === "start" || type === "full")
-    .map(({ name, instance, version }) => {
-      const device = devices.get(nameOf(name, instance));
-      return { name: nameOf(name, instance), version, minimumVersion: undefined, body: device && bodyOf(device) };
+    .map((section) => {
+      const [name, { version }] = [sectionLabel(section), section];
+      const device = devices.get(name);
+      return { name, version, minimumVersion: undefined, body: device && bodyOf(device) };
     });
   const capabilities = configuration?.capabilities;
   return { kind: "stream", machine, pageSize, capabilities, sections, blocks: ram?.blocks };
@@ -86,7 +86,7 @@ export function checkSideOfJson(text: string): CheckSide {
   if (member(root, "devices") !== undefined) {
     const { devices, pageSize } = parseVmdesc(text);
     const sections = devices.map((device) => ({
-      name: nameOf(device.name, device.instanceId),
+      name: deviceLabel(device),
       version: device.oldStyle ? undefined : device.description.version,
       minimumVersion: undefined,
       body: bodyOf(device),
@@ -96,8 +96,8 @@ export function checkSideOfJson(text: string): CheckSide {
   return dumpSide(root);
 }
 
-function nameOf(name: string, instance: number): string {
-  return instance === 0 ? name : `${name}(${instance})`;
+function deviceLabel({ name, instanceId }: VmdescDevice): string {
+  return sectionLabel({ name, instance: instanceId });
 }
 
 function bodyOf({ oldStyle, description }: VmdescDevice): CheckBody | undefined {

@@ -5,6 +5,7 @@ import type { VmdescDevice } from "../../vmstate/vmdesc/read.ts";
 import { hex } from "../../vmstate/wire/reader.ts";
 import { decodeBody, decodeCut } from "../device/decode.ts";
 import type { DeviceState, Section } from "../model.ts";
+import { sectionLabel } from "../paths.ts";
 import { readRamBody } from "../ram/section.ts";
 import { item } from "./constants.ts";
 import { findFooter, itemFollows } from "./footer.ts";
@@ -26,7 +27,7 @@ export function* readSection(w: Window, walk: Walk, section: Section): Step<void
     yield* readFooter(w, walk, section);
   } catch (error) {
     if (!isCprkitError(error)) throw error;
-    const problem = error.within(label(section));
+    const problem = error.within(sectionLabel(section));
     const ended = problem.code === "ERR_EOF" && w.ended;
     const reached = Math.min(w.offset, w.endOffset);
     if (ended || !(yield* resume(w, walk, section))) {
@@ -38,11 +39,6 @@ export function* readSection(w: Window, walk: Walk, section: Section): Step<void
     note(walk, problem);
   }
   section.size = w.offset - section.offset;
-}
-
-/** The section's name, with its instance if there are several. */
-export function label(section: Pick<Section, "name" | "instance">): string {
-  return section.instance === 0 ? section.name : `${section.name}(${section.instance})`;
 }
 
 /** Goes on behind the footer of a section that was not understood. */
@@ -71,7 +67,7 @@ function* readFooter(w: Window, walk: Walk, section: Section): Step<void> {
     const problem = new CprkitError("ERR_BAD_STREAM", reason, { offset: w.offset });
     // Only the footer is damaged if the next item stands where it should.
     if (!(yield* itemFollows(w, 5, walk.started))) throw problem;
-    note(walk, problem.within(label(section)));
+    note(walk, problem.within(sectionLabel(section)));
   }
   w.pos += 5;
   walk.footers = true;
