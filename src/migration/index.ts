@@ -13,6 +13,7 @@ export {
 export { encodeDevice } from "./device/decode.ts";
 export { type Difference, type DifferenceKind, type DifferenceSide, diffMigrations } from "./diff.ts";
 export { encodeMigration } from "./encode.ts";
+export { selectFields, type WalkedField, walkFields } from "./fields.ts";
 export { fieldToJson, type JsonValue, migrationToJson, valueToJson } from "./json.ts";
 export type {
   Command,

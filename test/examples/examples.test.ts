@@ -4,8 +4,8 @@ import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { repoRoot } from "../support/cli.ts";
 
-const run = (name: string) =>
-  execFileSync(process.execPath, [`examples/${name}`], { cwd: repoRoot, encoding: "utf8", timeout: 30_000 });
+const run = (name: string, ...args: string[]) =>
+  execFileSync(process.execPath, [`examples/${name}`, ...args], { cwd: repoRoot, encoding: "utf8", timeout: 30_000 });
 
 test("describe-a-device", () => {
   const output = run("describe-a-device.mjs");
@@ -26,6 +26,16 @@ test("ghash-by-content", () => {
   const output = run("ghash-by-content.mjs");
   expect(output).toContain("entries: 2");
   expect(output).toContain("slot 3: { vector: 42 }");
+});
+
+test("read-a-capture", () => {
+  const output = run("read-a-capture.mjs");
+  expect(output).toMatch(/^machine microvm, 25 sections\nchannels\[0\]\.irq_disabled: 0\nchannels: struct\n/);
+  expect(output).toMatch(/^ {4}channels\[2\]\/count: 65536$/m);
+  const capture = "test/fixtures/migration/cpr-main-microvm-10.0.mig";
+  expect(run("read-a-capture.mjs", capture, "fw_cfg", "fw_cfg/dma")).toBe(
+    "machine microvm, 25 sections\nfw_cfg/dma: subsection\n  fw_cfg/dma/dma_addr: 0\n",
+  );
 });
 
 test("hand-over", () => {

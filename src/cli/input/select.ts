@@ -1,6 +1,6 @@
 // Takes the sections and fields that the user asked for.
 
-import { type FieldNode, fieldPath, type Migration, type Section } from "../../migration/index.ts";
+import { type Migration, type Section, selectFields } from "../../migration/index.ts";
 import { globTest } from "./glob.ts";
 
 export interface Selection {
@@ -12,20 +12,13 @@ export interface Selection {
 export function select(migration: Migration, { section, field }: Selection): Migration {
   if (section === undefined && field === undefined) return migration;
   const wanted = section === undefined ? () => true : globTest(section);
-  const inField = field === undefined ? undefined : globTest(field);
-  const sections = migration.sections
-    .filter((one) => wanted(one.name))
-    .map((one): Section => (inField === undefined ? one : { ...one, fields: fieldsIn(one.fields, "", inField) }))
-    .filter((one) => inField === undefined || one.fields.length > 0);
-  return { ...migration, sections };
-}
-
-function fieldsIn(fields: readonly FieldNode[], path: string, wanted: (path: string) => boolean): readonly FieldNode[] {
-  return fields.flatMap((field) => {
-    const place = fieldPath(path, field.name);
-    if (wanted(place)) return [field];
-    if (field.fields === undefined) return [];
-    const inside = fieldsIn(field.fields, place, wanted);
-    return inside.length === 0 ? [] : [{ ...field, fields: inside }];
-  });
+  const sections = migration.sections.filter((one) => wanted(one.name));
+  if (field === undefined) return { ...migration, sections };
+  const inField = globTest(field);
+  return {
+    ...migration,
+    sections: sections
+      .map((one): Section => ({ ...one, fields: selectFields(one.fields, ({ path }) => inField(path)) }))
+      .filter(({ fields }) => fields.length > 0),
+  };
 }

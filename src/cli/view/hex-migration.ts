@@ -1,6 +1,6 @@
 // The bytes of a migration stream with the fields beside them. Guest RAM is left out.
 
-import { type FieldNode, fieldPath, type Migration, type Section } from "../../migration/index.ts";
+import { type Migration, type Section, walkFields } from "../../migration/index.ts";
 import { printable } from "./text.ts";
 import { offsetText, valueText } from "./values.ts";
 
@@ -46,7 +46,8 @@ function* section(item: Section, dump: Dump): Generator<string> {
     if (bodySize > 0) yield `${offsetText(bodyOffset)}  ${what}: ${bodySize} bytes\n`;
   } else {
     let at = bodyOffset;
-    for (const { path, field } of leaves(item.fields, "")) {
+    for (const { path, field } of walkFields(item.fields)) {
+      if (field.fields !== undefined && field.fields.length > 0) continue;
       if (field.offset > at) yield dump(at, field.offset - at, "(mark)");
       yield dump(field.offset, field.size, `${printable(path)}: ${valueText(field.value)} (${printable(field.type)})`);
       at = field.offset + field.size;
@@ -55,17 +56,6 @@ function* section(item: Section, dump: Dump): Generator<string> {
     if (at < end) yield dump(at, end - at, "(rest)");
   }
   if (item.footer) yield dump(offset + item.size - 5, 5, "footer");
-}
-
-function* leaves(
-  fields: readonly FieldNode[],
-  path: string,
-): Generator<{ readonly path: string; readonly field: FieldNode }> {
-  for (const field of fields) {
-    const place = fieldPath(path, field.name);
-    if (field.fields === undefined || field.fields.length === 0) yield { path: place, field };
-    else yield* leaves(field.fields, place);
-  }
 }
 
 function lines(bytes: Uint8Array, offset: number, label: string): string {

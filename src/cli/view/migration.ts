@@ -1,6 +1,14 @@
 // A migration stream for people: header, sections, RAM, and the devices' fields as a tree.
 
-import { type FieldNode, type Migration, type RamBlock, type Section, sectionLabel } from "../../migration/index.ts";
+import {
+  fieldPath,
+  type Migration,
+  type RamBlock,
+  type Section,
+  sectionLabel,
+  type WalkedField,
+  walkFields,
+} from "../../migration/index.ts";
 import { table } from "./table.ts";
 import { counted, grouped, printable } from "./text.ts";
 import { offsetText, sizeText, valueText } from "./values.ts";
@@ -21,7 +29,7 @@ export function tree(migration: Migration): string {
       `${label(section)} (version ${section.version}, ${counted(section.bodySize, "byte")} at ${offsetText(section.bodyOffset)})`,
     );
     if (section.opaque !== undefined) lines.push(`  [${printable(section.opaque)}]`);
-    addFields(lines, section.fields, 1);
+    for (const walked of walkFields(section.fields)) lines.push(fieldLine(walked));
     lines.push("");
   }
   return lines.length === 0 ? "" : `${lines.join("\n").trimEnd()}\n`;
@@ -122,16 +130,9 @@ function notes({ sections, problems }: Migration): string {
   return lines.length === 0 ? "" : `${[...new Set(lines)].join("\n")}\n`;
 }
 
-function addFields(lines: string[], fields: readonly FieldNode[], depth: number): void {
-  for (const field of fields) {
-    const name = typeof field.name === "number" ? `[${field.name}]` : printable(field.name);
-    const indent = "  ".repeat(depth);
-    const place = `${printable(field.type)} at ${offsetText(field.offset)}`;
-    if (field.fields === undefined) {
-      lines.push(`${indent}${name} = ${valueText(field.value)}  (${place})`);
-    } else {
-      lines.push(`${indent}${name}  (${place})`);
-      addFields(lines, field.fields, depth + 1);
-    }
-  }
+function fieldLine({ field, depth }: WalkedField): string {
+  const indent = "  ".repeat(depth + 1);
+  const name = printable(fieldPath("", field.name));
+  const value = field.fields === undefined ? ` = ${valueText(field.value)}` : "";
+  return `${indent}${name}${value}  (${printable(field.type)} at ${offsetText(field.offset)})`;
 }

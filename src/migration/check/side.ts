@@ -69,9 +69,9 @@ export function checkSideOf(migration: Migration): CheckSide {
   const sections = migration.sections
     .filter(({ type }) => type === "start" || type === "full")
     .map((section) => {
-      const [name, { version }] = [sectionLabel(section), section];
+      const name = sectionLabel(section);
       const device = devices.get(name);
-      return { name, version, minimumVersion: undefined, body: device && bodyOf(device) };
+      return { name, version: section.version, minimumVersion: undefined, body: device && bodyOf(device) };
     });
   const capabilities = configuration?.capabilities;
   return { kind: "stream", machine, pageSize, capabilities, sections, blocks: ram?.blocks };
