@@ -1,7 +1,7 @@
 // QEMU's main migration stream: read it, write it again, compare two.
 
-export type { Finding, FindingCode } from "./check/body.ts";
 export { checkMigration } from "./check/check.ts";
+export { type CheckFinding, type CheckFindingCode, checkFindingCodes } from "./check/findings.ts";
 export {
   type CheckBody,
   type CheckField,

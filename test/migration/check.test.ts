@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { type Found, finding } from "../../src/migration/check/findings.ts";
 import {
+  type CheckFinding,
+  checkFindingCodes,
   checkMigration,
   checkSideOf,
   checkSideOfJson,
-  type Finding,
   readMigrationBytes,
 } from "../../src/migration/index.ts";
 import { bytes, configuration, end, header } from "./build.ts";
@@ -38,14 +40,19 @@ function dump(description: object, more: object = {}, machine = "pc-q35-10.0"): 
   });
 }
 
-function check(source: string, destination: string): Finding[] {
+function check(source: string, destination: string): CheckFinding[] {
   return checkMigration(checkSideOfJson(source), checkSideOfJson(destination));
 }
 
-const brief = (findings: readonly Finding[]) =>
+const brief = (findings: readonly CheckFinding[]) =>
   findings.map(({ severity, code, section, path }) => `${severity} ${code} ${section} ${path}`.trimEnd());
 
 const plain = body("nic", [field("a"), field("b"), field("c", { num: 4 })]);
+
+it("every code is in the table of findings", () => {
+  const entries = Object.values(finding) as readonly ((...facts: readonly unknown[]) => Found)[];
+  expect([...new Set(entries.map((entry) => entry("a", 1, 2).code))].sort()).toEqual([...checkFindingCodes].sort());
+});
 
 describe("checkMigration with -dump-vmstate files", () => {
   it("finds nothing when nothing changed", () => {

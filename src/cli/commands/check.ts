@@ -3,7 +3,13 @@
 import { Command } from "commander";
 import type { OpenSource } from "../../files/index.ts";
 import { inputName } from "../../files/read.ts";
-import { type CheckSide, checkMigration, checkSideOf, checkSideOfJson, type Finding } from "../../migration/index.ts";
+import {
+  type CheckFinding,
+  type CheckSide,
+  checkMigration,
+  checkSideOf,
+  checkSideOfJson,
+} from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { openSources, startsWith } from "../input/pair.ts";
@@ -79,7 +85,7 @@ async function sideOf(input: OpenSource, { offset, json }: CheckOptions): Promis
   }
 }
 
-function text(findings: readonly Finding[]): string {
+function text(findings: readonly CheckFinding[]): string {
   const lines = findings.map(({ severity, code, section, path, message }) => {
     const place = [section, path]
       .filter((part) => part !== "")

@@ -2,40 +2,11 @@
 
 import { fieldPath } from "../paths.ts";
 import { type FieldQueue, fieldQueue } from "./field-queue.ts";
+import { type CheckFinding, type Found, finding } from "./findings.ts";
 import type { CheckBody, CheckField } from "./side.ts";
 
-/** Append only: programs compare with these. */
-export type FindingCode =
-  | "machine-differs"
-  | "page-size-differs"
-  | "capability-differs"
-  | "ram-block-missing"
-  | "ram-size-differs"
-  | "section-missing"
-  | "version-too-new"
-  | "version-too-old"
-  | "description-missing"
-  | "description-differs"
-  | "field-missing"
-  | "field-unexpected"
-  | "field-differs"
-  | "field-renamed"
-  | "type-differs"
-  | "size-differs"
-  | "subsection-missing";
-
-export interface Finding {
-  readonly code: FindingCode;
-  readonly severity: "error" | "warning";
-  /** "" for the machine as a whole. */
-  readonly section: string;
-  /** Field or subsection inside the section; "" for the section as a whole. */
-  readonly path: string;
-  readonly message: string;
-}
-
 export interface CheckContext {
-  readonly findings: Finding[];
+  readonly findings: CheckFinding[];
   readonly section: string;
   /** The destination lists all that it may take, not only what one machine sent. */
   readonly exhaustive: boolean;
@@ -62,22 +33,10 @@ export function checkVersions(
   const { version } = source;
   if (version === undefined || destination.version === undefined) return;
   if (version > destination.version) {
-    note(
-      context,
-      "version-too-new",
-      "error",
-      path,
-      `${what} has version ${version}, the destination knows up to ${destination.version}`,
-    );
+    note(context, path, finding.versionTooNew(what, version, destination.version));
   }
   if (destination.minimumVersion !== undefined && version < destination.minimumVersion) {
-    note(
-      context,
-      "version-too-old",
-      "error",
-      path,
-      `${what} has version ${version}, the destination takes ${destination.minimumVersion} and newer`,
-    );
+    note(context, path, finding.versionTooOld(what, version, destination.minimumVersion));
   }
 }
 
@@ -95,16 +54,8 @@ export function checkFields(
     const other = known.get(subsection.name);
     const at = fieldPath(path, subsection.name);
     if (other === undefined) {
-      const [severity, why] = context.exhaustive
-        ? (["error", "does not have: QEMU refuses an unknown subsection (error -2)"] as const)
-        : (["warning", "did not send: it may still know it"] as const);
-      note(
-        context,
-        "subsection-missing",
-        severity,
-        at,
-        `subsection "${subsection.name}", which the destination ${why}`,
-      );
+      const missing = context.exhaustive ? finding.subsectionUnknown : finding.subsectionNotSent;
+      note(context, at, missing(subsection.name));
     } else {
       checkVersions(context, at, `subsection "${subsection.name}"`, subsection, other);
       nested(context, at, subsection, other);
@@ -160,13 +111,7 @@ function checkOrder(
       takeRenamed(context, place, ours, theirs, nested);
       continue;
     }
-    note(
-      context,
-      "field-differs",
-      "error",
-      place,
-      `the destination expects "${next.name}" here; the fields behind it were not compared`,
-    );
+    note(context, place, finding.fieldDiffers(next.name));
     return;
   }
   noteUnexpected(context, path, source, theirs.take(Number.POSITIVE_INFINITY));
@@ -192,7 +137,7 @@ function takeRenamed(
   nested: CheckNested,
 ): void {
   const [[field], [other]] = [ours.take(1) as [CheckField], theirs.take(1) as [CheckField]];
-  noteRenamed(context, place, other);
+  note(context, place, finding.fieldRenamed(other.name));
   if (field.body !== undefined && other.body !== undefined) nested(context, place, field.body, other.body);
 }
 
@@ -201,24 +146,12 @@ function sameShape(a: CheckField, b: CheckField): boolean {
   return sameBody && a.size !== undefined && a.size === b.size && a.count === b.count && a.type === b.type;
 }
 
-function noteRenamed(context: CheckContext, place: string, other: CheckField): void {
-  const what = `the destination has "${other.name}" here, of the same size`;
-  note(
-    context,
-    "field-renamed",
-    "warning",
-    place,
-    `${what}: names are not sent, so it is harmless if it means the same`,
-  );
-}
-
 function noteMissing(context: CheckContext, place: string, field: CheckField, destination: CheckBody): void {
-  const what = "a field that the destination does not have";
-  if (field.conditional || field.since > destination.version) {
-    note(context, "field-missing", "warning", place, `${what}; a test in the source decides whether it is sent`);
-  } else if (context.sourceIsDump && !context.exhaustive) {
-    note(context, "field-missing", "warning", place, `${what}; unless it is an array, and empty there`);
-  } else note(context, "field-missing", "error", place, `${what}: it would read these bytes as the next field`);
+  const conditional = field.conditional || field.since > destination.version;
+  const maybeEmpty = context.sourceIsDump && !context.exhaustive;
+  if (conditional) note(context, place, finding.conditionalFieldMissing());
+  else if (maybeEmpty) note(context, place, finding.maybeEmptyFieldMissing());
+  else note(context, place, finding.fieldMissing());
 }
 
 /** A field that is there on one side only at the version that the source sends. */
@@ -231,10 +164,10 @@ function checkExists(
 ): void {
   const sent = field.since <= source.version;
   if (sent === other.since <= source.version) return;
-  const [one, two] = sent ? ["source", "destination"] : ["destination", "source"];
-  const since = sent ? other.since : field.since;
-  const what = `at version ${source.version}, the field is there in the ${one}, but in the ${two} only from version ${since} on`;
-  note(context, sent ? "field-missing" : "field-unexpected", "error", place, what);
+  const found = sent
+    ? finding.fieldMissingAtVersion(source.version, other.since)
+    : finding.fieldUnexpectedAtVersion(source.version, field.since);
+  note(context, place, found);
 }
 
 const maxNames = 5;
@@ -247,12 +180,8 @@ function noteUnexpected(context: CheckContext, path: string, source: CheckBody, 
   if (first === undefined) return;
   const names = read.slice(0, maxNames).map(({ name }) => `"${name}"`);
   const more = read.length > maxNames ? ` and ${read.length - maxNames} more` : "";
-  const what = `${names.join(", ")}${more}, which the destination reads, but the source does not send`;
-  // A stream does not mention an array of no elements, and a dump does not tell which fields are arrays.
-  const [severity, unless] = context.comparableSizes
-    ? (["error", ""] as const)
-    : (["warning", "; unless it is an array, and empty"] as const);
-  note(context, "field-unexpected", severity, fieldPath(path, first.name), what + unless);
+  const unexpected = context.comparableSizes ? finding.fieldUnexpected : finding.maybeEmptyFieldUnexpected;
+  note(context, fieldPath(path, first.name), unexpected(names.join(", ") + more));
 }
 
 function compare(
@@ -264,13 +193,7 @@ function compare(
 ): void {
   if (source.body !== undefined && destination.body !== undefined) {
     if (source.body.name !== destination.body.name) {
-      note(
-        context,
-        "description-differs",
-        "error",
-        place,
-        `a "${source.body.name}", in the destination a "${destination.body.name}"`,
-      );
+      note(context, place, finding.structureDiffers(source.body.name, destination.body.name));
       return;
     }
     checkVersions(context, place, `"${source.body.name}"`, source.body, destination.body);
@@ -278,17 +201,11 @@ function compare(
     return;
   }
   if (source.body !== undefined && context.exhaustive) {
-    note(
-      context,
-      "description-missing",
-      "error",
-      place,
-      `a "${source.body.name}", which has no description in the destination`,
-    );
+    note(context, place, finding.structureUndescribed(source.body.name));
     return;
   }
   if (source.type !== undefined && destination.type !== undefined && source.type !== destination.type) {
-    note(context, "type-differs", "error", place, `of type "${source.type}", in the destination "${destination.type}"`);
+    note(context, place, finding.typeDiffers(source.type, destination.type));
     return;
   }
   checkSizes(context, place, source, destination);
@@ -304,10 +221,9 @@ function checkSizes(context: CheckContext, place: string, source: CheckField, de
   }
   if (size === destination.size && count === destination.count) return;
   const many = (one: number, times: number | undefined) => (times === undefined ? `${one}` : `${times} times ${one}`);
-  const message = `of ${many(size, count)} bytes, in the destination ${many(destination.size, destination.count)}`;
-  // In a stream a field of another length may only mean another device's configuration.
-  const certain = type === undefined || !(varying.has(type) || isOpaque(type));
-  note(context, "size-differs", certain ? "error" : "warning", place, message);
+  const configured = type !== undefined && (varying.has(type) || isOpaque(type));
+  const differs = configured ? finding.configuredSizeDiffers : finding.sizeDiffers;
+  note(context, place, differs(many(size, count), many(destination.size, destination.count)));
 }
 
 /** Between a stream and a dump: the elements in the stream must have the size of those in memory. */
@@ -316,25 +232,14 @@ function checkAgainstMemory(context: CheckContext, place: string, source: CheckF
   if (stream.size === undefined || dump.size === undefined || dump.size === 0) return;
   if (stream.type === undefined || !/^(u?int(8|16|32|64)|bool)$/.test(stream.type)) return;
   if (stream.size % dump.size === 0) return;
-  note(
-    context,
-    "size-differs",
-    "error",
-    place,
-    `${stream.size} bytes in the stream are no multiple of the ${dump.size} bytes that an element has`,
-  );
+  note(context, place, finding.sizeInMemoryDiffers(stream.size, dump.size));
 }
 
 function isOpaque(type: string): boolean {
   return !/^(u?int(8|16|32|64)( equal| le)?|bool|timer|CPU_Double_U|fd|capability)$/.test(type);
 }
 
-function note(
-  context: CheckContext,
-  code: FindingCode,
-  severity: Finding["severity"],
-  path: string,
-  message: string,
-): void {
-  context.findings.push({ code, severity, section: context.section, path, message });
+/** Notes what was found at `path` in the section. */
+export function note({ findings, section }: CheckContext, path: string, found: Found): void {
+  findings.push({ ...found, section, path });
 }

@@ -1,6 +1,7 @@
 // Whether a machine saved by one QEMU can be loaded by another, as far as descriptions tell.
 
-import { type CheckContext, checkFields, checkVersions, type Finding } from "./body.ts";
+import { type CheckContext, checkFields, checkVersions, note } from "./body.ts";
+import { type CheckFinding, type Found, finding } from "./findings.ts";
 import type { CheckBody, CheckSection, CheckSide } from "./side.ts";
 
 /**
@@ -11,34 +12,18 @@ import type { CheckBody, CheckSection, CheckSide } from "./side.ts";
  * something that the input does not tell. Without errors the load can go well. What the destination has more than the
  * source is no fault: QEMU leaves such sections as they are.
  */
-export function checkMigration(source: CheckSide, destination: CheckSide): Finding[] {
-  const findings: Finding[] = [];
-  if (source.machine !== undefined && destination.machine !== undefined && source.machine !== destination.machine) {
-    findings.push({
-      code: "machine-differs",
-      severity: isDump(source) && isDump(destination) ? "warning" : "error",
-      section: "",
-      path: "",
-      message: `the source is a ${source.machine}, the destination a ${destination.machine}: QEMU refuses another machine type`,
-    });
-  }
-  checkWhole(findings, source, destination);
-  checkBlocks(findings, source, destination);
+export function checkMigration(source: CheckSide, destination: CheckSide): CheckFinding[] {
+  const findings: CheckFinding[] = [
+    ...[...checkWhole(source, destination)].map((found) => ({ ...found, section: "", path: "" })),
+    ...checkBlocks(source, destination),
+  ];
   const find = finder(source, destination);
   for (const section of source.sections) {
     const others = find(section);
     if (others === undefined) continue;
-    if (others.length === 0) {
-      findings.push({
-        code: "section-missing",
-        severity: "error",
-        section: section.name,
-        path: "",
-        message: `the destination has no section "${section.name}": QEMU refuses a section of a device that it does not have`,
-      });
-      continue;
-    }
-    for (const finding of bestFit(source, destination, section, others)) findings.push(finding);
+    if (others.length === 0)
+      findings.push({ ...finding.sectionMissing(section.name), section: section.name, path: "" });
+    else for (const found of bestFit(source, destination, section, others)) findings.push(found);
   }
   return findings;
 }
@@ -49,8 +34,8 @@ function bestFit(
   destination: CheckSide,
   section: CheckSection,
   others: readonly CheckSection[],
-): readonly Finding[] {
-  let first: readonly Finding[] | undefined;
+): readonly CheckFinding[] {
+  let first: readonly CheckFinding[] | undefined;
   for (const other of others) {
     const result = checkSection(source, destination, section, other);
     if (!result.some(({ severity }) => severity === "error")) return result;
@@ -94,8 +79,8 @@ function checkSection(
   destination: CheckSide,
   section: CheckSection,
   other: CheckSection,
-): Finding[] {
-  const findings: Finding[] = [];
+): CheckFinding[] {
+  const findings: CheckFinding[] = [];
   const context: CheckContext = {
     findings,
     section: section.name,
@@ -108,25 +93,11 @@ function checkSection(
   if (section.body === undefined || findings.length > 0) return findings;
   if (other.body === undefined) {
     // A stream describes neither iterative sections nor old-style ones.
-    if (isDump(destination)) {
-      findings.push({
-        code: "description-missing",
-        severity: "error",
-        section: section.name,
-        path: "",
-        message: `the destination's section "${section.name}" has no description`,
-      });
-    }
+    if (isDump(destination)) note(context, "", finding.sectionUndescribed(section.name));
     return findings;
   }
   if (section.body.name !== other.body.name) {
-    findings.push({
-      code: "description-differs",
-      severity: "error",
-      section: section.name,
-      path: "",
-      message: `the source describes it as "${section.body.name}", the destination as "${other.body.name}"`,
-    });
+    note(context, "", finding.sectionDescribedOtherwise(section.body.name, other.body.name));
     return findings;
   }
   checkVersions(context, "", `description "${section.body.name}"`, section.body, other.body);
@@ -138,53 +109,32 @@ function checkBody(context: CheckContext, path: string, source: CheckBody, desti
   checkFields(context, path, source, destination, checkBody);
 }
 
-function checkWhole(findings: Finding[], source: CheckSide, destination: CheckSide): void {
-  if (source.pageSize !== undefined && destination.pageSize !== undefined && source.pageSize !== destination.pageSize) {
-    findings.push({
-      code: "page-size-differs",
-      severity: "error",
-      section: "",
-      path: "",
-      message: `guest pages have ${source.pageSize} bytes in the source, ${destination.pageSize} in the destination`,
-    });
+function* checkWhole(ours: CheckSide, theirs: CheckSide): Generator<Found, void, void> {
+  if (ours.machine !== undefined && theirs.machine !== undefined && ours.machine !== theirs.machine) {
+    const differs = isDump(ours) && isDump(theirs) ? finding.dumpedMachineDiffers : finding.machineDiffers;
+    yield differs(ours.machine, theirs.machine);
   }
-  const [ours, theirs] = [source.capabilities, destination.capabilities];
-  if (ours === undefined || theirs === undefined) return;
+  if (ours.pageSize !== undefined && theirs.pageSize !== undefined && ours.pageSize !== theirs.pageSize) {
+    yield finding.pageSizeDiffers(ours.pageSize, theirs.pageSize);
+  }
+  if (ours.capabilities === undefined || theirs.capabilities === undefined) return;
   for (const name of ["x-ignore-shared", "mapped-ram"]) {
-    if (ours.includes(name) === theirs.includes(name)) continue;
-    findings.push({
-      code: "capability-differs",
-      severity: "warning",
-      section: "",
-      path: "",
-      message: `capability ${name} is ${ours.includes(name) ? "on" : "off"} in the source's stream and was ${theirs.includes(name) ? "on" : "off"} in the destination's: set it in the destination as in the source before loading`,
-    });
+    const isOn = ours.capabilities.includes(name);
+    if (isOn !== theirs.capabilities.includes(name)) yield finding.capabilityDiffers(name, isOn);
   }
 }
 
-function checkBlocks(findings: Finding[], source: CheckSide, destination: CheckSide): void {
+function* checkBlocks(source: CheckSide, destination: CheckSide): Generator<CheckFinding, void, void> {
   if (source.blocks === undefined || destination.blocks === undefined) return;
   const known = new Map(destination.blocks.map((block) => [block.name, block]));
   for (const { name, usedLength } of source.blocks) {
+    const place = { section: "ram", path: name };
     const other = known.get(name);
-    if (other === undefined) {
-      findings.push({
-        code: "ram-block-missing",
-        severity: "error",
-        section: "ram",
-        path: name,
-        message: `the destination has no RAM block "${name}"`,
-      });
-    } else if (other.usedLength !== usedLength) {
+    if (other === undefined) yield { ...finding.ramBlockMissing(name), ...place };
+    else if (other.usedLength !== usedLength) {
       // QEMU makes firmware tables resizable, and nothing in the stream says which blocks are.
-      const resizable = name.startsWith("/rom@");
-      findings.push({
-        code: "ram-size-differs",
-        severity: resizable ? "warning" : "error",
-        section: "ram",
-        path: name,
-        message: `RAM block "${name}" has ${usedLength} bytes in the source, ${other.usedLength} in the destination${resizable ? " (such blocks are resized)" : ""}`,
-      });
+      const differs = name.startsWith("/rom@") ? finding.resizableRamSizeDiffers : finding.ramSizeDiffers;
+      yield { ...differs(name, usedLength, other.usedLength), ...place };
     }
   }
 }

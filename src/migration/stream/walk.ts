@@ -141,7 +141,7 @@ function* enter(w: Window, walk: Walk, type: SectionType, offset: number): Step<
       { offset },
     );
   }
-  const section = add(walk, type, id, name, instance, version, offset, w.offset);
+  const section = add(walk, { type, id, name, instance, version, offset, bodyOffset: w.offset });
   walk.started.set(id, section);
   yield* readSection(w, walk, section);
 }
@@ -154,33 +154,22 @@ function* proceed(w: Window, walk: Walk, type: SectionType, offset: number): Ste
   if (start === undefined) {
     throw new CprkitError("ERR_BAD_STREAM", `a section goes on with id ${id}, which no section began`, { offset });
   }
-  const section = add(walk, type, id, start.name, start.instance, start.version, offset, w.offset);
+  const { name, instance, version } = start;
+  const section = add(walk, { type, id, name, instance, version, offset, bodyOffset: w.offset });
   yield* readSection(w, walk, section);
   fold(walk);
 }
 
-function add(
-  walk: Walk,
-  type: SectionType,
-  id: number,
-  name: string,
-  instance: number,
-  version: number,
-  offset: number,
-  bodyOffset: number,
-): Section {
+type SectionHeader = Pick<Section, "type" | "id" | "name" | "instance" | "version" | "offset" | "bodyOffset">;
+
+function add(walk: Walk, header: SectionHeader): Section {
+  const { offset, bodyOffset } = header;
   if (walk.sections.length >= maxSections) {
     throw new CprkitError("ERR_LIMIT", `the stream has more than ${maxSections} sections`, { offset });
   }
   const section: Section = {
-    type,
-    id,
-    name,
-    instance,
-    version,
-    offset,
+    ...header,
     size: bodyOffset - offset,
-    bodyOffset,
     bodySize: 0,
     footer: false,
     count: 1,
