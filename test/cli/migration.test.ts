@@ -119,6 +119,13 @@ describe("cprkit inspect of a migration stream", () => {
     }
     expect(at).toBe((readMigrationBytes(stream).vmdescription?.offset as number) + 5);
     expect(stdout).toMatch(/cpu_ticks_offset: \d+ \(0x[\da-f]+\) \(int64\)/);
+    const text = stdout.split("\n").map((line) => line.slice(59));
+    const channels = text.indexOf("channels (struct)");
+    expect(text.slice(channels, channels + 3)).toEqual([
+      "channels (struct)",
+      "  [0] (struct)",
+      "    count: 65536 (0x10000) (int32)",
+    ]);
   });
 
   test("reads a stream at an offset", () => {

@@ -13,7 +13,7 @@ import {
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { openSources, startsWith } from "../input/pair.ts";
-import { readWithProgress } from "../input/read.ts";
+import { maxJsonBytes, readWithProgress } from "../input/read.ts";
 import { byteOffset } from "../options.ts";
 import { counted, printable } from "../view/text.ts";
 
@@ -22,9 +22,6 @@ interface CheckOptions {
   readonly strict?: true;
   readonly offset?: number;
 }
-
-/** A JSON description or dump is a few MB. */
-const maxJson = 256 * 1024 * 1024;
 
 export function checkCommand(): Command {
   return new Command("check")
@@ -68,7 +65,7 @@ export function checkCommand(): Command {
 
 async function sideOf(input: OpenSource, { offset, json }: CheckOptions): Promise<CheckSide> {
   const isStream = startsWith(input.start, "QEVM");
-  const description = isStream ? new Uint8Array() : input.all(maxJson);
+  const description = isStream ? new Uint8Array() : input.all(maxJsonBytes);
   try {
     if (isStream) {
       const migration = await readWithProgress(input, { offset }, json === true);

@@ -5,9 +5,10 @@ import { inputName, readWhole } from "../../files/read.ts";
 import { type Migration, migrationToJson, type ReadMigrationOptions } from "../../migration/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { type ExitCode, exitCodeOf, exitCodes } from "../exit-codes.ts";
-import { readWithProgress } from "../input/read.ts";
+import { maxJsonBytes, readWithProgress } from "../input/read.ts";
 import { type Selection, select } from "../input/select.ts";
-import { type BytesAt, hexView } from "../view/hex-migration.ts";
+import type { BytesAt } from "../view/hex.ts";
+import { hexView } from "../view/hex-migration.ts";
 import { overview, tree } from "../view/migration.ts";
 import { sizeText } from "../view/values.ts";
 import { extractBlock } from "./extract.ts";
@@ -52,14 +53,11 @@ export function verdict({ stopped, problems }: Migration, json: boolean, path?: 
   return exitCodeOf(stopped.code);
 }
 
-/** A machine's JSON description has some hundred KiB. */
-const maxDescription = 64 * 1024 * 1024;
-
 /** What the user said about how the stream is to be read. Throws ERR_FILE for a description that cannot be read. */
 function readOptions({ offset, vmdesc }: MigrationInspectOptions): ReadMigrationOptions {
   return {
     offset,
-    vmdesc: vmdesc === undefined ? undefined : Buffer.from(readWhole(vmdesc, maxDescription)).toString("utf8"),
+    vmdesc: vmdesc === undefined ? undefined : Buffer.from(readWhole(vmdesc, maxJsonBytes)).toString("utf8"),
   };
 }
 

@@ -4,6 +4,9 @@ import type { OpenSource } from "../../files/index.ts";
 import { type Migration, type ReadMigrationOptions, readMigration } from "../../migration/index.ts";
 import { sizeText } from "../view/values.ts";
 
+/** A JSON description or dump is a few MB. */
+export const maxJsonBytes = 256 * 1024 * 1024;
+
 /** Progress is shown after so many ms, and then this often. */
 const patience = 800;
 const interval = 100;

@@ -1,8 +1,8 @@
 // A CPR state for people: its entries in a table, or its bytes with the fields beside them.
 
 import { type CprReport, reportCprState } from "../../cpr/index.ts";
-import { spanRecorder } from "../../vmstate/trace.ts";
-import { annotated } from "./hex.ts";
+import { type Span, spanRecorder } from "../../vmstate/trace.ts";
+import { type HexField, hexDump, hexFields } from "./hex.ts";
 import { table } from "./table.ts";
 import { counted, printable } from "./text.ts";
 
@@ -17,7 +17,20 @@ export function showCprState(bytes: Uint8Array, options: CprViewOptions): string
   if (options.hex !== true) return summary(reportCprState({ bytes }));
   const { observer, spans } = spanRecorder("CprState");
   reportCprState({ bytes }, observer);
-  return annotated(bytes, spans);
+  const dump = hexDump((offset, length) => bytes.subarray(offset, offset + length), 6);
+  const whole = { start: 0, end: bytes.length, rest: "(end)" };
+  return [...hexFields(dump, whole, spans.map(hexFieldOf))].join("");
+}
+
+function hexFieldOf(span: Span, index: number, spans: readonly Span[]): HexField {
+  const { start, end, type, value, depth } = span;
+  const hasParts = (spans[index + 1]?.depth ?? 0) > depth;
+  return { offset: start, size: end - start, depth, label: label(span), type, value, hasParts };
+}
+
+/** The last part of the path: "namelen", or "[3]" for an element; of a subsection, whose name has slashes, all below the root. */
+function label({ path, type }: Span): string {
+  return type === "subsection" ? path.slice(path.indexOf("/") + 1) : (/(\[\d+\]|[^/[\]]+)$/.exec(path)?.[0] ?? path);
 }
 
 function summary(report: CprReport): string {

@@ -1,17 +1,14 @@
 // The bytes of a migration stream with the fields beside them. Guest RAM is left out.
 
-import { type Migration, type Section, walkFields } from "../../migration/index.ts";
+import { fieldPath, type Migration, type Section, type WalkedField, walkFields } from "../../migration/index.ts";
+import { type BytesAt, type Dump, type HexField, hexDump, hexFields } from "./hex.ts";
 import { printable } from "./text.ts";
-import { offsetText, valueText } from "./values.ts";
-
-export type BytesAt = (offset: number, length: number) => Uint8Array;
-
-const perLine = 16;
+import { offsetText } from "./values.ts";
 
 /** Every byte of the headers, commands and decoded sections in lines of 16; bodies that are not decoded in one line. */
 export function* hexView(migration: Migration, bytesAt: BytesAt): Generator<string> {
   const { offset, configuration } = migration;
-  const dump = (at: number, length: number, text: string) => lines(bytesAt(at, length), at, text);
+  const dump = hexDump(bytesAt, 8);
   yield dump(offset, 4, "magic");
   yield dump(offset + 4, 4, `version: ${migration.version}`);
   if (configuration !== undefined) {
@@ -32,8 +29,6 @@ export function* hexView(migration: Migration, bytesAt: BytesAt): Generator<stri
   }
 }
 
-type Dump = (at: number, length: number, text: string) => string;
-
 function* section(item: Section, dump: Dump): Generator<string> {
   const { offset, bodyOffset, bodySize } = item;
   yield dump(
@@ -45,28 +40,16 @@ function* section(item: Section, dump: Dump): Generator<string> {
     const what = item.name === "ram" ? "RAM records" : "not decoded";
     if (bodySize > 0) yield `${offsetText(bodyOffset)}  ${what}: ${bodySize} bytes\n`;
   } else {
-    let at = bodyOffset;
-    for (const { path, field } of walkFields(item.fields)) {
-      if (field.fields !== undefined && field.fields.length > 0) continue;
-      if (field.offset > at) yield dump(at, field.offset - at, "(mark)");
-      yield dump(field.offset, field.size, `${printable(path)}: ${valueText(field.value)} (${printable(field.type)})`);
-      at = field.offset + field.size;
-    }
-    const end = bodyOffset + bodySize;
-    if (at < end) yield dump(at, end - at, "(rest)");
+    yield* hexFields(dump, { start: bodyOffset, end: bodyOffset + bodySize, rest: "(rest)" }, hexFieldsOf(item));
   }
   if (item.footer) yield dump(offset + item.size - 5, 5, "footer");
 }
 
-function lines(bytes: Uint8Array, offset: number, label: string): string {
-  let text = "";
-  for (let at = 0; at < bytes.length; at += perLine) {
-    const part = bytes.subarray(at, at + perLine);
-    const digits = Buffer.from(part)
-      .toString("hex")
-      .replace(/..(?=.)/g, "$& ");
-    const place = (offset + at).toString(16).padStart(8, "0");
-    text += `${`${place}  ${digits.padEnd(perLine * 3 - 1)}  ${at === 0 ? label : ""}`.trimEnd()}\n`;
-  }
-  return text;
+function* hexFieldsOf({ fields }: Section): Generator<HexField> {
+  for (const { field, depth } of walkFields(fields)) yield hexFieldOf(field, depth);
+}
+
+function hexFieldOf({ name, offset, size, type, value, fields }: WalkedField["field"], depth: number): HexField {
+  const hasParts = fields !== undefined && fields.length > 0;
+  return { offset, size, depth, label: printable(fieldPath("", name)), type: printable(type), value, hasParts };
 }

@@ -1,50 +1,66 @@
-// Annotated bytes: every field with its offset, its bytes and its value beside them.
+// Bytes with what they mean beside them: each field with its offset, its bytes and its value.
 
-import type { Span } from "../../vmstate/index.ts";
-import { printable } from "./text.ts";
+import { counted } from "./text.ts";
+import { valueText } from "./values.ts";
+
+/** Bytes from an offset on. */
+export type BytesAt = (offset: number, length: number) => Uint8Array;
+
+/** Lines for the bytes from `offset` on, `text` beside the first; one line if there are none. */
+export type Dump = (offset: number, length: number, text: string, depth?: number) => string;
+
+export interface HexField {
+  readonly offset: number;
+  readonly size: number;
+  /** 0 for the outermost. */
+  readonly depth: number;
+  readonly label: string;
+  readonly type: string;
+  readonly value: unknown;
+  /** Other fields inside it follow: they have its bytes. */
+  readonly hasParts: boolean;
+}
 
 const perLine = 16;
 
-/** Every byte of `bytes` once, in lines of at most 16, with the field it belongs to. Offsets in `spans` are of `bytes`. */
-export function annotated(bytes: Uint8Array, spans: readonly Span[]): string {
-  const lines: string[] = [];
-  let at = 0;
-  const dump = (end: number, label: string, depth: number) => {
-    let text = label;
-    for (; at < end; at += perLine) {
-      const part = bytes.subarray(at, Math.min(at + perLine, end));
-      lines.push(line(at, hexDigits(part), depth, text));
-      text = "";
-    }
-    at = end;
+/** A dump in lines of 16 bytes, each with its offset in at least so many digits. */
+export function hexDump(bytesAt: BytesAt, offsetDigits: number): Dump {
+  const line = (offset: number, bytes: Uint8Array, text: string): string => {
+    const digits = Buffer.from(bytes)
+      .toString("hex")
+      .replace(/..(?=.)/g, "$& ");
+    return `${`${offset.toString(16).padStart(offsetDigits, "0")}  ${digits.padEnd(perLine * 3)} ${text}`.trimEnd()}\n`;
   };
-  for (const [index, span] of spans.entries()) {
-    if (span.start > at) dump(span.start, "(mark)", span.depth);
-    const hasParts = (spans[index + 1]?.depth ?? 0) > span.depth;
-    if (hasParts) lines.push(line(span.start, "", span.depth, `${label(span)} (${span.type})`));
-    else dump(span.end, `${label(span)}: ${valueText(span.value)} (${span.type})`, span.depth);
+  return (offset, length, text, depth = 0) => {
+    const bytes = bytesAt(offset, length);
+    let lines = line(offset, bytes.subarray(0, perLine), "  ".repeat(depth) + text);
+    for (let at = perLine; at < bytes.length; at += perLine) {
+      lines += line(offset + at, bytes.subarray(at, at + perLine), "");
+    }
+    return lines;
+  };
+}
+
+/**
+ * Every byte from `start` to `end` once, with the field that has it. Fields come in order, outer ones first. `rest` names
+ * what follows the last.
+ */
+export function* hexFields(
+  dump: Dump,
+  { start, end, rest }: { readonly start: number; readonly end: number; readonly rest: string },
+  fields: Iterable<HexField>,
+): Generator<string, void, void> {
+  let at = start;
+  for (const { offset, size, depth, label, type, value, hasParts } of fields) {
+    if (offset > at) yield dump(at, offset - at, "(mark)", depth);
+    if (hasParts) yield dump(offset, 0, `${label} (${type})`, depth);
+    else yield dump(offset, size, `${label}: ${fieldText(value)} (${type})`, depth);
+    at = hasParts ? offset : offset + size;
   }
-  if (at < bytes.length) dump(bytes.length, "(end)", 0);
-  return `${lines.join("\n")}\n`;
+  if (at < end) yield dump(at, end - at, rest);
 }
 
-function line(offset: number, digits: string, depth: number, text: string): string {
-  return `${offset.toString(16).padStart(6, "0")}  ${digits.padEnd(perLine * 3)} ${"  ".repeat(depth)}${text}`.trimEnd();
-}
-
-function hexDigits(bytes: Uint8Array): string {
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-}
-
-/** The last part of the path: "namelen", or "[3]" for an element; of a subsection, whose name has slashes, all below the root. */
-function label({ path, type }: Span): string {
-  return type === "subsection" ? path.slice(path.indexOf("/") + 1) : (/(\[\d+\]|[^/[\]]+)$/.exec(path)?.[0] ?? path);
-}
-
-function valueText(value: unknown): string {
-  if (typeof value === "string") return `"${printable(value)}"`;
-  if (value instanceof Uint8Array) return `${value.length} bytes`;
-  if (Array.isArray(value)) return value.length === 0 ? "empty" : `${value.length} elements`;
-  if (typeof value === "object" && value !== null) return "{}";
-  return String(value);
+/** The bytes of a buffer stand beside it already. */
+function fieldText(value: unknown): string {
+  return value instanceof Uint8Array ? counted(value.length, "byte") : valueText(value);
 }

@@ -12,12 +12,13 @@ export function valueText(value: unknown): string {
   if (typeof value === "string") return `"${printable(value)}"`;
   if (value instanceof Uint8Array) return bytesText(value);
   if (Array.isArray(value)) {
+    if (value.length === 0) return "empty";
     const shown = value.slice(0, maxElements).map(valueText).join(", ");
     return value.length > maxElements ? `[${shown}, … ${value.length} in all]` : `[${shown}]`;
   }
   if ((typeof value === "number" || typeof value === "bigint") && value >= 10)
     return `${value} (0x${value.toString(16)})`;
-  return String(value);
+  return typeof value === "object" ? "{}" : String(value);
 }
 
 function bytesText(bytes: Uint8Array): string {

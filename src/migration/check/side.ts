@@ -2,7 +2,7 @@
 
 import { CprkitError } from "../../vmstate/error.ts";
 import type { AnyDescription } from "../../vmstate/types.ts";
-import { type JsonObject, type JsonValue, parseJson } from "../../vmstate/vmdesc/json.ts";
+import { type JsonNode, type JsonObject, parseJson } from "../../vmstate/vmdesc/json.ts";
 import { parseVmdesc, type VmdescDevice } from "../../vmstate/vmdesc/read.ts";
 import { bad, member, objectAt } from "../../vmstate/vmdesc/shape.ts";
 import type { Migration, RamBlock } from "../model.ts";
@@ -150,7 +150,7 @@ function dumpSection(name: string, object: JsonObject): CheckSection {
   };
 }
 
-function dumpBody(value: JsonValue): CheckBody {
+function dumpBody(value: JsonNode): CheckBody {
   const object = objectAt(value, "a description");
   return {
     name: textOf(object, "name"),
@@ -161,7 +161,7 @@ function dumpBody(value: JsonValue): CheckBody {
   };
 }
 
-function dumpField(value: JsonValue): CheckField {
+function dumpField(value: JsonNode): CheckField {
   const object = objectAt(value, "a field");
   const description = member(object, "Description");
   const conditional = member(object, "field_exists");
@@ -176,7 +176,7 @@ function dumpField(value: JsonValue): CheckField {
   };
 }
 
-function listOf(object: JsonObject, key: string): readonly JsonValue[] {
+function listOf(object: JsonObject, key: string): readonly JsonNode[] {
   const value = member(object, key);
   if (value === undefined) return [];
   if (value.kind !== "array") throw bad(value, `"${key}" must be an array`);

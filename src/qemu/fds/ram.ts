@@ -10,7 +10,7 @@ import { qomChildren } from "../qmp/qom.ts";
 import type { Fate } from "./fate.ts";
 
 /** A line of the human monitor's "info ramblock". */
-interface RamBlock {
+interface MonitorRamBlock {
   /** "" for a memory backend that nothing uses. */
   readonly name: string;
   /** Where the block lies in QEMU's list of guest RAM. */
@@ -22,7 +22,7 @@ interface RamBlock {
 }
 
 /** Reads what QEMU 10.0 to 11.1 print (system/ramblock code behind "info ramblock"). */
-function parseRamBlocks(text: string): RamBlock[] {
+function parseRamBlocks(text: string): MonitorRamBlock[] {
   const line = /^\s*(.*?)\s*\d+ [KMGT]?i?B +0x([0-9a-f]+) +0x[0-9a-f]+ +0x([0-9a-f]+) +0x([0-9a-f]+) +r[ow]$/;
   return text.split(/\r?\n/).flatMap((each) => {
     const [, name, offset, size, address] = line.exec(each) ?? [];
@@ -69,7 +69,7 @@ export async function carriedRam(
   ]);
   const fdOf = fdsByFile(pid, links);
   const maps = readMaps(pid);
-  const nameless: { readonly fd: number; readonly block: RamBlock }[] = [];
+  const nameless: { readonly fd: number; readonly block: MonitorRamBlock }[] = [];
   const named = new Set<string>();
   for (const block of parseRamBlocks(text)) {
     const file = maps.find(({ start, end }) => start <= block.address && block.address < end)?.file;
@@ -109,7 +109,7 @@ function backendId(block: string): string {
 
 /** A backend that nothing uses has no block name, and its memory file is called like its type: only its size tells. */
 function matchBySize(
-  nameless: readonly { readonly fd: number; readonly block: RamBlock }[],
+  nameless: readonly { readonly fd: number; readonly block: MonitorRamBlock }[],
   backends: readonly MemoryBackend[],
 ): Map<number, Fate> {
   const fates = new Map<number, Fate>();

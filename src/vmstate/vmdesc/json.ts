@@ -11,13 +11,13 @@ export interface JsonObject {
 
 interface JsonMember {
   readonly key: string;
-  readonly value: JsonValue;
+  readonly value: JsonNode;
 }
 
 export interface JsonArray {
   readonly kind: "array";
   readonly offset: number;
-  readonly items: readonly JsonValue[];
+  readonly items: readonly JsonNode[];
 }
 
 /** A string, a number, true, false or null. */
@@ -27,7 +27,7 @@ interface JsonScalar {
   readonly value: string | number | boolean | null;
 }
 
-export type JsonValue = JsonObject | JsonArray | JsonScalar;
+export type JsonNode = JsonObject | JsonArray | JsonScalar;
 
 /** A structure takes four levels of JSON at most. */
 const maxJsonDepth = 512;
@@ -36,14 +36,14 @@ const maxJsonDepth = 512;
  * Parses one JSON value. Offsets are those of `text` (bytes, as QEMU writes ASCII only). Throws ERR_BAD_STREAM at the
  * character that is wrong, ERR_DEPTH for nesting beyond 512.
  */
-export function parseJson(text: string): JsonValue {
+export function parseJson(text: string): JsonNode {
   let at = 0;
   const value = parseValue(0);
   skipSpace();
   if (at < text.length) throw wrong("the end of the JSON");
   return value;
 
-  function parseValue(depth: number): JsonValue {
+  function parseValue(depth: number): JsonNode {
     skipSpace();
     const offset = at;
     const char = text[at];
@@ -72,7 +72,7 @@ export function parseJson(text: string): JsonValue {
 
   function parseArray(depth: number): JsonArray {
     const offset = at++;
-    const items: JsonValue[] = [];
+    const items: JsonNode[] = [];
     for (let first = true; !closes("]"); first = false) {
       if (!first) expect(",");
       items.push(parseValue(depth));

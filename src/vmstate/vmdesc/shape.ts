@@ -1,7 +1,7 @@
 // The JSON description's objects, checked once: what follows it need not ask again.
 
 import { CprkitError } from "../error.ts";
-import type { JsonArray, JsonObject, JsonValue } from "./json.ts";
+import type { JsonArray, JsonNode, JsonObject } from "./json.ts";
 
 /** A VMSD's body as it stands in the JSON: alone, under "struct", or one of a list's groups of keys. */
 export interface BodyShape {
@@ -37,7 +37,7 @@ export interface DeviceShape {
 }
 
 /** The body that `value` describes. Throws ERR_BAD_STREAM, at the offset of what is wrong. */
-export function bodyShape(value: JsonValue): BodyShape {
+export function bodyShape(value: JsonNode): BodyShape {
   const object = objectAt(value, "a description");
   const [body, ...more] = groupsOf(object);
   if (body === undefined) throw bad(object, '"vmsd_name" is missing');
@@ -46,7 +46,7 @@ export function bodyShape(value: JsonValue): BodyShape {
 }
 
 /** The device that `value` describes. Throws ERR_BAD_STREAM. */
-export function deviceShape(value: JsonValue): DeviceShape {
+export function deviceShape(value: JsonNode): DeviceShape {
   const object = objectAt(value, "a device");
   const groups = groupsOf(object);
   if (groups.length > 1) throw bad(object, '"vmsd_name" appears twice');
@@ -60,13 +60,13 @@ export function deviceShape(value: JsonValue): DeviceShape {
 }
 
 /** The value's members. Throws ERR_BAD_STREAM if it is no object. */
-export function objectAt(value: JsonValue, what: string): JsonObject {
+export function objectAt(value: JsonNode, what: string): JsonObject {
   if (value.kind !== "object") throw bad(value, `${what} must be an object`);
   return value;
 }
 
 /** The member `key`; the last, if it is repeated. */
-export function member(object: JsonObject, key: string): JsonValue | undefined {
+export function member(object: JsonObject, key: string): JsonNode | undefined {
   return object.members.findLast((one) => one.key === key)?.value;
 }
 
@@ -90,7 +90,7 @@ export function bad(place: { readonly offset: number }, reason: string): CprkitE
   return new CprkitError("ERR_BAD_STREAM", `the JSON description: ${reason}`, { offset: place.offset });
 }
 
-function entryShape(value: JsonValue): EntryShape {
+function entryShape(value: JsonNode): EntryShape {
   const object = objectAt(value, "a field");
   const struct = member(object, "struct");
   return {
