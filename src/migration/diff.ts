@@ -1,9 +1,9 @@
-// What differs between two streams: section by section, field by field, with where it stands in each.
+// What differs between two streams: section by section, field by field, with its place in each.
 
 import type { FieldNode, Migration, RamBlock, Section } from "./model.ts";
 import { fieldPath, sectionLabel } from "./paths.ts";
 
-/** Append only: programs compare with these. */
+/** What differs. Append only: a kind is never removed, renamed or given another meaning, because programs compare with it. */
 export type DifferenceKind =
   | "machine"
   | "capabilities"
@@ -24,26 +24,34 @@ export type DifferenceKind =
   | "block-length"
   | "block-address";
 
+/** One difference between two streams, the first called a, the second b. */
 export interface Difference {
   readonly kind: DifferenceKind;
-  /** The section's name, with its instance if that is not 0; "" for the stream as a whole. */
+  /** The section, as `sectionLabel` names it; "ram" for RAM blocks; "" for the stream as a whole. */
   readonly section: string;
-  /** The field inside the section, such as "parent_obj/config[4..6]"; "" for the section as a whole. */
+  /**
+   * The field inside the section, such as "parent_obj/config[4..6]" (bytes 4 to 6 of a buffer), or the name of a RAM block;
+   * "" for the section as a whole.
+   */
   readonly path: string;
   /** Undefined on the side that does not have it. */
   readonly a: DifferenceSide | undefined;
+  /** Undefined on the side that does not have it. */
   readonly b: DifferenceSide | undefined;
 }
 
+/** What one of the two streams has there. */
 export interface DifferenceSide {
   /** Byte offset in the input; undefined for what has no place. */
   readonly offset: number | undefined;
+  /** What differs: a field's value, a type's name, a version, a length in bytes; undefined for a field with fields inside. */
   readonly value: unknown;
 }
 
 /**
  * Compares two streams. Sections are matched by name and instance, not by order or id, which have no meaning between
- * streams. Guest RAM is compared by its blocks, not by its content. An empty list: nothing differs.
+ * streams. Guest RAM is compared by its blocks, not by its content. An empty list: nothing differs. Of a stream that stopped
+ * early, what was read is compared. Does not throw.
  */
 export function diffMigrations(a: Migration, b: Migration): Difference[] {
   const found: Difference[] = [];
@@ -131,7 +139,7 @@ function diffSection(found: Difference[], name: string, a: Section, b: Section):
   }
   if (a.type !== "full" || b.type !== "full") return;
   if (a.device === undefined || b.device === undefined) {
-    // Not decoded: only the length can be told.
+    // Not decoded: only the length is known.
     if (a.bodySize === b.bodySize) return;
     const side = ({ bodyOffset, bodySize }: Section) => ({ offset: bodyOffset, value: bodySize });
     found.push({ kind: "section-size", section: name, path: "", a: side(a), b: side(b) });

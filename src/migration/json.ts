@@ -1,4 +1,4 @@
-// The result as plain JSON: no number is rounded.
+// What was read, as plain JSON: no number is rounded.
 
 import { hex } from "../vmstate/wire/reader.ts";
 import type { Command, FieldNode, Migration, RamBlock, Section } from "./model.ts";
@@ -68,13 +68,16 @@ function blockToJson(block: RamBlock): JsonValue {
   });
 }
 
-/** A field and what is in it. */
+/** A field and what is inside it: name, type, offset and size in bytes, and a value (see {@link valueToJson}) or fields. */
 export function fieldToJson({ name, type, offset, size, value, fields }: FieldNode): JsonValue {
   const place = { name, type, offset, size };
   return fields === undefined ? { ...place, value: valueToJson(value) } : { ...place, fields: fields.map(fieldToJson) };
 }
 
-/** A decoded value: exact, whatever its size. */
+/**
+ * A decoded value: exact, whatever its size. A bigint beyond 2^53-1 is a decimal text, a buffer a text of hex digits, NaN
+ * and the infinities are texts; what has no form in JSON is null.
+ */
 export function valueToJson(value: unknown): JsonValue {
   if (typeof value === "bigint") {
     const number = Number(value);

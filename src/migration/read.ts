@@ -8,14 +8,15 @@ import { type FoundDescription, found, locateDescription } from "./stream/vmdesc
 import { walkStream } from "./stream/walk.ts";
 import { drive, driveOnBytes, sourceFeed, streamFeed, Window } from "./stream/window.ts";
 
+/** How a migration stream is read. */
 export interface ReadMigrationOptions {
   /** Where the stream begins in a file (`file:PATH,offset=N`), in bytes. Default 0. On a pipe, so much is skipped. */
   readonly offset?: number | undefined;
   /** Called for every page of guest RAM. Without it pages are counted and stepped over. */
   readonly onPage?: ((page: RamPage) => void) | undefined;
-  /** Called now and then with the offset that was reached. */
+  /** Called now and then with the offset in bytes that was reached. */
   readonly onProgress?: ((offset: number) => void) | undefined;
-  /** Guest page size in bytes, where the stream does not tell it. Default: what the stream says, else 4096. */
+  /** Guest page size in bytes, for a stream that does not state it. Default: what the stream says, else 4096. */
   readonly pageSize?: number | undefined;
   /** JSON description of another stream of the same machine, for a stream that lost its own. */
   readonly vmdesc?: string | undefined;
@@ -28,8 +29,9 @@ export interface ReadMigrationOptions {
  * devices' sections are kept until the JSON arrives, at most 64 MiB; beyond that, sections stay undecoded.
  *
  * What is wrong in the stream is in the result, with byte offset and field: `stopped` if the walk ended there, else
- * `problems`. Throws only for what is no migration stream: ERR_BAD_MAGIC, ERR_VERSION_TOO_OLD, ERR_VERSION_TOO_NEW;
- * ERR_VALUE for an offset that is none; and what the source or `onPage` throws.
+ * `problems`. Throws only for what is not a migration stream: ERR_BAD_MAGIC, ERR_VERSION_TOO_OLD, ERR_VERSION_TOO_NEW;
+ * ERR_VALUE for an offset that is not a whole number from 0 on; ERR_BAD_STREAM, ERR_DEPTH or ERR_LIMIT for a damaged `vmdesc`; and what the
+ * source or `onPage` throws. Source of the format: QEMU 10.0 migration/savevm.c.
  */
 export async function readMigration(source: MigrationSource, options: ReadMigrationOptions = {}): Promise<Migration> {
   if (source instanceof Uint8Array) return readMigrationBytes(source, options);
@@ -44,7 +46,7 @@ export async function readMigration(source: MigrationSource, options: ReadMigrat
   return await drive(walkStream(w, options, given(options)), w, streamFeed(source), options.onProgress);
 }
 
-/** As {@link readMigration}, for a stream that is in memory as a whole; without a promise. */
+/** As {@link readMigration}, for a stream that is in memory as a whole; without a promise. Throws the same. */
 export function readMigrationBytes(bytes: Uint8Array, options: ReadMigrationOptions = {}): Migration {
   const offset = startOf(options);
   const w = new Window(offset);

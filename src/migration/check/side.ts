@@ -8,60 +8,73 @@ import { bad, member, objectAt } from "../../vmstate/vmdesc/shape.ts";
 import type { Migration, RamBlock } from "../model.ts";
 import { sectionLabel } from "../paths.ts";
 
-/** One side of a check. */
+/** One side of a check: what a machine sent, or what it can send. Made by `checkSideOf` and `checkSideOfJson`. */
 export interface CheckSide {
   /**
    * "stream" and "vmdesc" list what one machine sent: its devices, and of each what was needed. "dump" lists device
    * models with all that they may send (QEMU's -dump-vmstate).
    */
   readonly kind: "stream" | "vmdesc" | "dump";
+  /** The machine type; undefined if unknown. */
   readonly machine: string | undefined;
+  /** Guest page size in bytes; undefined if unknown. */
   readonly pageSize: number | undefined;
+  /** Of the configuration section; undefined if unknown. */
   readonly capabilities: readonly string[] | undefined;
+  /** In the order of the input. */
   readonly sections: readonly CheckSection[];
+  /** Undefined if unknown: only a stream has them. */
   readonly blocks: readonly RamBlock[] | undefined;
 }
 
+/** A section of a stream, or a device model of a dump. */
 export interface CheckSection {
-  /** idstr with the instance, or the device model's name in a dump. */
+  /** As `sectionLabel` names it, or the device model's name in a dump. */
   readonly name: string;
-  /** Undefined: not told (an old-style handler in a stream's JSON). */
+  /** Undefined if unknown: of an old-style handler in a stream's JSON. */
   readonly version: number | undefined;
+  /** Oldest version that is loaded; undefined if unknown: only a dump states it. */
   readonly minimumVersion: number | undefined;
+  /** Undefined if nothing describes it. */
   readonly body: CheckBody | undefined;
 }
 
+/** A VMState description: of a section, a structure or a subsection. */
 export interface CheckBody {
+  /** The VMSD's name. */
   readonly name: string;
   readonly version: number;
-  /** Undefined: not told. */
+  /** Oldest version that is loaded; undefined if unknown: only a dump states it. */
   readonly minimumVersion: number | undefined;
+  /** In the order of the stream. */
   readonly fields: readonly CheckField[];
   readonly subsections: readonly CheckBody[];
 }
 
+/** A field of a description. */
 export interface CheckField {
   readonly name: string;
   /** QEMU's type name; undefined in a dump. */
   readonly type: string | undefined;
   /** Bytes: of all elements in a stream, of one element in memory in a dump; undefined if they vary. */
   readonly size: number | undefined;
-  /** Elements; undefined if not told. */
+  /** Number of elements; undefined if unknown. */
   readonly count: number | undefined;
   /** The field exists from this version on. */
   readonly since: number;
   /** A test decides at run time whether the field exists. */
   readonly conditional: boolean;
+  /** Of a structure; undefined for everything else. */
   readonly body: CheckBody | undefined;
 }
 
-/** A side from a stream that was read. Throws ERR_BAD_STREAM if the stream has no usable description. */
+/** A side from a stream that was read. Throws ERR_BAD_STREAM, ERR_DEPTH or ERR_LIMIT if it has no usable JSON description. */
 export function checkSideOf(migration: Migration): CheckSide {
   const { vmdescription, configuration, machine, pageSize, ram } = migration;
   if (vmdescription === undefined) {
     throw new CprkitError(
       "ERR_BAD_STREAM",
-      "the stream has no JSON description, so nothing tells what its sections hold; save the machine again without suppress-vmdesc, or give a -dump-vmstate file",
+      "the stream has no JSON description, so what its sections hold is unknown; save the machine again without suppress-vmdesc, or give a -dump-vmstate file",
       { offset: migration.offset + migration.size },
     );
   }
@@ -78,8 +91,8 @@ export function checkSideOf(migration: Migration): CheckSide {
 }
 
 /**
- * A side from JSON: a stream's description, or what QEMU's -dump-vmstate wrote. Throws ERR_BAD_STREAM, with the
- * offset in the text, for JSON that is neither.
+ * A side from JSON: a stream's description, or what QEMU's -dump-vmstate wrote. Throws ERR_BAD_STREAM, ERR_DEPTH or
+ * ERR_LIMIT, with the offset in the text, for what is neither.
  */
 export function checkSideOfJson(text: string): CheckSide {
   const root = objectAt(parseJson(text), "it");

@@ -1,12 +1,13 @@
-// Where a migration stream's bytes come from, as far as a pure library can say it.
+// Where a migration stream's bytes come from: this folder is pure, so it knows no files.
 
-/** A file or whatever else can be read at any place. */
+/** A file, or anything else that can be read at any place. `openSource` of `cprkit/files` opens one. */
 export interface ByteSource {
-  /** Bytes in all. */
+  /** Length in bytes. */
   readonly size: number;
   /**
-   * Reads bytes from `offset` on into `target` and returns how many; 0 only at the end. A source that answers with a
-   * number instead of a promise is read without a detour through the event loop.
+   * Reads bytes from `offset` on into `target` and returns how many; 0 only at the end. What it throws, or rejects with,
+   * ends the reading. A source that answers with a number instead of a promise is read without a detour through the event
+   * loop.
    */
   read(offset: number, target: Uint8Array): number | Promise<number>;
 }
@@ -22,7 +23,7 @@ export function isByteSource(source: MigrationSource): source is ByteSource {
   return "size" in source && "read" in source;
 }
 
-/** Bytes in memory as a {@link ByteSource}. */
+/** Bytes in memory as a {@link ByteSource}, not copied. */
 export function bytesSource(bytes: Uint8Array): ByteSource {
   return {
     size: bytes.length,
