@@ -55,6 +55,8 @@ export interface SentCpr {
   }): Promise<{ readonly nonblockRestored: number }>;
   /** Gives up waiting: closes the socket, sets O_NONBLOCK again. */
   close(): { readonly nonblockRestored: number };
+  /** Calls `close`, for `using`. */
+  [Symbol.dispose](): void;
 }
 
 /**
@@ -99,7 +101,7 @@ export async function sendCprState(
   }
   let open = true;
   const close = () => {
-    if (open) closeFd(socket);
+    if (open) closeFds([socket]);
     open = false;
     return { nonblockRestored: restoreNonblock() };
   };
@@ -109,6 +111,7 @@ export async function sendCprState(
     messages: messages.length,
     peer,
     close,
+    [Symbol.dispose]: () => void close(),
     hungUp: async (wait = {}) => {
       const deadline = deadlineIn(wait.timeoutMs ?? defaultTimeoutMs, wait.signal);
       // The number may be another file's once it is closed.
@@ -133,8 +136,18 @@ export interface ReceivedCpr extends LoadedCpr {
   /** The stream as it came. */
   readonly bytes: Uint8Array;
   readonly peer: PeerCredentials;
-  /** Closes the CPR channel: it tells the sender that this process is ready. Must be called once. */
+  /**
+   * Closes the CPR channel, which tells the sender that this process is ready. From then on the fds are the caller's
+   * alone. Must be called once, unless `close` is; a second call does nothing.
+   */
   hangUp(): void;
+  /**
+   * Gives up: closes the CPR channel and every fd that is still in `state`. After `hangUp` it does nothing. Remove from
+   * `state` first what was closed in another way.
+   */
+  close(): void;
+  /** Calls `close`, for `using`: on an error before `hangUp` no fd stays open. */
+  [Symbol.dispose](): void;
 }
 
 /**
@@ -157,11 +170,16 @@ export async function receiveCprState(from: string | number, options: ReceiveCpr
       closeFds(loaded.dropped.map(({ fd }) => fd));
       let open = true;
       const hangUp = () => {
-        if (open) closeFd(socket);
+        if (!open) return;
+        open = false;
+        closeFd(socket);
+      };
+      const close = () => {
+        if (open) closeFds([socket, ...loaded.state.entries().map(({ fd }) => fd)]);
         open = false;
       };
       loaded.state.isIncoming = true;
-      return { ...loaded, bytes: stream.bytes, peer, hangUp };
+      return { ...loaded, bytes: stream.bytes, peer, hangUp, close, [Symbol.dispose]: close };
     } catch (error) {
       closeFds(stream.fds.map(({ fd }) => fd));
       throw error;

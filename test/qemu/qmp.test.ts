@@ -159,6 +159,18 @@ describe("connectQmp", () => {
     expect(isOpen(ours)).toBe(false);
   });
 
+  it("ends a session with its block, also after an error", async () => {
+    await serve(() => {});
+    let closed: Qmp["closed"] | undefined;
+    const work = async () => {
+      await using qmp = await connectQmp(path);
+      closed = qmp.closed;
+      throw new Error("mine");
+    };
+    await expect(work()).rejects.toThrow("mine");
+    expect(await closed).toEqual({ kind: "closed" });
+  });
+
   it.each([
     ["a file", () => openSync("/dev/null", "r+")],
     ["closed", () => 1_000_000],

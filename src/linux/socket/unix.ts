@@ -33,6 +33,8 @@ export interface UnixListener {
   readonly path: string;
   /** Closes the fd and removes the socket file if it is still this one. A second call does nothing. */
   close(): void;
+  /** Calls `close`, for `using`. */
+  [Symbol.dispose](): void;
 }
 
 /**
@@ -68,16 +70,13 @@ export function listenUnix(path: string, options: ListenOptions = {}): UnixListe
   }
   const bound = own;
   let closed = false;
-  return {
-    fd,
-    path: absolute,
-    close() {
-      if (closed) return;
-      closed = true;
-      closeFd(fd);
-      tidyAway(absolute, bound);
-    },
+  const close = () => {
+    if (closed) return;
+    closed = true;
+    closeFd(fd);
+    tidyAway(absolute, bound);
   };
+  return { fd, path: absolute, close, [Symbol.dispose]: close };
 }
 
 /**

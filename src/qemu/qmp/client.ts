@@ -84,6 +84,8 @@ export interface Qmp extends QmpEvents {
   readonly closed: Promise<QmpCloseReason>;
   /** Hangs up. Commands and waits under way reject with ERR_ABORTED. QEMU itself runs on. */
   close(): Promise<void>;
+  /** Calls `close`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
@@ -109,6 +111,7 @@ export async function connectQmp(target: QmpTarget, options: ConnectQmpOptions =
       oob,
       closed: session.closed,
       close: session.close,
+      [Symbol.asyncDispose]: session.close,
       onEvent: session.log.onEvent,
       events: session.log.events,
       lastEventSeq: session.log.lastEventSeq,
