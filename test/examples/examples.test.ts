@@ -44,6 +44,13 @@ test("hand-over", () => {
   expect(output).toMatch(/old: 1 fd in \d+ bytes handed to process \d+/);
 });
 
+test("receive-and-close", () => {
+  const output = run("receive-and-close.mjs");
+  expect(output).toMatch(/^received: .*\bmemory 0\b/m);
+  expect(output).toContain('refused: no fd with the name "disk" has come');
+  expect(output).toContain("fds left open: 0");
+});
+
 test("across-exec", () => {
   const [, before, after, counter] =
     /before: process (\d+)\nafter: process (\d+), counter (\d+)/.exec(run("across-exec.mjs")) ?? [];
