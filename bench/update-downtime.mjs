@@ -36,11 +36,7 @@ process.on("exit", () => {
 const ways = {
   cprkit: async (vm) => {
     const start = performance.now();
-    const report = await updateVm({
-      target: { qmp: vm.qmp },
-      qemu: binary(values.to),
-      stateDir: join(vm.dir, "state"),
-    });
+    const report = await updateVm({ qmp: vm.qmp }, { qemu: binary(values.to), stateDir: join(vm.dir, "state") });
     started.add(report.pid);
     const total = performance.now() - start;
     return { pid: report.pid, total, downtime: report.downtimeMs, stop: report.stopUs, resume: report.resumeUs };

@@ -1,6 +1,4 @@
-// What a preflight finds: the codes that programs compare with, and the shape of a finding.
-
-import type { Finding } from "./command-line/derive.ts";
+// What is in the way of an update: the codes that programs compare with, and the shape of a finding.
 
 /**
  * Every code of a finding and what it means. Append only: a code is never removed, renamed or given another meaning.
@@ -59,6 +57,10 @@ export const findingCodes = {
   "socket-folder": "the folder of a socket that the new QEMU makes is missing or not writable",
   "peer-not-listening": "nobody listens where the new QEMU must connect",
   // The host.
+  "no-qmp": "the new command line has no QMP monitor on a UNIX socket",
+  "no-room": "the folder of the state has no room for guest RAM that is copied",
+  cgroup: "cprkit can't put the new QEMU into the running one's cgroup",
+  "systemd-main": "systemd would end the new QEMU together with the old one",
   user: "QEMU runs as another user than cprkit",
   "nofile-new": "RLIMIT_NOFILE is too low for the new QEMU",
   "nofile-own": "RLIMIT_NOFILE is too low for cprkit",
@@ -71,24 +73,28 @@ export const findingCodes = {
 export type FindingCode = keyof typeof findingCodes;
 
 /** Something that is in the way of an update (blocker), or worth knowing before it (warning). */
-export interface PreflightFinding extends Finding {
+export interface Finding {
+  /** For programs: stable. */
   readonly code: FindingCode;
+  /** A blocker stops the update. */
+  readonly severity: "blocker" | "warning";
+  readonly message: string;
+  /** What to do about it. */
+  readonly remedy: string;
   /** What it is about: an id, a path, a name. */
   readonly subject?: string;
 }
 
 /** What must be changed before the update. */
-export function blocker(code: FindingCode, message: string, remedy: string, subject?: string): PreflightFinding {
+export function blocker(code: FindingCode, message: string, remedy: string, subject?: string): Finding {
   return { code, severity: "blocker", message, remedy, ...(subject === undefined ? {} : { subject }) };
 }
 
 /** What the operator should know; the update goes through. */
-export function warning(code: FindingCode, message: string, remedy: string, subject?: string): PreflightFinding {
+export function warning(code: FindingCode, message: string, remedy: string, subject?: string): Finding {
   return { ...blocker(code, message, remedy, subject), severity: "warning" };
 }
 
-/** A finding of another part of cprkit; its code is in the table. */
-export function adopted(finding: Finding): PreflightFinding {
-  // A test checks that every code that command-line-derive.ts gives is in the table.
-  return finding as PreflightFinding;
+export function isBlocker({ severity }: Finding): boolean {
+  return severity === "blocker";
 }

@@ -3,7 +3,7 @@
 export type { FdFate, VmFd } from "./fds/fate.ts";
 export { listVmFds, type VmFdsOptions } from "./fds/list.ts";
 export { reportVmFds, type VmFdsReport } from "./fds/report.ts";
-export { type FindingCode, findingCodes, type PreflightFinding } from "./finding.ts";
+export { type Finding, type FindingCode, findingCodes } from "./finding.ts";
 export { type PreflightOptions, type PreflightReport, preflight } from "./preflight/preflight.ts";
 export {
   type ConnectQmpOptions,

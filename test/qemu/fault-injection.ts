@@ -40,8 +40,9 @@ export interface Struck {
 /** Runs the update with the fault. */
 export async function strike(vm: Updatable, point: FaultPoint, options: Partial<UpdateOptions>): Promise<Struck> {
   const { kind, step: at, mode } = point;
-  const base = { target: { qmp: vm.qmp }, mode, stateDir: vm.stateDir, timeoutMs: 4_000, ...options };
-  if (kind === "kill-cprkit, then abort" || kind === "kill-cprkit, then resume") return strikeCprkit({ ...base, at });
+  const base = { mode, stateDir: vm.stateDir, timeoutMs: 4_000, ...options };
+  if (kind === "kill-cprkit, then abort" || kind === "kill-cprkit, then resume")
+    return strikeCprkit({ target: { qmp: vm.qmp }, ...base, at });
   const controller = new AbortController();
   let struck = false;
   const onStep = (step: UpdateStep, { source, destination }: UpdateProcesses) => {
@@ -78,7 +79,7 @@ export async function strike(vm: Updatable, point: FaultPoint, options: Partial<
     }
   };
   try {
-    await updateVm({ ...base, signal: controller.signal, onStep });
+    await updateVm({ qmp: vm.qmp }, { ...base, signal: controller.signal, onStep });
     return { struck, message: undefined };
   } catch (error) {
     if (!isCprkitError(error)) throw error;
@@ -181,12 +182,12 @@ export async function expectSettled(vm: Updatable, point: FaultPoint, { message 
   const unfinished = await expectTrueStatus(vm);
   if (unfinished) {
     const finish = point.kind === "kill-cprkit, then resume" ? resumeUpdate : abortUpdate;
-    await finish({ target, stateDir, timeoutMs: 4_000 });
+    await finish(target, { stateDir, timeoutMs: 4_000 });
     expect(await expectTrueStatus(vm), "still unfinished").toBe(false);
   } else if (point.kind === "kill-cprkit, then resume" && message !== undefined && vm.qemus().length > 0) {
     // Nothing was written down yet: nothing to resume, so done again.
     const had = comesBefore(point.mode, point.step, "journalled");
-    if (had) await updateVm({ target, stateDir, mode: point.mode });
+    if (had) await updateVm(target, { stateDir, mode: point.mode });
   }
   const states = await runStates(vm);
   if (states.size === 0) {

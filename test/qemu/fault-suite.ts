@@ -52,7 +52,7 @@ export function faultSuite(mode: CprModeName): void {
         writeFileSync(program, `#!/bin/sh\nQEMU=${qemu[own]}\nOTHER=${qemu[other]}\n${script}\n`);
         chmodSync(program, 0o755);
         const update = () =>
-          updateVm({ target: { qmp: vm.qmp }, qemu: program, mode, stateDir: vm.stateDir, timeoutMs: 2_000 });
+          updateVm({ qmp: vm.qmp }, { qemu: program, mode, stateDir: vm.stateDir, timeoutMs: 2_000 });
         await expectNoFdLeak(() => expect(update()).rejects.toThrow());
         const where = await expectSettled(
           vm,

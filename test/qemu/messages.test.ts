@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { closeFd, connectUnix, listenUnix } from "../../src/linux/index.ts";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
-import { probeBinary } from "../../src/qemu/vm/binary.ts";
+import { probeBinary } from "../../src/qemu/vm/probe.ts";
 import { privateDir } from "../support/vm.ts";
 
 const folder = privateDir();

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { expect } from "vitest";
-import type { FindingCode, PreflightFinding } from "../../src/qemu/finding.ts";
+import type { Finding, FindingCode } from "../../src/qemu/finding.ts";
 import { connectQmp, type Qmp } from "../../src/qemu/index.ts";
 import { type PreflightOptions, type PreflightReport, preflight } from "../../src/qemu/preflight/preflight.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
@@ -98,7 +98,7 @@ export function codes({ findings }: PreflightReport): Found {
 }
 
 /** The one finding with this code. */
-export function finding({ findings }: PreflightReport, code: FindingCode): PreflightFinding {
+export function finding({ findings }: PreflightReport, code: FindingCode): Finding {
   const found = findings.filter((each) => each.code === code);
   if (found.length === 1 && found[0] !== undefined) return found[0];
   throw new Error(`expected one ${code}, found ${findings.map((each) => each.code).join(", ") || "nothing"}`);

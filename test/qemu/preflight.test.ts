@@ -19,6 +19,9 @@ import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 import { connectQmp } from "../../src/qemu/index.ts";
 import { preflight } from "../../src/qemu/preflight/preflight.ts";
+import { abilitiesOf } from "../../src/qemu/vm/binary.ts";
+import { optionsWithoutValue } from "../../src/qemu/vm/own-options.ts";
+import { probeBinary } from "../../src/qemu/vm/probe.ts";
 import { cprkit } from "../support/cli.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
 import { isRoot, nobody, readableQemu, readableRepo } from "../support/other-user.ts";
@@ -70,6 +73,27 @@ describeQemu("preflight of a VM that can be updated", ["10.0", "11.1"], (qemu) =
         await vm.serial.waitForMore(10, 20_000);
         assertContiguous(vm.serial);
         await vm.kill();
+      }));
+  }
+
+  for (const version of ["10.0", "11.1"] as const) {
+    it(`QEMU ${version}: an option without a value, which its own help tells, swallows no monitor`, () =>
+      withVm({ qemu: qemu[version], args: ["-enable-sync-profile", "-only-migratable"] }, async (vm) => {
+        // The list of ours is left out here: only what QEMU says counts.
+        const help = execFileSync(qemu[version], ["-help"], { encoding: "utf8" });
+        const learned = optionsWithoutValue(help);
+        for (const name of ["perfmap", "jitdump", "enable-sync-profile", "nodefaults", "S", "snapshot", "preconfig"])
+          expect([...learned]).toContain(name);
+        for (const name of ["M", "machine", "dtb", "m", "smp", "qmp", "drive", "hda", "fw_cfg", "kernel"])
+          expect([...learned]).not.toContain(name);
+        expect((await look(vm)).findings).toEqual([]);
+      }));
+
+    it(`QEMU ${version}: what a new binary takes is what the schema of a running one says`, () =>
+      withVm({ qemu: qemu[version] }, async (vm) => {
+        const { abilities } = await probeBinary([qemu[version]]);
+        expect(await vm.ask(abilitiesOf)).toEqual(abilities);
+        expect(abilities.modes.length).toBe(version === "11.1" ? 3 : 2);
       }));
   }
 
@@ -347,7 +371,7 @@ describeQemu("preflight of the new QEMU", ["10.0", "11.1"], (qemu) => {
       expect(codes(await look(vm, { mode: "cpr-exec" }))).toEqual(["sandbox"]);
     }));
 
-  it("a program that is missing, ends at once, hangs, prints rubbish, or lacks the accelerator", () =>
+  it("a program that is missing, ends at once, hangs, or prints rubbish", () =>
     withVm({ qemu: qemu["11.1"] }, async (vm) => {
       const unusable = async (program: string) => {
         const report = await look(vm, { qemu: program, timeoutMs: 700 });
@@ -364,10 +388,6 @@ describeQemu("preflight of the new QEMU", ["10.0", "11.1"], (qemu) => {
       await unusable(script(`sleep 60 & echo $! > ${pidFile}; wait`));
       process.kill(Number(readFileSync(pidFile, "utf8")), "SIGKILL");
       await expectNoFdLeak(async () => expect(await unusable("")).toContain("can't be started"));
-      const filtered = script(
-        `case "$1" in -accel) "${qemu["11.1"]}" "$@" | grep -v tcg;; *) exec "${qemu["11.1"]}" "$@";; esac`,
-      );
-      expect(codes(await look(vm, { qemu: filtered }))).toEqual(["accelerator-missing"]);
     }));
 
   it("a program file that was replaced since the start", () => {
@@ -420,7 +440,7 @@ describeQemu("preflight of the host's limits", ["11.1"], ({ "11.1": qemu }) => {
         writeFileSync(join(group, "cgroup.procs"), String(vm.pid));
         expect(codes(await look(vm))).toEqual([]);
         const used = Number(readFileSync(join(group, "memory.usage_in_bytes"), "utf8"));
-        writeFileSync(join(group, "memory.limit_in_bytes"), String(used + (2 << 20)));
+        writeFileSync(join(group, "memory.limit_in_bytes"), String(used + (8 << 20)));
         expect(finding(await look(vm), "cgroup-memory").subject).toBe(group);
       });
     } finally {

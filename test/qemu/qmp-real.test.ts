@@ -5,8 +5,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { z } from "zod";
 import { connectQmp, type Qmp } from "../../src/qemu/qmp/client.ts";
-import { type QmpCommand, qmpReturns } from "../../src/qemu/qmp/schema.ts";
+import { type QmpCommand, qmpReturns, qmpSchemaEntry } from "../../src/qemu/qmp/schema.ts";
 import { isCprkitError } from "../../src/vmstate/error.ts";
 import { describeQemu } from "../support/qemu.ts";
 
@@ -80,7 +81,7 @@ for (const version of ["10.0", "11.1"] as const) {
     });
 
     it("tells by query-qmp-schema what this QEMU knows", async () => {
-      const infos = await qmp.execute("query-qmp-schema");
+      const infos = z.array(qmpSchemaEntry).parse(await qmp.execute("query-qmp-schema"));
       const byName = new Map(infos.map((info) => [info.name, info]));
       const parameters = byName.get(byName.get("migrate-set-parameters")?.["arg-type"] ?? "");
       const mode = parameters?.members?.find((member) => member.name === "mode");

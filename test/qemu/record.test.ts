@@ -27,7 +27,7 @@ import {
   writeJournal,
 } from "../../src/qemu/update/record/journal.ts";
 import { lockHolder, takeLock, takeProcessLock } from "../../src/qemu/update/record/lock.ts";
-import { stateBase, vmFolder } from "../../src/qemu/update/record/state-dir.ts";
+import { stateBase, vmFolder } from "../../src/qemu/vm/state-dir.ts";
 import { repoRoot } from "../support/cli.ts";
 import { isRoot, nobody, readableRepo } from "../support/other-user.ts";
 import { killAllVms, privateDir } from "../support/vm.ts";

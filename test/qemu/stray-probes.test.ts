@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, expect, it } from "vitest";
 import { isRunning, processIdentity } from "../../src/linux/index.ts";
-import { probeBinary } from "../../src/qemu/vm/binary.ts";
+import { probeBinary } from "../../src/qemu/vm/probe.ts";
 import { repoRoot } from "../support/cli.ts";
 import { killAllVms, privateDir } from "../support/vm.ts";
 
@@ -18,7 +18,7 @@ async function startAsking(): Promise<{ readonly asker: ChildProcess; readonly p
   writeFileSync(program, `#!/bin/sh\necho $$ > ${pidFile}.new; mv ${pidFile}.new ${pidFile}; exec sleep 1000\n`, {
     mode: 0o700,
   });
-  const module = join(repoRoot, "dist/qemu/vm/binary.js");
+  const module = join(repoRoot, "dist/qemu/vm/probe.js");
   const script = `const { probeBinary } = await import(${JSON.stringify(module)});
     await probeBinary([${JSON.stringify(program)}], { timeoutMs: 60000 });`;
   const asker = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "ignore" });

@@ -100,7 +100,7 @@ describeQemu("cprkit update on the command line", ["10.0", "11.1"], (qemu) => {
 
   it("a daemon is updated, and its successor writes the pidfile", async () => {
     const vm = await start((dir) => ["-daemonize", "-pidfile", join(dir, "pid")]);
-    const report = await updateVm({ target: { qmp: vm.qmp }, stateDir: vm.stateDir });
+    const report = await updateVm({ qmp: vm.qmp }, { stateDir: vm.stateDir });
     expect(report.command).not.toContain("-daemonize");
     expect(readFileSync(join(vm.dir, "pid"), "utf8").trim()).toBe(String(report.pid));
     expect(await runStates(vm)).toEqual(new Map([[report.pid, "running"]]));
@@ -139,7 +139,7 @@ describeQemu("cprkit update on the command line", ["10.0", "11.1"], (qemu) => {
       }
     };
     const onStep = (step: string) => (step === "running" ? fill() : undefined);
-    const report = await updateVm({ target: { qmp: vm.qmp }, stateDir: vm.stateDir, onStep });
+    const report = await updateVm({ qmp: vm.qmp }, { stateDir: vm.stateDir, onStep });
     expect(report.warnings.join()).toContain("the journal can't be written");
     const status = cprkit("status", "--qmp", vm.qmp, "--state-dir", vm.stateDir);
     expect(status).toMatchObject({ status: 0, stdout: expect.stringContaining("has the guest: running") });

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { deriveCommandLine } from "../../src/qemu/command-line/derive.ts";
 import { qmpSocketPaths } from "../../src/qemu/command-line/monitors.ts";
 import { formatOptions, parseKeyValues, parseOptions, shellQuoted } from "../../src/qemu/command-line/parse.ts";
-import { systemdFinding } from "../../src/qemu/preflight/checks/systemd.ts";
+import { systemdService } from "../../src/qemu/preflight/systemd-unit.ts";
+import { optionsWithoutValue } from "../../src/qemu/vm/own-options.ts";
 
 const nothingThere = { cwd: "/vm", exists: () => false };
 
@@ -114,26 +115,50 @@ describe("QMP monitors on a command line", () => {
   });
 });
 
-describe("a main process of systemd", () => {
-  const say = (mainPid: number, pidFile = "") =>
-    systemdFinding("/system.slice/vm1.service", 4711, () => `MainPID=${mainPid}\nPIDFile=${pidFile}\n`);
+describe("the service of a QEMU", () => {
+  const say = (text: string | undefined) => systemdService("/system.slice/vm1.service", async () => text);
 
-  it("may not end without a PIDFile", () => {
-    expect(say(4711)).toMatchObject({ code: "systemd-main", severity: "blocker" });
-    expect(say(4711, "/run/vm1.pid")).toBeUndefined();
-    expect(say(1)).toBeUndefined();
+  it("is read as systemd shows it", async () => {
+    expect(await say("MainPID=4711\nPIDFile=\n")).toEqual({ name: "vm1.service", mainPid: 4711, pidFile: "" });
+    expect(await say("MainPID=1\nPIDFile=/run/vm1.pid\n")).toMatchObject({ mainPid: 1, pidFile: "/run/vm1.pid" });
+    expect(await say(undefined)).toBeUndefined();
   });
 
-  it("is asked of the innermost unit, of the right manager, and only if that is a service", () => {
+  it("is asked of the innermost unit, of the right manager, and only if that is a service", async () => {
     const asked: string[] = [];
-    const show = (unit: string, isUser: boolean) => {
+    const show = async (unit: string, isUser: boolean) => {
       asked.push(`${unit} ${isUser}`);
       return undefined;
     };
-    systemdFinding("/user.slice/user-1000.slice/user@1000.service/app.slice/vm.service/sub", 1, show);
-    systemdFinding("/machine.slice/machine-qemu-1.scope/libvirt/emulator", 1, show);
-    systemdFinding("/system.slice/vm.service", 1, show);
-    systemdFinding(undefined, 1, show);
+    await systemdService("/user.slice/user-1000.slice/user@1000.service/app.slice/vm.service/sub", show);
+    await systemdService("/machine.slice/machine-qemu-1.scope/libvirt/emulator", show);
+    await systemdService("/system.slice/vm.service", show);
+    await systemdService(undefined, show);
     expect(asked).toEqual(["vm.service true", "vm.service false"]);
+  });
+});
+
+describe("options without a value", () => {
+  const help = [
+    "-h or -help     display this help and exit",
+    "-machine [type=]name[,prop=value[,...]]",
+    "                selects emulated machine ('-machine help' for list)",
+    "-M              as -machine",
+    "-dtb    file    use 'file' as device tree image",
+    "-perfmap        generate a map file",
+    "-enable-sync-profile",
+    "                enable synchronization profiling",
+    "--preconfig     pause QEMU before machine is initialized",
+    "-smp [[cpus=]n][,maxcpus=maxcpus]",
+  ].join("\n");
+
+  it("are those with nothing behind their name in the help", () => {
+    expect([...optionsWithoutValue(help)]).toEqual(["perfmap", "enable-sync-profile", "preconfig"]);
+  });
+
+  it("do not swallow the word after them", () => {
+    const words = ["-brand-new", "-qmp", "unix:q,server=on"];
+    expect(parseOptions(words).map(({ name }) => name)).not.toContain("qmp");
+    expect(parseOptions(words, new Set(["brand-new"])).map(({ name }) => name)).toEqual(["brand-new", "qmp"]);
   });
 });

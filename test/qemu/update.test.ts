@@ -59,13 +59,15 @@ describeQemu("cprkit update, real QEMU", ["10.0", "11.1"], (qemu) => {
       let round = 0;
       for (const version of later) {
         round += 1;
-        const report = await updateVm({
-          target: { qmp: vm.qmp },
-          qemu: qemu[version],
-          mode,
-          stateDir: vm.stateDir,
-          allow: ["machine-unversioned"],
-        });
+        const report = await updateVm(
+          { qmp: vm.qmp },
+          {
+            qemu: qemu[version],
+            mode,
+            stateDir: vm.stateDir,
+            allow: ["machine-unversioned"],
+          },
+        );
         expectSane(report, mode);
         expect(report.to.startsWith(version)).toBe(true);
         await expectOneRunning(vm, report.pid);
@@ -105,9 +107,9 @@ describeQemu("cprkit update, real QEMU", ["10.0", "11.1"], (qemu) => {
           `exec '${qemu[version]}' "\${words[@]}"\n`,
         { mode: 0o755 },
       );
-      const refused = updateVm({ target: { qmp: vm.qmp }, qemu: moved, stateDir: vm.stateDir });
+      const refused = updateVm({ qmp: vm.qmp }, { qemu: moved, stateDir: vm.stateDir });
       await expect(refused).rejects.toThrow(/another machine: PCI devices.*5\.0 virtio-balloon-pci on br.*6\.0 virtio/);
-      const report = await updateVm({ target: { qmp: vm.qmp }, qemu: qemu[version], stateDir: vm.stateDir });
+      const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], stateDir: vm.stateDir });
       await expectOneRunning(vm, report.pid);
       await vm.serial.waitForMore(5, 20_000);
     }
@@ -126,7 +128,7 @@ describeQemu("cprkit update, real QEMU", ["10.0", "11.1"], (qemu) => {
       const version = round % 2 === 0 ? "11.1" : "10.0";
       const block = `${round * 64}k 64k`;
       expect(await diskIo(vm, `write -P ${round + 1} ${block}`)).not.toMatch(/fail|error/i);
-      const report = await updateVm({ target: { qmp: vm.qmp }, qemu: qemu[version], stateDir: vm.stateDir });
+      const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], stateDir: vm.stateDir });
       expect(report.sourcePid).toBe(pid);
       pid = report.pid;
       await vm.serial.waitForMore(5, 20_000);
@@ -157,7 +159,7 @@ describeQemu("cprkit update, real QEMU", ["10.0", "11.1"], (qemu) => {
     for (const version of ["11.1", "10.0"] as const) {
       const before = lines().length;
       const target = { pid: vm.qemus()[0] };
-      const report = await expectNoFdLeak(() => updateVm({ target, qemu: qemu[version], stateDir: vm.stateDir }));
+      const report = await expectNoFdLeak(() => updateVm(target, { qemu: qemu[version], stateDir: vm.stateDir }));
       expect(readFileSync(join(vm.dir, "pid"), "utf8").trim()).toBe(String(report.pid));
       expect(lstatSync(join(vm.dir, "hmp.sock")).isSymbolicLink()).toBe(true);
       await expect.poll(() => lines().length, { timeout: 20_000 }).toBeGreaterThan(before + 10);
@@ -170,7 +172,7 @@ describeQemu("cprkit update, real QEMU", ["10.0", "11.1"], (qemu) => {
     const accel = await usableAccel(qemu["10.0"]);
     const vm = await startUpdatable({ qemu: qemu["10.0"], machine: Q35, accel });
     await diskless(vm, "stop");
-    const report = await updateVm({ target: { qmp: vm.qmp }, stateDir: vm.stateDir });
+    const report = await updateVm({ qmp: vm.qmp }, { stateDir: vm.stateDir });
     expect(report).toMatchObject({ runState: "paused", downtimeMs: undefined });
     expect(await runStates(vm)).toEqual(new Map([[report.pid, "paused"]]));
     await diskless(vm, "cont");

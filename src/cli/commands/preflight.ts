@@ -2,7 +2,7 @@
 
 import { Command, Option } from "commander";
 import pc from "picocolors";
-import type { PreflightFinding } from "../../qemu/finding.ts";
+import type { Finding } from "../../qemu/finding.ts";
 import { type PreflightReport, preflight } from "../../qemu/preflight/preflight.ts";
 import { type CprModeName, cprModes } from "../../qemu/vm/binary.ts";
 import { CprkitError } from "../../vmstate/error.ts";
@@ -16,7 +16,8 @@ interface PreflightCommandOptions {
   readonly qmp?: string;
   readonly pid?: number;
   readonly qemu?: string;
-  readonly mode: CprModeName;
+  readonly mode?: CprModeName;
+  readonly stateDir?: string;
   readonly strict?: true;
   readonly json?: true;
 }
@@ -24,10 +25,12 @@ interface PreflightCommandOptions {
 export function preflightCommand(): Command {
   return new Command("preflight")
     .description("Say whether a running VM can be updated, and what is in the way. Changes nothing.")
+    .argument("[command...]", "after --: the whole new command line, in place of the derived one")
     .addOption(new Option("--qmp <path>", "QMP socket of the running QEMU"))
     .addOption(new Option("--pid <pid>", "its process, instead of --qmp").argParser(wholeNumber(1, 2 ** 22)))
     .addOption(new Option("--qemu <program>", "the new QEMU (default: the path that the running one came from)"))
-    .addOption(new Option("--mode <mode>", "how to update").choices([...cprModes]).default("cpr-transfer"))
+    .addOption(new Option("--mode <mode>", "how to update (default: as update chooses)").choices([...cprModes]))
+    .addOption(new Option("--state-dir <folder>", "where update would keep its journal, and cpr-reboot the state"))
     .addOption(new Option("--strict", "exit with 1 for warnings, too"))
     .addOption(new Option("--json", "print JSON"))
     .addHelpText(
@@ -40,18 +43,21 @@ Examples:
 Exit code: 0 nothing blocks the update, 1 something does (with --strict: or there is a warning), 4 the VM could not be
 asked. Each finding has a code that stays the same in every version: see docs/preflight.md.`,
     )
-    .action((options: PreflightCommandOptions) => interruptible((signal) => runPreflight(options, signal)));
+    .action((command: string[], options: PreflightCommandOptions) =>
+      interruptible((signal) => runPreflight(command, options, signal)),
+    );
 }
 
-async function runPreflight(options: PreflightCommandOptions, signal: AbortSignal): Promise<void> {
-  const { qmp, pid, qemu, mode, strict, json } = options;
+async function runPreflight(given: string[], options: PreflightCommandOptions, signal: AbortSignal): Promise<void> {
+  const { qmp, pid, qemu, mode, stateDir, strict, json } = options;
+  const command = given.length === 0 ? undefined : given;
   if (qmp === undefined && pid === undefined) {
     throw new CprkitError("ERR_USAGE", "no VM named: give --qmp PATH or --pid PID");
   }
   const progress = startProgress("looking at the VM", json === true);
   let report: PreflightReport;
   try {
-    report = await preflight({ qmp, pid }, { qemu, mode, signal, onStep: progress.step });
+    report = await preflight({ qmp, pid }, { qemu, command, mode, stateDir, signal, onStep: progress.step });
   } finally {
     progress.stop();
   }
@@ -79,7 +85,7 @@ function asText({ vm, new: next, mode, findings, ok }: PreflightReport): string 
   ].join("\n");
 }
 
-function findingLines({ code, severity, message, remedy }: PreflightFinding): string[] {
+function findingLines({ code, severity, message, remedy }: Finding): string[] {
   const mark = severity === "blocker" ? colours.red("blocker") : colours.yellow("warning");
   return [
     `${mark}  ${colours.bold(code)}`,

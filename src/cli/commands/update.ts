@@ -95,12 +95,9 @@ const stepTexts: Readonly<Record<UpdateStep, string>> = {
   done: "done",
 };
 
-/** What only an update finds, not preflight. */
-const updateCodes = ["cgroup", "no-qmp", "no-room", "systemd-main"];
-
 /** A code that is not known would allow nothing, unnoticed. Throws InvalidArgumentError. */
 function allowCode(code: string, before: readonly string[] = []): readonly string[] {
-  const known = [...Object.keys(findingCodes), ...updateCodes];
+  const known = Object.keys(findingCodes);
   if (known.includes(code)) return [...before, code];
   const near = nearWords(code, known);
   const hint = near.length === 0 ? "docs/preflight.md has the list" : `did you mean ${near.join(" or ")}?`;
@@ -113,8 +110,8 @@ async function runUpdate(command: string[], options: UpdateCommandOptions, signa
     throw new CprkitError("ERR_USAGE", "no VM named: give --qmp PATH or --pid PID");
   }
   const progress = startProgress("looking at the VM", json === true);
+  const target = { qmp, pid };
   const request: UpdateOptions = {
-    target: { qmp, pid },
     qemu: options.qemu,
     command: command.length === 0 ? undefined : command,
     mode: options.mode,
@@ -126,10 +123,10 @@ async function runUpdate(command: string[], options: UpdateCommandOptions, signa
     onStep: (step) => progress.step(stepTexts[step]),
   };
   try {
-    if (options.dryRun === true) showPlan(await planUpdate(request), json === true);
-    else if (options.resume === true) showRecovery(await resumeUpdate(request), json === true, false);
-    else if (options.abort === true) showRecovery(await abortUpdate(request), json === true, true);
-    else showReport(await updateVm(request), json === true);
+    if (options.dryRun === true) showPlan(await planUpdate(target, request), json === true);
+    else if (options.resume === true) showRecovery(await resumeUpdate(target, request), json === true, false);
+    else if (options.abort === true) showRecovery(await abortUpdate(target, request), json === true, true);
+    else showReport(await updateVm(target, request), json === true);
   } finally {
     progress.stop();
   }

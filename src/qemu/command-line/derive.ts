@@ -3,6 +3,7 @@
 
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
+import { blocker, type Finding, warning } from "../finding.ts";
 import { legacyUnixSocket, objectParts } from "./monitors.ts";
 import {
   type CommandOption,
@@ -14,16 +15,6 @@ import {
   parseKeyValues,
   withValue,
 } from "./parse.ts";
-
-/** Something that is in the way of an update, or worth knowing before it. */
-export interface Finding {
-  /** For programs: stable. */
-  readonly code: string;
-  /** A blocker stops the update. */
-  readonly severity: "blocker" | "warning";
-  readonly message: string;
-  readonly remedy: string;
-}
 
 /** A path that both QEMUs would make: the old one keeps `old`, the new one makes `new`, people use `public`. */
 export interface MovedName {
@@ -158,12 +149,8 @@ function rewrittenShort(name: string, value: string, { move, note, sideBySide }:
     note(portTaken(`-${name} ${value}`));
   if (device === "stdio") note(stdioLost(`-${name} ${value}`));
   if (device.startsWith("file:") && name !== "serial") {
-    note({
-      code: "file-emptied",
-      severity: "warning",
-      message: `-${name} ${value}: the new QEMU empties this file when it starts`,
-      remedy: `use -chardev file,…,append=on and -${name} chardev:ID`,
-    });
+    const message = `-${name} ${value}: the new QEMU empties this file when it starts`;
+    note(warning("file-emptied", message, `use -chardev file,…,append=on and -${name} chardev:ID`));
   }
   return value;
 }
@@ -271,10 +258,6 @@ export function prefixOf(binary: string): string {
   return basename(prefix) === "usr" ? dirname(prefix) : prefix;
 }
 
-function blocker(code: string, message: string, remedy: string): Finding {
-  return { code, severity: "blocker", message, remedy };
-}
-
 function portTaken(option: string): Finding {
   return blocker(
     "port-taken",
@@ -284,12 +267,11 @@ function portTaken(option: string): Finding {
 }
 
 function stdioLost(option: string): Finding {
-  return {
-    code: "stdio",
-    severity: "warning",
-    message: `${option}: the new QEMU runs detached; what it writes goes to its log file, and it reads nothing`,
-    remedy: "use a UNIX socket",
-  };
+  return warning(
+    "stdio",
+    `${option}: the new QEMU runs detached; what it writes goes to its log file, and it reads nothing`,
+    "use a UNIX socket",
+  );
 }
 
 function undecidable(name: string): Finding {
@@ -299,10 +281,9 @@ function undecidable(name: string): Finding {
         "-snapshot: the changes of the disk are in a temporary file that no other QEMU can open",
         "give each drive a file of its own",
       )
-    : {
-        code: "readconfig",
-        severity: "warning",
-        message: "-readconfig: what is in that file is not looked at; sockets and logs in it are not moved",
-        remedy: "give the new command after -- if it names sockets",
-      };
+    : warning(
+        "readconfig",
+        "-readconfig: what is in that file is not looked at; sockets and logs in it are not moved",
+        "give the new command after -- if it names sockets",
+      );
 }

@@ -10,9 +10,11 @@ export interface CommandOption {
 
 /**
  * Splits the words after the program's name. An option takes the next word whatever it looks like, as QEMU does it,
- * unless it is one of those that take none (QEMU 10.0 to 11.1 qemu-options.hx).
+ * unless it is one of those that take none (QEMU 7.2 to 11.1 qemu-options.hx).
+ *
+ * @param alsoWithout names of further options without a value
  */
-export function parseOptions(words: readonly string[]): CommandOption[] {
+export function parseOptions(words: readonly string[], alsoWithout: ReadonlySet<string> = new Set()): CommandOption[] {
   const options: CommandOption[] = [];
   for (let at = 0; at < words.length; at++) {
     const word = words[at] ?? "";
@@ -21,7 +23,7 @@ export function parseOptions(words: readonly string[]): CommandOption[] {
       continue;
     }
     const name = word.replace(/^--?/, "");
-    if (withoutValue.has(name)) {
+    if (withoutValue.has(name) || alsoWithout.has(name)) {
       options.push({ name });
       continue;
     }
@@ -44,7 +46,8 @@ const withoutValue = new Set(
     "h help version S s daemonize enable-kvm nodefaults no-user-config nographic snapshot no-reboot no-shutdown " +
     "full-screen no-fd-bootchk only-migratable mem-prealloc preconfig singlestep no-acpi no-hpet usb win2k-hack " +
     "rtc-td-hack no-quit alt-grab ctrl-grab portrait old-param semihosting xen-attach xen-domid-restrict curses sdl " +
-    "no-kvm no-kvm-irqchip no-kvm-pit no-kvm-pit-reinjection no-frame enable-fips no-nodefconfig nodefconfig"
+    "no-kvm no-kvm-irqchip no-kvm-pit no-kvm-pit-reinjection no-frame enable-fips no-nodefconfig nodefconfig " +
+    "enable-sync-profile perfmap jitdump"
   ).split(" "),
 );
 

@@ -2,9 +2,10 @@
 
 import type { WaitOptions } from "../../linux/index.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
-import { parseOptions } from "../command-line/parse.ts";
 import { versionText } from "../vm/binary.ts";
-import { openVm, readVmProcess, type VmTarget } from "../vm/process.ts";
+import { openVm, type VmTarget } from "../vm/open.ts";
+import { readOwnOptions } from "../vm/own-options.ts";
+import { readVmProcess } from "../vm/process.ts";
 import type { VmFd } from "./fate.ts";
 import { listVmFds } from "./list.ts";
 
@@ -31,10 +32,11 @@ export async function reportVmFds(target: VmTarget, options: WaitOptions = {}): 
   // First of all, so that a process which may not be looked at is an error and not a warning.
   const fromOutside = target.pid === undefined ? undefined : readVmProcess(target.pid);
   try {
-    const { process, qmp, qmpPath } = await openVm(target, options);
+    const vm = await openVm(target, options);
+    const { process, qmp, qmpPath } = vm;
     try {
       const { pid } = process.identity;
-      const fds = await listVmFds(pid, { qmp, qmpPath, options: parseOptions(process.argv.slice(1)) });
+      const fds = await listVmFds(pid, { qmp, qmpPath, options: await vm.options() });
       const { version } = qmp.greeting;
       const warnings = version.major < 10 ? [`QEMU ${versionText(version)} is older than CPR: it carries nothing`] : [];
       return { pid, program: process.program, version: versionText(version), fds, warnings };
@@ -45,7 +47,7 @@ export async function reportVmFds(target: VmTarget, options: WaitOptions = {}): 
     if (fromOutside === undefined || target.qmp !== undefined) throw error;
     if (!isCprkitError(error) || error.code === "ERR_ABORTED" || error.code === "ERR_SYSCALL") throw error;
     const { identity, argv, program } = fromOutside;
-    const fds = await listVmFds(identity.pid, { options: parseOptions(argv.slice(1)) });
+    const fds = await listVmFds(identity.pid, { options: await readOwnOptions(fromOutside, options) });
     const warning = `the monitor could not be asked, so some names are missing and VFIO is left out: ${error.message}`;
     const looksRight = [program, ...argv].some((word) => word.includes("qemu"));
     const stranger = `process ${identity.pid} runs ${program}: is it a QEMU? FATE is right only for one`;

@@ -35,8 +35,8 @@ export async function compareDeviceStates(
   types: ReadonlySet<string>,
   options: WaitOptions & { readonly cwd: string },
 ): Promise<StateDifference[]> {
-  const source = checkSideOfJson(await dump(running, machine, options));
-  const destination = checkSideOfJson(await dump(next, machine, options));
+  const [here, there] = await Promise.all([dump(running, machine, options), dump(next, machine, options)]);
+  const [source, destination] = [checkSideOfJson(here), checkSideOfJson(there)];
   const ours = { ...source, sections: source.sections.filter(({ name }) => types.has(name)) };
   const findings = checkMigration(ours, destination).filter(
     ({ severity, section }) => severity === "error" && section !== "",

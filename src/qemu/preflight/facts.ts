@@ -1,10 +1,12 @@
 // All that a preflight looks at, gathered once: from QMP, /proc and the new binary. Checks are functions of it.
 
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, statfsSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { getNofileLimit, listFds, type WaitOptions } from "../../linux/index.ts";
 import { readProcessFile } from "../../linux/process/proc.ts";
-import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { type Derived, deriveCommandLine, prefixOf } from "../command-line/derive.ts";
+import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import { type Derived, deriveCommandLine, prefixOf, publicName } from "../command-line/derive.ts";
+import { qmpSocketPaths } from "../command-line/monitors.ts";
 import { type CommandOption, parseOptions } from "../command-line/parse.ts";
 import type { VmFd } from "../fds/fate.ts";
 import { listVmFds } from "../fds/list.ts";
@@ -14,11 +16,15 @@ import type { Qmp } from "../qmp/client.ts";
 import { addedDevices, qomChildren, qomProperties } from "../qmp/qom.ts";
 import type { QmpReturn } from "../qmp/schema.ts";
 import { abilitiesOf, type CprModeName, compareVersions, type QemuAbilities } from "../vm/binary.ts";
-import { type NewQemu, type NewQemuCommand, programWords } from "../vm/new-qemu.ts";
-import type { OpenVm, VmProcess } from "../vm/process.ts";
+import { type Launcher, launcherFor } from "../vm/launcher.ts";
+import { askNewQemu, type NewQemu, type NewQemuCommand, newQemuCommand, programWords } from "../vm/new-qemu.ts";
+import type { OpenVm } from "../vm/open.ts";
+import type { VmProcess } from "../vm/process.ts";
+import { stateBase } from "../vm/state-dir.ts";
 import { blockedReasons } from "./blocked-reasons.ts";
 import { compareDeviceStates, deviceTypes, type StateDifference } from "./device-states.ts";
 import { type HostMemory, readHostMemory } from "./host-memory.ts";
+import { type SystemdService, systemdService } from "./systemd-unit.ts";
 
 /** A device that was made by -device or device_add. */
 interface Device {
@@ -37,13 +43,34 @@ interface Tap {
   readonly multiqueue: boolean;
 }
 
+/** What an update is asked for, as far as it decides what must be looked at. */
+export interface Asked extends WaitOptions {
+  /** Program of the new QEMU; by default the one that the running one was started from. */
+  readonly qemu?: string | undefined;
+  /** The whole new command line, from the program on; by default derived from the running one. */
+  readonly command?: readonly string[] | undefined;
+  /** Default: the first that both QEMUs know of cpr-transfer, cpr-exec. */
+  readonly mode?: CprModeName | undefined;
+  /** Folder for journals, locks, sockets and logs, and of cpr-reboot's state. */
+  readonly stateDir?: string | undefined;
+}
+
 export interface Facts {
   readonly mode: CprModeName;
   /** True when both QEMUs live side by side: all modes but cpr-exec. */
   readonly sideBySide: boolean;
   readonly process: VmProcess;
   readonly options: readonly CommandOption[];
+  /** Of a command that was given whole: nothing. */
   readonly derived: Derived;
+  /** The new QEMU's command line, from the program on. */
+  readonly command: readonly string[];
+  /** Absolute path of the new QEMU's QMP socket; undefined when its command line has none. */
+  readonly newQmp: string | undefined;
+  readonly launcher: Launcher;
+  /** The systemd service that the running QEMU belongs to. */
+  readonly service: SystemdService | undefined;
+  readonly stateFolder: { readonly path: string; readonly freeBytes: number };
   readonly abilities: QemuAbilities;
   /** The machine type with its version, such as "pc-q35-10.0". */
   readonly machine: string;
@@ -74,47 +101,56 @@ export interface Facts {
   readonly own: { readonly nofile: number; readonly fds: number; readonly uid: number | undefined };
 }
 
-/** Asks the VM. @throws CprkitError as `Qmp.execute` and for a process that may not be looked at */
-export async function gatherFacts(vm: OpenVm, mode: CprModeName, next: NewQemu, wait: WaitOptions): Promise<Facts> {
+/**
+ * Asks the VM and the new binary, side by side.
+ *
+ * @throws CprkitError ERR_USAGE for a command with -incoming; as `Qmp.execute`, and for a process that may not be looked at
+ */
+export async function gatherFacts(vm: OpenVm, asked: Asked): Promise<Facts> {
   const { qmp, process, qmpPath } = vm;
   const { pid } = process.identity;
-  const options = parseOptions(process.argv.slice(1));
-  const sideBySide = mode !== "cpr-exec";
-  const abilities = await abilitiesOf(qmp);
-  const [machineClass, status, migration, parameters, capabilities, kvm] = await Promise.all([
-    machineProperty(qmp, "type"),
-    qmp.execute("query-status"),
-    qmp.execute("query-migrate"),
-    qmp.execute("query-migrate-parameters"),
-    qmp.execute("query-migrate-capabilities"),
-    qmp.execute("query-kvm"),
+  if (asked.command?.includes("-incoming") === true) {
+    throw new CprkitError("ERR_USAGE", "the command after -- must not have -incoming: cprkit adds its own");
+  }
+  const [next, [abilities, own], service] = await Promise.all([
+    askNext(process, asked),
+    // One after the other: QEMU keeps every answer in memory until it is read, and its schema is long.
+    abilitiesOf(qmp).then(async (abilities) => [abilities, await askVm(vm)] as const),
+    systemdService(process.cgroup),
   ]);
-  const machine = String(machineClass).replace(/-machine$/, "");
-  const fds = await listVmFds(pid, { qmp, qmpPath, options });
-  const auxRamShare = await machineProperty(qmp, "aux-ram-share");
+  const { options, machine, migration, parameters, fds } = own;
+  const mode = asked.mode ?? bestMode(abilities, next);
+  const sideBySide = mode !== "cpr-exec";
+  const [reasons, differences] = await Promise.all([
+    blockedReasons(qmp, { mode, known: abilities.modes, present: parameters.mode, migration }),
+    stateDifferences(vm, options, machine, abilities, next, asked),
+  ]);
+  const derived = deriveFor(process, options, asked, { machine, sideBySide });
+  const command = asked.command ?? [...next.words, ...derived.args];
+  const [serves] = qmpSocketPaths(parseOptions(command.slice(1)), process.cwd);
   return {
     mode,
     sideBySide,
     process,
     options,
-    derived: deriveCommandLine(options, {
-      cwd: process.cwd,
-      sideBySide,
-      machine,
-      oldPrefix: prefixOf(process.program),
-    }),
+    derived,
+    command,
+    newQmp: derived.moved.find((name) => name.old === qmpPath)?.new ?? serves,
+    launcher: launcherFor(process),
+    service,
+    stateFolder: stateFolderOf(qmpPath, asked.stateDir),
     abilities,
     machine,
-    auxRamShare: typeof auxRamShare === "boolean" ? auxRamShare : undefined,
-    accelerator: kvm.enabled ? "kvm" : options.some(usesTcg) ? "tcg" : undefined,
-    runState: status.status,
+    auxRamShare: own.auxRamShare,
+    accelerator: own.kvm.enabled ? "kvm" : options.some(usesTcg) ? "tcg" : undefined,
+    runState: own.status.status,
     migrationStatus: migration.status,
-    capabilities: capabilities.filter(({ state }) => state).map(({ capability }) => capability),
-    blockedReasons: await blockedReasons(qmp, { mode, known: abilities.modes, present: parameters.mode, migration }),
-    backends: await memoryBackends(qmp),
-    devices: await devicesOf(qmp),
-    chardevs: await qmp.execute("query-chardev"),
-    blockNodes: await qmp.execute("query-named-block-nodes"),
+    capabilities: own.capabilities.filter(({ state }) => state).map(({ capability }) => capability),
+    blockedReasons: reasons,
+    backends: own.backends,
+    devices: own.devices,
+    chardevs: own.chardevs,
+    blockNodes: own.blockNodes,
     fds,
     taps: [...new Set(fds.flatMap(({ what }) => /^tap (.*)$/.exec(what)?.[1] ?? []))].map(tapOf),
     listening: new Set(
@@ -122,10 +158,91 @@ export async function gatherFacts(vm: OpenVm, mode: CprModeName, next: NewQemu, 
     ),
     inFlightUnlimited: hasCapability(pid, capSysResource) || hasCapability(pid, capSysAdmin),
     next,
-    stateDifferences: await stateDifferences(vm, machine, abilities, next, wait),
+    stateDifferences: differences,
     host: readHostMemory(pid),
     own: { nofile: getNofileLimit().soft, fds: listFds().length, uid: globalThis.process.geteuid?.() },
   };
+}
+
+/** A new QEMU that can't be used is an answer, too. */
+async function askNext(running: VmProcess, { qemu, command, timeoutMs, signal }: Asked): Promise<NewQemu> {
+  const asked = command?.[0] ?? qemu;
+  const how = newQemuCommand(running, asked);
+  const failed = (error: CprkitError) => ({ ...how, program: how.words.at(-1) ?? how.words[0], said: { error } });
+  const own = process.geteuid?.();
+  if (running.uid !== own) {
+    // The program, its libraries and its environment are that user's choice, and would run with our rights.
+    const who = `QEMU (pid ${running.identity.pid}) runs as uid ${running.uid}, cprkit as uid ${own}`;
+    return failed(new CprkitError("ERR_UPDATE_REFUSED", `${who}: run cprkit as that user; nothing was started`));
+  }
+  if (asked === undefined && !existsSync(how.words[0])) {
+    const text = `the program of process ${running.identity.pid}, ${how.words[0]}, is not there any more`;
+    return failed(new CprkitError("ERR_QEMU_NOT_FOUND", `${text}: name the new one with --qemu`));
+  }
+  return askNewQemu(how, running.cwd, { timeoutMs, signal });
+}
+
+/** What the VM says by itself, without anything known of the new QEMU. */
+async function askVm(vm: OpenVm) {
+  const { qmp, qmpPath, process } = vm;
+  const [options, machineClass, auxRamShare, status, migration, parameters, capabilities] = await Promise.all([
+    vm.options(),
+    machineProperty(qmp, "type"),
+    machineProperty(qmp, "aux-ram-share"),
+    qmp.execute("query-status"),
+    qmp.execute("query-migrate"),
+    qmp.execute("query-migrate-parameters"),
+    qmp.execute("query-migrate-capabilities"),
+  ]);
+  const [kvm, backends, devices, chardevs, blockNodes, fds] = await Promise.all([
+    qmp.execute("query-kvm"),
+    memoryBackends(qmp),
+    devicesOf(qmp),
+    qmp.execute("query-chardev"),
+    qmp.execute("query-named-block-nodes"),
+    listVmFds(process.identity.pid, { qmp, qmpPath, options }),
+  ]);
+  return {
+    options,
+    machine: String(machineClass).replace(/-machine$/, ""),
+    auxRamShare: typeof auxRamShare === "boolean" ? auxRamShare : undefined,
+    status,
+    migration,
+    parameters,
+    capabilities,
+    kvm,
+    backends,
+    devices,
+    chardevs,
+    blockNodes,
+    fds,
+  };
+}
+
+/** Without one that both know the checks name what is missing. */
+function bestMode({ modes }: QemuAbilities, { said }: NewQemu): CprModeName {
+  const there = "abilities" in said ? said.abilities.modes : modes;
+  return modes.find((mode) => mode !== "cpr-reboot" && there.includes(mode)) ?? "cpr-transfer";
+}
+
+/** How the running command line becomes the new one's; a command that was given whole is left as it is. */
+export function deriveFor(
+  { cwd, program }: VmProcess,
+  options: readonly CommandOption[],
+  { qemu, command }: Asked,
+  how: { readonly machine: string; readonly sideBySide: boolean },
+): Derived {
+  if (command !== undefined) return { args: [], moved: [], findings: [] };
+  return deriveCommandLine(options, { cwd, oldPrefix: qemu === undefined ? undefined : prefixOf(program), ...how });
+}
+
+function stateFolderOf(qmpPath: string, stateDir: string | undefined): Facts["stateFolder"] {
+  const publicQmp = publicName(qmpPath);
+  const path = stateBase(stateDir, publicQmp) ?? join(dirname(publicQmp), ".cprkit");
+  let at = resolve(path);
+  while (!existsSync(at)) at = dirname(at);
+  const { bavail, bsize } = statfsSync(at);
+  return { path, freeBytes: bavail * bsize };
 }
 
 /** undefined where the machine has no such property. */
@@ -171,20 +288,22 @@ function usesTcg({ name, value = "" }: CommandOption): boolean {
 
 async function stateDifferences(
   { process, qmp }: OpenVm,
+  options: readonly CommandOption[],
   machine: string,
   { version }: QemuAbilities,
   { words, env, said }: NewQemu,
-  wait: WaitOptions,
+  { timeoutMs, signal }: WaitOptions,
 ): Promise<readonly StateDifference[] | CprkitError> {
   const isOlder = "abilities" in said && compareVersions(said.abilities.version, version) < 0;
   if (!isOlder || !said.abilities.machines.some(({ name }) => name === machine)) return [];
-  const { argv, cwd, identity } = process;
-  const firmware = parseOptions(argv.slice(1)).flatMap(({ name, value = "" }) => (name === "L" ? ["-L", value] : []));
+  const { cwd, identity } = process;
+  const firmware = options.flatMap(({ name, value = "" }) => (name === "L" ? ["-L", value] : []));
   // The very program that runs, even if its file has been replaced.
   const [, ...rest] = programWords(process);
   const running: NewQemuCommand = { words: [`/proc/${identity.pid}/exe`, ...rest, ...firmware], env: process.env };
   try {
-    return await compareDeviceStates(running, { words, env }, machine, await deviceTypes(qmp), { ...wait, cwd });
+    const types = await deviceTypes(qmp);
+    return await compareDeviceStates(running, { words, env }, machine, types, { timeoutMs, signal, cwd });
   } catch (error) {
     if (!isCprkitError(error) || error.code === "ERR_ABORTED") throw error;
     return error;

@@ -1,24 +1,19 @@
 // Says whether a running VM can be updated, and what is in the way.
 
-import type { WaitOptions } from "../../linux/index.ts";
-import { adopted, type PreflightFinding } from "../finding.ts";
+import { type Finding, type FindingCode, isBlocker } from "../finding.ts";
 import { type CprModeName, versionText } from "../vm/binary.ts";
-import { askNewQemu, newQemuCommand } from "../vm/new-qemu.ts";
-import { type OpenVm, openVm, type VmTarget } from "../vm/process.ts";
+import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { checkChardevs, checkCrashes, checkHeldDevices, checkHotplug, checkTaps, checkVfio } from "./checks/devices.ts";
 import { checkBinary, checkImages, checkSockets, checkStartFiles } from "./checks/files.ts";
+import { checkCgroup, checkMonitor, checkRoom, checkService } from "./checks/host.ts";
 import { checkFdLimits, checkHostMemory, checkUser } from "./checks/limits.ts";
 import { checkMemory } from "./checks/memory.ts";
 import { checkNewQemu } from "./checks/new-qemu.ts";
 import { checkCapabilities, checkMode, checkQemuBlockers, checkRunState } from "./checks/state.ts";
-import { type Facts, gatherFacts } from "./facts.ts";
+import { type Asked, type Facts, gatherFacts } from "./facts.ts";
 
-/** Options of {@link preflight}. `timeoutMs` limits connecting, and each start of the new QEMU. */
-export interface PreflightOptions extends WaitOptions {
-  /** Program of the new QEMU; by default the path that the running one was started from. */
-  readonly qemu?: string | undefined;
-  /** Default: cpr-transfer. */
-  readonly mode?: CprModeName | undefined;
+/** Options of {@link preflight}. `timeoutMs` limits connecting, and each start of a QEMU. */
+export interface PreflightOptions extends Asked {
   /** Told what is being looked at, for progress. */
   readonly onStep?: ((text: string) => void) | undefined;
 }
@@ -39,13 +34,13 @@ export interface PreflightReport {
   /** `version` is absent when it could not be asked. */
   readonly new: { readonly program: string; readonly version?: string };
   readonly mode: CprModeName;
-  readonly findings: readonly PreflightFinding[];
+  readonly findings: readonly Finding[];
   /** True when nothing blocks the update; there may be warnings. */
   readonly ok: boolean;
 }
 
 /** Each looks at one thing, and only at the facts. */
-const checks: readonly ((facts: Facts) => readonly PreflightFinding[])[] = [
+const checks: readonly ((facts: Facts) => readonly Finding[])[] = [
   checkRunState,
   checkMode,
   checkCapabilities,
@@ -62,45 +57,74 @@ const checks: readonly ((facts: Facts) => readonly PreflightFinding[])[] = [
   checkImages,
   checkStartFiles,
   checkSockets,
-  ({ derived }) => derived.findings.map(adopted),
+  ({ derived }) => derived.findings,
+  checkMonitor,
   checkUser,
   checkFdLimits,
   checkHostMemory,
+  checkCgroup,
+  checkService,
+  checkRoom,
 ];
+
+/** Codes about the command line that would be derived: a command that was given whole is not judged by it. */
+const ofDerivedCommand: ReadonlySet<FindingCode> = new Set([
+  "machine-alias",
+  "device-hotplugged",
+  "device-unplugged",
+  "fd-option",
+  "port-taken",
+  "stdio",
+  "file-missing",
+  "file-emptied",
+  "disk-changed",
+  "snapshot",
+  "readconfig",
+  "socket-path",
+  "socket-folder",
+]);
 
 /**
  * Looks at a running VM and at the QEMU that shall take over, and lists what is in the way of an update, blockers
  * first. Reads only: the one thing that it sets, the migration parameter "mode" for the length of one query, is set
  * back at once, and left alone while a migration is under way.
  *
- * @param target the VM: an open one, the path of its QMP socket, or its process.
- * @throws CprkitError as {@link openVm}; ERR_QMP_COMMAND and the like when QEMU does not answer; ERR_ABORTED. A new
- * QEMU that can't be used is a finding, not an error.
+ * @param target the VM: the path of its QMP socket, or its process.
+ * @throws CprkitError as {@link openVm}; ERR_USAGE for a command with -incoming; ERR_QMP_COMMAND and the like when QEMU
+ * does not answer; ERR_ABORTED. A new QEMU that can't be used is a finding, not an error.
  */
-export async function preflight(target: VmTarget | OpenVm, options: PreflightOptions = {}): Promise<PreflightReport> {
-  if ("process" in target) return examine(target, options);
+export async function preflight(target: VmTarget, options: PreflightOptions = {}): Promise<PreflightReport> {
   options.onStep?.("connecting to the VM's monitor");
   const vm = await openVm(target, options);
   // Ends the question that is under way.
   const abort = () => void vm.qmp.close();
   options.signal?.addEventListener("abort", abort, { once: true });
   try {
-    return await examine(vm, options);
+    options.onStep?.("asking the VM and the new QEMU");
+    return reportOf(vm, await examine(vm, options));
   } finally {
     options.signal?.removeEventListener("abort", abort);
     await vm.qmp.close();
   }
 }
 
-async function examine(vm: OpenVm, options: PreflightOptions): Promise<PreflightReport> {
-  const { mode = "cpr-transfer", onStep } = options;
-  const command = newQemuCommand(vm.process, options.qemu);
-  onStep?.(`asking ${command.words.at(-1)} what it can do`);
-  const next = await askNewQemu(command, vm.process.cwd, options);
-  onStep?.("asking the VM");
-  const facts = await gatherFacts(vm, mode, next, options);
-  onStep?.("comparing");
-  const findings = checks.flatMap((check) => check(facts));
+/** What is known of a VM and of the QEMU that shall take over, and what is in the way. */
+export interface Examined {
+  readonly facts: Facts;
+  /** Blockers first. */
+  readonly findings: readonly Finding[];
+}
+
+/** Asks and checks; for an update, which goes on with the same facts. @throws CprkitError as {@link preflight} */
+export async function examine(vm: OpenVm, asked: Asked): Promise<Examined> {
+  const facts = await gatherFacts(vm, asked);
+  const all = checks.flatMap((check) => check(facts));
+  const findings = asked.command === undefined ? all : all.filter(({ code }) => !ofDerivedCommand.has(code));
+  return { facts, findings: [...findings.filter(isBlocker), ...findings.filter((finding) => !isBlocker(finding))] };
+}
+
+function reportOf(vm: OpenVm, { facts, findings }: Examined): PreflightReport {
+  const { next, fds, mode } = facts;
   return {
     vm: {
       pid: vm.process.identity.pid,
@@ -109,18 +133,14 @@ async function examine(vm: OpenVm, options: PreflightOptions): Promise<Preflight
       version: versionText(facts.abilities.version),
       machine: facts.machine,
       runState: facts.runState,
-      fds: { open: facts.fds.length, carried: facts.fds.filter(({ fate }) => fate === "carried").length },
+      fds: { open: fds.length, carried: fds.filter(({ fate }) => fate === "carried").length },
     },
     new: {
       program: next.program,
       ...("abilities" in next.said ? { version: versionText(next.said.abilities.version) } : {}),
     },
     mode,
-    findings: [...findings.filter(isBlocker), ...findings.filter((finding) => !isBlocker(finding))],
+    findings,
     ok: !findings.some(isBlocker),
   };
-}
-
-function isBlocker({ severity }: PreflightFinding): boolean {
-  return severity === "blocker";
 }

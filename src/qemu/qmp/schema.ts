@@ -96,7 +96,8 @@ const memdev = z.looseObject({
 
 const property = z.looseObject({ name: z.string(), type: z.string() });
 
-const schemaInfo = z.looseObject({
+/** An entry of what "query-qmp-schema" returns: validated one by one, by whoever reads it. */
+export const qmpSchemaEntry = z.looseObject({
   name: z.string(),
   "meta-type": z.string(),
   /** Of an object (name and type; a default, even null, marks an optional one), an enum (name), an alternate (type). */
@@ -134,7 +135,7 @@ const pciDevice = z.looseObject({
 export const qmpReturns = {
   "query-status": z.looseObject({ status: z.string(), running: z.boolean() }),
   "query-kvm": z.looseObject({ enabled: z.boolean(), present: z.boolean() }),
-  "query-qmp-schema": z.array(schemaInfo),
+  "query-qmp-schema": z.array(z.unknown()),
   "query-machines": z.array(machine),
   "query-cpus-fast": z.array(cpu),
   "query-memdev": z.array(memdev),

@@ -1,14 +1,11 @@
 // What an update is asked for, and what it reports.
 
-import type { Finding } from "../command-line/derive.ts";
+import type { Finding } from "../finding.ts";
 import type { CprModeName } from "../vm/binary.ts";
-import type { VmTarget } from "../vm/process.ts";
 import type { UpdateStep } from "./steps.ts";
 
 /** Options of {@link planUpdate} and {@link updateVm}. */
 export interface UpdateOptions {
-  /** Which VM: by the path of its QMP socket or by its process id. */
-  readonly target: VmTarget;
   /** The new QEMU; may be a wrapper script that ends in exec. Default: the program that runs now. */
   readonly qemu?: string | undefined;
   /** The whole new command line, from the program on; sockets in it must be new. Default: derived from the running one. */

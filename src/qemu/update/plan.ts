@@ -1,37 +1,17 @@
-// Looks at the running VM and at the new binary, chooses the mode, derives the new command line, and collects what is
-// in the way. Changes nothing.
+// What an update would do, by what preflight has found: the new command line, the mode, and what is in the way. Changes
+// nothing.
 
 import { setMaxListeners } from "node:events";
-import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
 import type { QemuVersion } from "../../cpr/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
-import {
-  type Derived,
-  deriveCommandLine,
-  type Finding,
-  type MovedName,
-  machineOf,
-  prefixOf,
-  publicName,
-} from "../command-line/derive.ts";
-import { qmpSocketPaths } from "../command-line/monitors.ts";
-import { type CommandOption, getValue, isOn, parseKeyValues, parseOptions } from "../command-line/parse.ts";
-import { systemdFinding } from "../preflight/checks/systemd.ts";
-import { preflight } from "../preflight/preflight.ts";
-import {
-  abilitiesOf,
-  type CprModeName,
-  compareVersions,
-  probeBinary,
-  type QemuAbilities,
-  resolveMachine,
-  versionText,
-} from "../vm/binary.ts";
-import { type NewQemuCommand, newQemuCommand, programWords } from "../vm/new-qemu.ts";
-import { type OpenVm, openVm, type VmProcess } from "../vm/process.ts";
+import { type MovedName, publicName } from "../command-line/derive.ts";
+import { type Finding, isBlocker } from "../finding.ts";
+import { deriveFor, type Facts } from "../preflight/facts.ts";
+import { examine } from "../preflight/preflight.ts";
+import { compareVersions, type QemuAbilities, versionText } from "../vm/binary.ts";
+import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
+import { vmFolder } from "../vm/state-dir.ts";
 import type { UpdateOptions, UpdatePlan } from "./options.ts";
-import { stateBase, vmFolder } from "./record/state-dir.ts";
 
 /** A plan with all that carrying it out needs. */
 export interface Prepared {
@@ -64,105 +44,54 @@ interface Rehearsal {
 
 /** Holds the monitor of the VM in `vm` and looks further. Closes nothing. @throws CprkitError see updateVm */
 export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepared> {
-  const { process: running, qmp } = vm;
-  const { signal } = options;
-  const [status, old] = await Promise.all([qmp.execute("query-status", undefined, { signal }), abilitiesOf(qmp)]);
-
-  const args = running.argv.slice(programWords(running).length);
-  const own = parseOptions(args);
-  const { words: program, env } = newProgram(options, running);
-  const next = await probeBinary(program, { signal, cwd: running.cwd, env, timeoutMs: options.timeoutMs ?? 60_000 });
-  const mode = chooseMode(options.mode, old, next);
-  const machine = resolveMachine(old.machines, machineOf(own));
-  const how = {
-    cwd: running.cwd,
-    machine,
-    oldPrefix: options.qemu === undefined ? undefined : prefixOf(running.program),
-  };
-  const derived = command(options, own, { ...how, sideBySide: mode !== "cpr-exec" });
-  const newCommand = options.command ?? [...program, ...derived.args];
-  const findings = await lookAhead(vm, options, mode);
-  const { launcher, finding } = launcherFor(running);
-  if (mode !== "cpr-exec") {
-    const unit = systemdFinding(running.cgroup, running.identity.pid);
-    findings.push(...[finding, unit].filter((each) => each !== undefined));
-  }
-
-  const serves = qmpSocketPaths(parseOptions(newCommand.slice(1)), running.cwd);
-  const destinationQmp = derived.moved.find((name) => name.old === vm.qmpPath)?.new ?? serves[0];
-  if (destinationQmp === undefined) {
-    findings.push(
-      blocker(
-        "no-qmp",
-        "the new command line has no QMP monitor on a UNIX socket: the update can't be watched",
-        "add -qmp unix:PATH,server=on,wait=off to it, with a PATH of its own",
-      ),
-    );
-  }
+  const { facts, findings } = await examine(vm, { ...options, timeoutMs: options.timeoutMs ?? 60_000 });
+  const { mode, next, abilities: old, command } = facts;
+  if ("error" in next.said) throw next.said.error;
+  const { abilities } = next.said;
   const publicQmp = publicName(vm.qmpPath);
-  const base = stateBase(options.stateDir, publicQmp) ?? join(dirname(publicQmp), ".cprkit");
-  const folder = vmFolder(base, publicQmp);
-  if (mode === "cpr-reboot") findings.push(...roomFindings(own, base));
-  const forVersion = compareVersions(next.version, old.version) < 0 ? versionText(next.version) : undefined;
+  const isBack = mode === "cpr-transfer" && compareVersions(abilities.version, old.version) < 0;
+  const forVersion = isBack ? versionText(abilities.version) : undefined;
   return {
     plan: {
       mode,
       from: versionText(old.version),
-      to: versionText(next.version),
-      pid: running.identity.pid,
+      to: versionText(abilities.version),
+      pid: vm.process.identity.pid,
       qmp: publicQmp,
-      command: newCommand,
-      forVersion: mode === "cpr-transfer" ? forVersion : undefined,
+      command,
+      forVersion,
       findings: allowed(findings, options.allow ?? []),
     },
     vm,
     old,
-    next,
-    runState: status.status,
-    moved: derived.moved,
-    env,
-    launcher,
-    destinationQmp: destinationQmp ?? "",
+    next: abilities,
+    runState: facts.runState,
+    moved: facts.derived.moved,
+    env: next.env,
+    launcher: facts.launcher.words,
+    destinationQmp: facts.newQmp ?? "",
     publicQmp,
-    forVersion: mode === "cpr-transfer" ? forVersion : undefined,
-    folder,
-    vfio: args.some((word) => word.includes("vfio")),
-    rehearsal: mode === "cpr-exec" ? rehearsalOf(options, vm, program, deriveCommandLine(own, how)) : undefined,
+    forVersion,
+    folder: vmFolder(facts.stateFolder.path, publicQmp),
+    vfio: facts.devices.some(({ type }) => type.startsWith("vfio-")),
+    rehearsal: mode === "cpr-exec" ? rehearsalOf(facts, vm, options) : undefined,
   };
 }
 
-/** What preflight says; of a command that was given whole, not what it would have derived. */
-async function lookAhead(vm: OpenVm, options: UpdateOptions, mode: CprModeName): Promise<Finding[]> {
-  const { signal, timeoutMs, command: given } = options;
-  const { findings } = await preflight(vm, { qemu: given?.[0] ?? options.qemu, mode, signal, timeoutMs });
-  // The derived command line has the type with its version.
-  return findings.filter(({ code }) => (given === undefined ? code !== "machine-alias" : !ofDerivedCommand.has(code)));
+/** Beside the running QEMU the names that it holds must be others, so the command line is derived for that, too. */
+function rehearsalOf(facts: Facts, { qmpPath }: OpenVm, options: UpdateOptions): Rehearsal | undefined {
+  const { process, machine, next } = facts;
+  const { args, moved, findings } = deriveFor(process, facts.options, options, { machine, sideBySide: true });
+  const qmp = moved.find(({ old }) => old === qmpPath)?.new;
+  return qmp === undefined || findings.some(isBlocker) ? undefined : { command: [...next.words, ...args], qmp, moved };
 }
 
-const ofDerivedCommand = new Set([
-  "device-hotplugged",
-  "device-unplugged",
-  "fd-option",
-  "port-taken",
-  "stdio",
-  "file-missing",
-  "file-emptied",
-  "disk-changed",
-  "snapshot",
-  "readconfig",
-  "socket-path",
-  "socket-folder",
-]);
-
-function rehearsalOf(
-  { command: given }: UpdateOptions,
-  { qmpPath }: OpenVm,
-  program: readonly string[],
-  { args, moved, findings }: Derived,
-): Rehearsal | undefined {
-  const qmp = moved.find(({ old }) => old === qmpPath)?.new;
-  const impossible = given !== undefined || findings.some(({ severity }) => severity === "blocker");
-  return impossible || qmp === undefined ? undefined : { command: [...program, ...args], qmp, moved };
+/** What was allowed is a warning; of an alias there is nothing to say, the derived command line has the full name. */
+function allowed(findings: readonly Finding[], codes: readonly string[]): Finding[] {
+  return findings.flatMap((finding) => {
+    if (finding.code === "machine-alias") return [];
+    return codes.includes(finding.code) ? { ...finding, severity: "warning" } : finding;
+  });
 }
 
 /**
@@ -170,9 +99,9 @@ function rehearsalOf(
  *
  * @throws CprkitError as {@link updateVm} before it changes anything.
  */
-export async function planUpdate(asked: UpdateOptions): Promise<UpdatePlan> {
+export async function planUpdate(target: VmTarget, asked: UpdateOptions = {}): Promise<UpdatePlan> {
   const options = { ...asked, signal: roomySignal(asked.signal) };
-  const vm = await openVm(options.target, { signal: options.signal });
+  const vm = await openVm(target, { signal: options.signal });
   try {
     return (await prepare(vm, options)).plan;
   } finally {
@@ -190,126 +119,8 @@ export function roomySignal(signal: AbortSignal | undefined): AbortSignal | unde
 
 /** @throws CprkitError ERR_UPDATE_REFUSED naming every blocker with its remedy. */
 export function refuseBlocked(findings: readonly Finding[]): void {
-  const blockers = findings.filter(({ severity }) => severity === "blocker");
+  const blockers = findings.filter(isBlocker);
   if (blockers.length === 0) return;
   const text = blockers.map(({ code, message, remedy }) => `[${code}] ${message}; ${remedy}`).join(". ");
   throw new CprkitError("ERR_UPDATE_REFUSED", `this VM can't be updated like this; nothing was changed. ${text}`);
-}
-
-function command(
-  options: UpdateOptions,
-  own: readonly CommandOption[],
-  how: Parameters<typeof deriveCommandLine>[1],
-): Derived {
-  if (options.command === undefined) return deriveCommandLine(own, how);
-  if (options.command.includes("-incoming")) {
-    throw new CprkitError("ERR_USAGE", "the command after -- must not have -incoming: cprkit adds its own");
-  }
-  return { args: [], moved: [], findings: [] };
-}
-
-/** How to start the new QEMU. Throws ERR_QEMU_NOT_FOUND if that is the running one's program, and it has gone. */
-function newProgram(options: UpdateOptions, running: VmProcess): NewQemuCommand {
-  const asked = options.command?.[0] ?? options.qemu;
-  const command = newQemuCommand(running, asked);
-  if (asked === undefined && !existsSync(command.words[0])) {
-    const text = `the program of process ${running.identity.pid}, ${command.words[0]}, is not there any more`;
-    throw new CprkitError("ERR_QEMU_NOT_FOUND", `${text}: name the new one with --qemu`);
-  }
-  return command;
-}
-
-function chooseMode(asked: CprModeName | undefined, old: QemuAbilities, next: QemuAbilities): CprModeName {
-  const both = old.modes.filter((mode) => next.modes.includes(mode));
-  const [best] = both.filter((mode) => mode !== "cpr-reboot");
-  const mode = asked ?? best;
-  if (mode !== undefined && both.includes(mode)) return mode;
-  const say = (qemu: QemuAbilities) => `${versionText(qemu.version)} has ${qemu.modes.join(", ") || "none"}`;
-  throw new CprkitError(
-    "ERR_UPDATE_REFUSED",
-    `${asked ?? "cpr-transfer"} needs both QEMUs to know it: the running ${say(old)}; the new ${say(next)}`,
-  );
-}
-
-/** cpr-reboot copies what is not in a named shared file. */
-function roomFindings(own: readonly CommandOption[], base: string): Finding[] {
-  const backends = own.filter(({ name, value }) => name === "object" && /^memory-backend-/.test(value ?? ""));
-  const copied = backends.filter(({ value = "" }) => {
-    const parts = parseKeyValues(value);
-    return !(value.startsWith("memory-backend-file") && isOn(parts, "share"));
-  });
-  if (copied.length === 0 && backends.length > 0) return [];
-  let bytes = 0;
-  for (const { value = "" } of copied) bytes += sizeOf(getValue(parseKeyValues(value), "size") ?? "");
-  const room = statfsSync(existing(base));
-  const free = room.bavail * room.bsize;
-  if (free >= bytes) return [];
-  const text = `${base} has ${free} bytes free, the guest's RAM takes up to ${bytes}`;
-  return [blocker("no-room", text, "name a larger place with --state-dir")];
-}
-
-function sizeOf(text: string): number {
-  const [, number = "0", unit = "M"] = /^([\d.]+)([kKMGTbB]?)/.exec(text) ?? [];
-  const powers: Readonly<Record<string, number>> = { b: 0, B: 0, k: 1, K: 1, M: 2, G: 3, T: 4 };
-  return Number(number) * 1024 ** (powers[unit === "" ? "b" : unit] ?? 2);
-}
-
-function existing(folder: string): string {
-  let at = resolve(folder);
-  while (!existsSync(at)) at = dirname(at);
-  return at;
-}
-
-/** prlimit(1)'s names of the kernel's limits. */
-const limitOptions: Readonly<Record<string, string>> = {
-  "Max cpu time": "cpu",
-  "Max file size": "fsize",
-  "Max data size": "data",
-  "Max stack size": "stack",
-  "Max core file size": "core",
-  "Max resident set": "rss",
-  "Max processes": "nproc",
-  "Max open files": "nofile",
-  "Max locked memory": "memlock",
-  "Max address space": "as",
-  "Max file locks": "locks",
-  "Max pending signals": "sigpending",
-  "Max msgqueue size": "msgqueue",
-  "Max nice priority": "nice",
-  "Max realtime priority": "rtprio",
-  "Max realtime timeout": "rttime",
-};
-
-function launcherFor(running: VmProcess): { readonly launcher: readonly string[]; readonly finding?: Finding } {
-  const value = (limit: number) => (Number.isFinite(limit) ? String(limit) : "unlimited");
-  // Every limit: what this process has is not what QEMU has (Node raises its own number of open files).
-  const limits = [...running.limits].flatMap(([name, { soft, hard }]) => {
-    const option = limitOptions[name];
-    return option === undefined ? [] : [`--${option}=${value(soft)}:${value(hard)}`];
-  });
-  const launcher = ["prlimit", ...limits, "--"];
-  const own = /^0::(.*)$/m.exec(readFileSync("/proc/self/cgroup", "utf8"))?.[1];
-  if (running.cgroup === undefined || running.cgroup === own) return { launcher };
-  const file = join("/sys/fs/cgroup", running.cgroup, "cgroup.procs");
-  try {
-    accessSync(file, constants.W_OK);
-  } catch {
-    return {
-      launcher,
-      finding: blocker(
-        "cgroup",
-        `QEMU is in the cgroup ${running.cgroup}, which cprkit may not put a process into`,
-        "run cprkit in the same unit (systemd-run --slice, or as root), or allow this with --allow cgroup",
-      ),
-    };
-  }
-  return { launcher: ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', file, ...launcher] };
-}
-
-function allowed(findings: readonly Finding[], codes: readonly string[]): Finding[] {
-  return findings.map((finding) => (codes.includes(finding.code) ? { ...finding, severity: "warning" } : finding));
-}
-
-function blocker(code: string, message: string, remedy: string): Finding {
-  return { code, severity: "blocker", message, remedy };
 }

@@ -2,16 +2,17 @@
 
 import { closeFd, connectUnix, getPeerCredentials, isRunning } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { realPath, type VmTarget } from "../vm/process.ts";
+import { realPath, type VmTarget } from "../vm/open.ts";
+import { stateBase } from "../vm/state-dir.ts";
 import { goForward } from "./finish.ts";
 import { removeNames } from "./names.ts";
 import type { UpdateOptions, UpdateReport } from "./options.ts";
 import { findMarked } from "./peers/marked.ts";
 import { type Peer, peerOf, releasePeer } from "./peers/peer.ts";
 import { restoreSettings } from "./peers/tell.ts";
+import { findJournal } from "./record/find.ts";
 import { bootId, closeJournal, type Journal, removeJournal, writeJournal } from "./record/journal.ts";
 import { takeLock } from "./record/lock.ts";
-import { findJournal, stateBase } from "./record/state-dir.ts";
 import { removeFiles } from "./run.ts";
 import { type Settled, settle } from "./settle.ts";
 import { updateVm } from "./update.ts";
@@ -31,8 +32,8 @@ export interface Recovery {
   readonly report: UpdateReport | undefined;
 }
 
-/** Options of {@link resumeUpdate} and {@link abortUpdate}: the target, and of a new update what it may need. */
-export type RecoverOptions = Pick<UpdateOptions, "target" | "stateDir" | "signal" | "onStep" | "hooks" | "timeoutMs">;
+/** Options of {@link resumeUpdate} and {@link abortUpdate}: of a new update what it may need. */
+export type RecoverOptions = Pick<UpdateOptions, "stateDir" | "signal" | "onStep" | "hooks" | "timeoutMs">;
 
 /**
  * Takes an interrupted update back. If the new QEMU has the guest already, it is too late for that: the update is
@@ -41,8 +42,8 @@ export type RecoverOptions = Pick<UpdateOptions, "target" | "stateDir" | "signal
  * @throws CprkitError ERR_UPDATE_REFUSED when there is none, or another process works at it; ERR_UPDATE_FAILED when a
  * QEMU that may have the guest does not answer (try again later), or ending the old one would be wrong.
  */
-export function abortUpdate(options: RecoverOptions): Promise<Recovery> {
-  return recover(options);
+export function abortUpdate(target: VmTarget, options: RecoverOptions = {}): Promise<Recovery> {
+  return recover(target, options);
 }
 
 /**
@@ -51,25 +52,20 @@ export function abortUpdate(options: RecoverOptions): Promise<Recovery> {
  *
  * @throws CprkitError as {@link abortUpdate}, and what {@link updateVm} throws.
  */
-export async function resumeUpdate(options: RecoverOptions): Promise<Recovery> {
-  const { journal } = await find(options);
-  const recovery = await recover(options);
+export async function resumeUpdate(target: VmTarget, options: RecoverOptions = {}): Promise<Recovery> {
+  const { journal } = await find(target, options);
+  const recovery = await recover(target, options);
   if (recovery.outcome !== "rolled-back") return recovery;
   const { qemu, command, mode, allow, timeoutMs } = journal.request;
-  const report = await updateVm({
-    timeoutMs,
-    ...options,
-    target: { qmp: journal.source.qmp },
-    qemu,
-    command,
-    mode,
-    allow,
-  });
+  const again = { timeoutMs, ...options, qemu, command, mode, allow };
+  const report = await updateVm({ qmp: journal.source.qmp }, again);
   return { ...recovery, outcome: "updated", pid: report.pid, report };
 }
 
-async function find(options: RecoverOptions): Promise<{ readonly folder: string; readonly journal: Journal }> {
-  const { target, stateDir } = options;
+async function find(
+  target: VmTarget,
+  { stateDir }: RecoverOptions,
+): Promise<{ readonly folder: string; readonly journal: Journal }> {
   const base = stateBase(stateDir, target.qmp);
   const found = base === undefined ? undefined : (findJournal(base, target) ?? (await findByServer(base, target)));
   if (found !== undefined && found.journal.outcome === undefined) return found;
@@ -79,13 +75,13 @@ async function find(options: RecoverOptions): Promise<{ readonly folder: string;
   );
 }
 
-async function recover(options: RecoverOptions): Promise<Recovery> {
-  const { folder } = await find(options);
+async function recover(target: VmTarget, options: RecoverOptions): Promise<Recovery> {
+  const { folder } = await find(target, options);
   const unlock = takeLock(folder);
   const opened: Peer[] = [];
   try {
     // Read again: whoever held the lock until now may have finished it.
-    const { journal } = await find(options);
+    const { journal } = await find(target, options);
     const source = peerOf(journal.source);
     const destination = destinationOf(journal);
     const outdated = await outdatedBy(folder, journal, source, destination);

@@ -2,12 +2,13 @@
 
 import { isCprkitError } from "../../vmstate/error.ts";
 import type { CprModeName } from "../vm/binary.ts";
-import { type OpenVm, openVm, type VmTarget } from "../vm/process.ts";
+import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
+import { stateBase } from "../vm/state-dir.ts";
 import { findAllMarked, findMarked } from "./peers/marked.ts";
 import { askPeer, hasTakenOver, keepsGuest, type Peer, type PeerState, peerOf, releasePeer } from "./peers/peer.ts";
+import { findJournal } from "./record/find.ts";
 import { bootId, type Journal, listJournals, readJournal, removeJournal, removeOldLogs } from "./record/journal.ts";
 import { type LockHolder, lockHolder, takeLock } from "./record/lock.ts";
-import { findJournal, stateBase } from "./record/state-dir.ts";
 import { hasReplaced } from "./settle.ts";
 import type { UpdateStep } from "./steps.ts";
 

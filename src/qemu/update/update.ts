@@ -5,7 +5,8 @@ import { randomBytes } from "node:crypto";
 import { dirname } from "node:path";
 import { CprkitError } from "../../vmstate/error.ts";
 import { publicName } from "../command-line/derive.ts";
-import { type OpenVm, openVm, realPath } from "../vm/process.ts";
+import { type OpenVm, openVm, realPath, type VmTarget } from "../vm/open.ts";
+import { stateBase, vmFolder } from "../vm/state-dir.ts";
 import { goForward } from "./finish.ts";
 import { runExec } from "./modes/exec.ts";
 import { runReboot } from "./modes/reboot.ts";
@@ -17,7 +18,6 @@ import { restoreSettings } from "./peers/tell.ts";
 import { type Prepared, prepare, refuseBlocked, roomySignal } from "./plan.ts";
 import { bootId, closeJournal, type Journal, listJournals, makeFolder, removeOldLogs } from "./record/journal.ts";
 import { refuseHeld, takeLock, takeProcessLock } from "./record/lock.ts";
-import { stateBase, vmFolder } from "./record/state-dir.ts";
 import { asCprkitError, fileOf, type Run, removeFiles, runHook, stepper } from "./run.ts";
 import { type Settled, settle } from "./settle.ts";
 import type { UpdateStep } from "./steps.ts";
@@ -35,11 +35,11 @@ const modes = { "cpr-transfer": runTransfer, "cpr-exec": runExec, "cpr-reboot": 
  * ERR_USAGE, ERR_QEMU_NOT_FOUND, ERR_QEMU_EXITED, ERR_TIMEOUT, ERR_ABORTED, ERR_QMP, ERR_FILE before anything was
  * changed.
  */
-export async function updateVm(asked: UpdateOptions): Promise<UpdateReport> {
+export async function updateVm(target: VmTarget, asked: UpdateOptions = {}): Promise<UpdateReport> {
   const start = performance.now();
   const options = { ...asked, signal: roomySignal(asked.signal) };
-  refuseHeldBefore(options);
-  const vm = await openVm(options.target, { signal: options.signal });
+  refuseHeldBefore(target, options);
+  const vm = await openVm(target, { signal: options.signal });
   const source: Peer = { identity: vm.process.identity, qmpPath: vm.qmpPath, qmp: vm.qmp };
   const phases: { step: UpdateStep; ms: number }[] = [];
   let run: Run | undefined;
@@ -66,7 +66,7 @@ export async function updateVm(asked: UpdateOptions): Promise<UpdateReport> {
 }
 
 /** Another update holds the monitor, and "another client holds it" would not say who. */
-function refuseHeldBefore({ target: { qmp }, stateDir }: UpdateOptions): void {
+function refuseHeldBefore({ qmp }: VmTarget, { stateDir }: UpdateOptions): void {
   const base = stateBase(stateDir, qmp);
   if (base === undefined || qmp === undefined) return;
   refuseHeld(vmFolder(base, publicName(realPath(qmp))));

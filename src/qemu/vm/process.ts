@@ -1,14 +1,8 @@
-// A running QEMU as /proc shows it, and its QMP monitor.
+// A running QEMU as /proc shows it.
 
-import { realpathSync } from "node:fs";
-import { resolve } from "node:path";
 import { cprExecVariable } from "../../channel/index.ts";
-import { type ProcessIdentity, processIdentity, type WaitOptions } from "../../linux/index.ts";
+import { type ProcessIdentity, processIdentity } from "../../linux/index.ts";
 import { readProcessFile, readProcessLink } from "../../linux/process/proc.ts";
-import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { qmpSocketPaths } from "../command-line/monitors.ts";
-import { parseOptions } from "../command-line/parse.ts";
-import { connectQmp, type Qmp } from "../qmp/client.ts";
 
 /** Soft and hard value of one line of /proc/PID/limits, in the kernel's unit; Infinity for "unlimited". */
 interface ProcessLimit {
@@ -27,6 +21,8 @@ export interface VmProcess {
   readonly env: Readonly<Record<string, string>>;
   /** Where relative paths start: the folder, or for a daemon the one that it was started in. */
   readonly cwd: string;
+  /** Started with -daemonize. */
+  readonly isDaemon: boolean;
   /** Path below the mount of the cgroup v2 tree, such as "/machine.slice/vm1.scope"; undefined without one. */
   readonly cgroup: string | undefined;
   /** By the kernel's names, such as "Max open files". */
@@ -51,9 +47,9 @@ export function readVmProcess(pid: number): VmProcess {
   );
   const status = readProcessFile(pid, "status");
   const effective = (name: string) => Number(new RegExp(`^${name}:\\s+\\d+\\s+(\\d+)`, "m").exec(status)?.[1]);
-  const daemon = parseOptions(argv.slice(1)).some(({ name }) => name === "daemonize");
+  const isDaemon = argv.some((word) => /^--?daemonize$/.test(word));
   // A daemon has gone to "/" after it opened its files.
-  const startedIn = daemon ? env["PWD"] : undefined;
+  const startedIn = isDaemon ? env["PWD"] : undefined;
   return {
     identity,
     program: link.replace(/ \(deleted\)$/, ""),
@@ -61,6 +57,7 @@ export function readVmProcess(pid: number): VmProcess {
     argv,
     env,
     cwd: startedIn ?? readProcessLink(pid, "cwd"),
+    isDaemon,
     cgroup: /^0::(.*)$/m.exec(readProcessFile(pid, "cgroup"))?.[1],
     limits: readLimits(pid),
     uid: effective("Uid"),
@@ -79,80 +76,6 @@ function readLimits(pid: number): ReadonlyMap<string, ProcessLimit> {
     }
   }
   return limits;
-}
-
-/** Which VM is meant: by the path of a QMP socket, or by the process. With both, the process must serve that socket. */
-export interface VmTarget {
-  readonly qmp?: string | undefined;
-  readonly pid?: number | undefined;
-}
-
-/** A running VM with an open monitor. */
-export interface OpenVm {
-  readonly process: VmProcess;
-  readonly qmp: Qmp;
-  /** Absolute path of the socket that `qmp` is connected to, as QEMU made it. */
-  readonly qmpPath: string;
-}
-
-/**
- * Finds the process and connects to its monitor: the socket that was named, else the first on its command line that
- * nobody else holds.
- *
- * @throws CprkitError ERR_USAGE without a target; ERR_UPDATE_REFUSED when the process serves no QMP on a UNIX socket;
- * as `connectQmp` when no monitor can be had.
- */
-export async function openVm(target: VmTarget, options: WaitOptions = {}): Promise<OpenVm> {
-  if (target.qmp !== undefined) {
-    const qmpPath = realPath(target.qmp);
-    const qmp = await connectQmp(qmpPath, options);
-    const { pid } = qmp.peer;
-    if (target.pid !== undefined && target.pid !== pid) {
-      await qmp.close();
-      const text = `${target.qmp} is served by process ${pid}, not by ${target.pid}`;
-      throw new CprkitError("ERR_USAGE", `${text}: give one of --qmp and --pid, or the right ones`);
-    }
-    try {
-      return { process: readVmProcess(pid), qmp, qmpPath };
-    } catch (error) {
-      await qmp.close();
-      throw error;
-    }
-  }
-  if (target.pid === undefined) {
-    throw new CprkitError("ERR_USAGE", "no VM named: give the path of its QMP socket, or its process id");
-  }
-  const vm = readVmProcess(target.pid);
-  const paths = qmpSocketPaths(parseOptions(vm.argv.slice(1)), vm.cwd);
-  if (paths.length === 0) {
-    throw new CprkitError(
-      "ERR_UPDATE_REFUSED",
-      `process ${target.pid} has no QMP monitor on a UNIX socket on its command line; cprkit needs one of its own: ` +
-        "start QEMU with -qmp unix:PATH,server=on,wait=off (or add a monitor with chardev-add at run time, then --qmp)",
-    );
-  }
-  let failure: unknown;
-  for (const qmpPath of paths) {
-    try {
-      const qmp = await connectQmp(qmpPath, options);
-      if (qmp.peer.pid === target.pid) return { process: vm, qmp, qmpPath };
-      await qmp.close();
-      failure = new CprkitError("ERR_QMP", `${qmpPath} is served by process ${qmp.peer.pid}, not by ${target.pid}`);
-    } catch (error) {
-      if (!isCprkitError(error) || error.code === "ERR_ABORTED") throw error;
-      failure = error;
-    }
-  }
-  throw failure;
-}
-
-/** Follows the links that an earlier update left; what is not there is left to the connection to complain about. */
-export function realPath(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return resolve(path);
-  }
 }
 
 function words(text: string): string[] {

@@ -2,13 +2,13 @@
 
 import { objectParts } from "../../command-line/monitors.ts";
 import { getValue } from "../../command-line/parse.ts";
-import { blocker, type PreflightFinding, warning } from "../../finding.ts";
+import { blocker, type Finding, warning } from "../../finding.ts";
 import { compareVersions } from "../../vm/binary.ts";
 import type { Facts } from "../facts.ts";
 
 const vfioSince = { major: 10, minor: 1, micro: 0, package: "" };
 
-export function checkVfio({ devices, mode, abilities, next, runState }: Facts): PreflightFinding[] {
+export function checkVfio({ devices, mode, abilities, next, runState }: Facts): Finding[] {
   const vfio = devices.filter(({ type }) => type.startsWith("vfio-"));
   return vfio.flatMap(({ id, type }) => {
     const subject = id ?? type;
@@ -32,7 +32,7 @@ export function checkVfio({ devices, mode, abilities, next, runState }: Facts): 
   });
 }
 
-export function checkTaps({ taps, sideBySide }: Facts): PreflightFinding[] {
+export function checkTaps({ taps, sideBySide }: Facts): Finding[] {
   if (!sideBySide) return [];
   return taps.map(({ name, multiqueue }) =>
     multiqueue
@@ -51,7 +51,7 @@ export function checkTaps({ taps, sideBySide }: Facts): PreflightFinding[] {
   );
 }
 
-const held: readonly { readonly match: RegExp; readonly finding: (id: string) => PreflightFinding }[] = [
+const held: readonly { readonly match: RegExp; readonly finding: (id: string) => Finding }[] = [
   {
     match: /^vhost-(vsock|vdpa|scsi)/,
     finding: (id) =>
@@ -84,7 +84,7 @@ const held: readonly { readonly match: RegExp; readonly finding: (id: string) =>
   },
 ];
 
-export function checkHeldDevices({ devices, sideBySide }: Facts): PreflightFinding[] {
+export function checkHeldDevices({ devices, sideBySide }: Facts): Finding[] {
   if (!sideBySide) return [];
   return devices.flatMap(({ id, type }) =>
     held
@@ -97,7 +97,7 @@ export function checkHeldDevices({ devices, sideBySide }: Facts): PreflightFindi
  * QEMU 11.1.3 ends with a segmentation fault, and the guest with it, when it saves an NVMe controller that has no drive
  * of its own (namespaces by nvme-ns, or none). Seen with plain migration, too. 10.0 refuses to migrate NVMe.
  */
-export function checkCrashes({ devices, abilities }: Facts): PreflightFinding[] {
+export function checkCrashes({ devices, abilities }: Facts): Finding[] {
   if (abilities.version.major !== 11) return [];
   return devices
     .filter(({ drive }) => drive === "")
@@ -112,7 +112,7 @@ export function checkCrashes({ devices, abilities }: Facts): PreflightFinding[] 
 }
 
 /** The new QEMU has the devices of the command line, no more and no less. */
-export function checkHotplug({ devices, options }: Facts): PreflightFinding[] {
+export function checkHotplug({ devices, options }: Facts): Finding[] {
   // What is in such a file is not looked at.
   if (options.some(({ name }) => name === "readconfig")) return [];
   const onLine = options.flatMap(({ name, value }) =>
@@ -147,7 +147,7 @@ function isMadeByQemu(id: string, type: string): boolean {
   return type === "" || id.startsWith("#") || /^(virtio|ide|scsi|floppy|sd|pflash)\d+(-\d+)*$/.test(id);
 }
 
-export function checkChardevs({ chardevs, fds }: Facts): PreflightFinding[] {
+export function checkChardevs({ chardevs, fds }: Facts): Finding[] {
   const clients = fds.filter(({ fate, what }) => fate === "lost" && / (accepted|connection) at /.test(what));
   const places = clients.map(({ what }) => what.replace(/^.* at /, ""));
   return [

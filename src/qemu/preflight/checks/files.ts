@@ -5,10 +5,10 @@ import { dirname, join, resolve } from "node:path";
 import { statFile } from "../../../linux/process/stat-file.ts";
 import { objectParts } from "../../command-line/monitors.ts";
 import { type CommandOption, getValue, isOn } from "../../command-line/parse.ts";
-import { blocker, type PreflightFinding, warning } from "../../finding.ts";
+import { blocker, type Finding, warning } from "../../finding.ts";
 import type { Facts } from "../facts.ts";
 
-export function checkBinary({ process, next }: Facts): PreflightFinding[] {
+export function checkBinary({ process, next }: Facts): Finding[] {
   if (!process.replaced) return [];
   const message = `${process.program}, from which the VM runs, has been replaced or removed since its start`;
   const remedy = `the update goes to ${next.program}; keep the old package at hand if you may want to go back`;
@@ -16,7 +16,7 @@ export function checkBinary({ process, next }: Facts): PreflightFinding[] {
 }
 
 /** Disk images and other block devices: the path must lead to the file that QEMU has open. */
-export function checkImages(facts: Facts): PreflightFinding[] {
+export function checkImages(facts: Facts): Finding[] {
   const { blockNodes, process, fds } = facts;
   const pid = process.identity.pid;
   const nodes = blockNodes.filter(({ drv, file }) => localDrivers.has(drv) && !/^[\w+-]+:/.test(file));
@@ -71,7 +71,7 @@ interface NamedFile {
 }
 
 /** Firmware, kernel and the like: read at the start and not kept open. */
-export function checkStartFiles(facts: Facts): PreflightFinding[] {
+export function checkStartFiles(facts: Facts): Finding[] {
   const started = startTime(facts.process.identity.startTime);
   return startFiles(facts).flatMap(({ option, path }) => {
     const now = statFile(path);
@@ -142,7 +142,7 @@ function startTime(ticks: bigint): number {
 }
 
 /** Sockets that the new QEMU makes, and those that it connects to. */
-export function checkSockets({ derived, options, listening, process }: Facts): PreflightFinding[] {
+export function checkSockets({ derived, options, listening, process }: Facts): Finding[] {
   const folders = [...new Set(derived.moved.map((name) => dirname(name.new)))];
   const unwritable = folders.filter((folder) => !isWritable(folder));
   const peers = options.flatMap(({ name, value }) => {

@@ -1,11 +1,11 @@
 // Numbers of fds, and memory for the second process.
 
-import { blocker, type PreflightFinding, warning } from "../../finding.ts";
+import { blocker, type Finding, warning } from "../../finding.ts";
 import type { Facts } from "../facts.ts";
 import { mebibytes } from "./memory.ts";
 
 /** The new QEMU runs as the old one's user, so cprkit must do so, too. */
-export function checkUser({ process, own }: Facts): PreflightFinding[] {
+export function checkUser({ process, own }: Facts): Finding[] {
   if (own.uid === process.uid) return [];
   const message = `QEMU runs as uid ${process.uid}, cprkit as uid ${own.uid}: the new QEMU must run as the old one's user`;
   return [blocker("user", message, `run cprkit as that user: sudo -u '#${process.uid}' cprkit update …`)];
@@ -14,8 +14,8 @@ export function checkUser({ process, own }: Facts): PreflightFinding[] {
 /** The channels of an update, and what a QEMU opens for a moment while it starts. */
 const spareFds = 16;
 
-export function checkFdLimits({ fds, process, own, mode, sideBySide, inFlightUnlimited }: Facts): PreflightFinding[] {
-  const findings: PreflightFinding[] = [];
+export function checkFdLimits({ fds, process, own, mode, sideBySide, inFlightUnlimited }: Facts): Finding[] {
+  const findings: Finding[] = [];
   const limit = process.limits.get("Max open files")?.soft ?? Number.POSITIVE_INFINITY;
   const carried = fds.filter(({ fate }) => fate === "carried").length;
   const raise = (who: string) => `raise it: prlimit --pid PID --nofile=N for ${who}, LimitNOFILE= in its systemd unit`;
@@ -41,10 +41,10 @@ export function checkFdLimits({ fds, process, own, mode, sideBySide, inFlightUnl
   return findings;
 }
 
-export function checkHostMemory({ host, sideBySide }: Facts): PreflightFinding[] {
+export function checkHostMemory({ host, sideBySide }: Facts): Finding[] {
   if (!sideBySide) return [];
   const { needed, available, cgroup } = host;
-  const findings: PreflightFinding[] = [];
+  const findings: Finding[] = [];
   if (available < needed) {
     const message = `the second QEMU needs about ${mebibytes(needed)} of its own, the host has ${mebibytes(available)} left`;
     findings.push(blocker("memory-low", message, "free memory on the host, or use --mode cpr-exec"));

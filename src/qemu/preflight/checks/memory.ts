@@ -3,14 +3,14 @@
 import { objectParts } from "../../command-line/monitors.ts";
 import { getValue, isOn } from "../../command-line/parse.ts";
 import type { MemoryBackend } from "../../fds/ram.ts";
-import { blocker, type PreflightFinding, warning } from "../../finding.ts";
+import { blocker, type Finding, warning } from "../../finding.ts";
 import type { Facts } from "../facts.ts";
 
-export function checkMemory(facts: Facts): PreflightFinding[] {
+export function checkMemory(facts: Facts): Finding[] {
   return facts.mode === "cpr-reboot" ? checkReboot(facts) : [...checkAuxRam(facts), ...checkBackends(facts)];
 }
 
-function checkAuxRam({ auxRamShare }: Facts): PreflightFinding[] {
+function checkAuxRam({ auxRamShare }: Facts): Finding[] {
   if (auxRamShare === true) return [];
   const message =
     auxRamShare === undefined
@@ -19,7 +19,7 @@ function checkAuxRam({ auxRamShare }: Facts): PreflightFinding[] {
   return [blocker("aux-ram-share-off", message, "at the VM's next start, add aux-ram-share=on to -machine")];
 }
 
-function checkBackends({ backends }: Facts): PreflightFinding[] {
+function checkBackends({ backends }: Facts): Finding[] {
   return backends
     .filter(({ share }) => share !== true)
     .map((backend) =>
@@ -39,7 +39,7 @@ function shared({ id, type, size }: MemoryBackend): string {
 }
 
 /** cpr-reboot leaves memory in place only if it is in a shared file with a name; else all of it goes through the file. */
-function checkReboot({ backends, options }: Facts): PreflightFinding[] {
+function checkReboot({ backends, options }: Facts): Finding[] {
   const discarded = options.flatMap(({ name, value }) => {
     const parts = name === "object" && value !== undefined ? objectParts(value) : [];
     return isOn(parts, "discard-data") ? [getValue(parts, "id") ?? ""] : [];

@@ -3,14 +3,16 @@
 import { machineOf } from "../../command-line/derive.ts";
 import { objectParts } from "../../command-line/monitors.ts";
 import { getValue } from "../../command-line/parse.ts";
-import { blocker, type PreflightFinding, warning } from "../../finding.ts";
+import { blocker, type Finding, warning } from "../../finding.ts";
 import { compareVersions, resolveMachine, versionText } from "../../vm/binary.ts";
-import type { NewQemuAnswer } from "../../vm/new-qemu.ts";
+import type { BinaryAnswer } from "../../vm/probe.ts";
 import type { StateDifference } from "../device-states.ts";
 import type { Facts } from "../facts.ts";
 
-export function checkNewQemu(facts: Facts): PreflightFinding[] {
+export function checkNewQemu(facts: Facts): Finding[] {
   const { said, program } = facts.next;
+  // Another user's VM: nothing was started; checkUser says so.
+  if (facts.process.uid !== facts.own.uid) return [];
   if ("error" in said) {
     const remedy = "name the new QEMU's program with --qemu; try to start it by hand";
     return [blocker("new-unusable", said.error.reason, remedy, program)];
@@ -23,14 +25,14 @@ export function checkNewQemu(facts: Facts): PreflightFinding[] {
   ];
 }
 
-function checkMachine({ machine, options, abilities, next }: Facts, { abilities: there }: NewQemuAnswer) {
+function checkMachine({ machine, options, abilities, next }: Facts, { abilities: there }: BinaryAnswer) {
   const version = versionText(there.version);
   if (!there.machines.some(({ name }) => name === machine)) {
     const message = `machine type ${machine} does not exist in the new QEMU ${version} (${next.program})`;
     const remedy = "choose a QEMU that has it: a newer one, or one that has not dropped it yet";
     return [blocker("machine-missing", message, remedy, machine)];
   }
-  const findings: PreflightFinding[] = [];
+  const findings: Finding[] = [];
   const asked = machineOf(options);
   const meant = resolveMachine(there.machines, asked);
   if (meant !== machine) {
@@ -51,7 +53,7 @@ function checkMachine({ machine, options, abilities, next }: Facts, { abilities:
   return findings;
 }
 
-function checkModels({ devices, options, accelerator, next }: Facts, there: NewQemuAnswer): PreflightFinding[] {
+function checkModels({ devices, options, accelerator, next }: Facts, there: BinaryAnswer): Finding[] {
   const missing = [...new Set(devices.map(({ type }) => type))].filter(
     // CPUs can be plugged in, but are not in the list of -device on every target.
     (type) => !there.devices.has(type) && !type.endsWith("-cpu"),
@@ -93,7 +95,7 @@ function checkModels({ devices, options, accelerator, next }: Facts, there: NewQ
   ];
 }
 
-function checkDirection({ abilities, mode }: Facts, { abilities: there }: NewQemuAnswer): PreflightFinding[] {
+function checkDirection({ abilities, mode }: Facts, { abilities: there }: BinaryAnswer): Finding[] {
   if (compareVersions(there.version, abilities.version) >= 0) return [];
   const [from, to] = [versionText(abilities.version), versionText(there.version)];
   if (mode === "cpr-exec") {
@@ -109,7 +111,7 @@ function checkDirection({ abilities, mode }: Facts, { abilities: there }: NewQem
   return [warning("going-back", message, remedy, to)];
 }
 
-function checkStates({ stateDifferences, next }: Facts): PreflightFinding[] {
+function checkStates({ stateDifferences, next }: Facts): Finding[] {
   const remedy = "if the update fails for it, the guest runs on in the running QEMU; unplug the device, or stay";
   if (!Array.isArray(stateDifferences)) {
     const why = "message" in stateDifferences ? stateDifferences.message : "";

@@ -1,7 +1,7 @@
 // Is the VM in a state that can be migrated, and does QEMU itself object?
 
 import { getValue, isOn, parseKeyValues } from "../../command-line/parse.ts";
-import { blocker, type PreflightFinding } from "../../finding.ts";
+import { blocker, type Finding } from "../../finding.ts";
 import { isUnderWay } from "../blocked-reasons.ts";
 import type { Facts } from "../facts.ts";
 
@@ -16,8 +16,8 @@ const remedies: Readonly<Record<string, string>> = {
   shutdown: "the guest is shut down: simply start the new QEMU",
 };
 
-export function checkRunState({ runState, migrationStatus }: Facts): PreflightFinding[] {
-  const findings: PreflightFinding[] = [];
+export function checkRunState({ runState, migrationStatus }: Facts): Finding[] {
+  const findings: Finding[] = [];
   if (!goodStates.has(runState)) {
     const remedy = remedies[runState] ?? "wait until the VM is running or paused";
     findings.push(
@@ -34,7 +34,7 @@ export function checkRunState({ runState, migrationStatus }: Facts): PreflightFi
 /** Capabilities that CPR refuses or that its channels can't carry (QEMU 10.0 migration/options.c, migration.c). */
 const conflicting = ["postcopy-ram", "background-snapshot", "x-colo", "mapped-ram", "multifd"];
 
-export function checkCapabilities({ capabilities, mode }: Facts): PreflightFinding[] {
+export function checkCapabilities({ capabilities, mode }: Facts): Finding[] {
   // To a file, as with cpr-reboot and cpr-exec, these two work.
   const fine = mode === "cpr-transfer" ? [] : ["mapped-ram", "multifd"];
   return conflicting
@@ -49,8 +49,8 @@ export function checkCapabilities({ capabilities, mode }: Facts): PreflightFindi
     );
 }
 
-export function checkMode({ mode, abilities, next, options }: Facts): PreflightFinding[] {
-  const findings: PreflightFinding[] = [];
+export function checkMode({ mode, abilities, next, options }: Facts): Finding[] {
+  const findings: Finding[] = [];
   if (!abilities.modes.includes(mode)) {
     const others = abilities.modes.join(" or ");
     const remedy = others === "" ? "this QEMU must be restarted once with QEMU 10.0 or newer" : `use --mode ${others}`;
@@ -73,7 +73,7 @@ export function checkMode({ mode, abilities, next, options }: Facts): PreflightF
 }
 
 /** QEMU's own blockers, but for the memory regions that `explained` has named already. */
-export function checkQemuBlockers({ blockedReasons, auxRamShare, backends }: Facts): PreflightFinding[] {
+export function checkQemuBlockers({ blockedReasons, auxRamShare, backends }: Facts): Finding[] {
   const ids = new Set(backends.map(({ id }) => id));
   const isExplained = (reason: string) => {
     const region = /^Memory region (.*) is not compatible with CPR\./.exec(reason)?.[1];

@@ -5,7 +5,6 @@ import { setTimeout as delay } from "node:timers/promises";
 import { readExecCprState } from "../../../channel/index.ts";
 import { describeFd, isRunning, listFds, readFdLink } from "../../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
-import { parseOptions } from "../../command-line/parse.ts";
 import { connectQmp, type Qmp } from "../../qmp/client.ts";
 import { removeNames } from "../names.ts";
 import type { CarriedFd } from "../options.ts";
@@ -52,9 +51,8 @@ export async function runExec(run: Run): Promise<void> {
 /** The new command; behind a shell that goes back to where a daemon was started, for relative paths. */
 function execCommand({ prepared }: Run): readonly string[] {
   const { command } = prepared.plan;
-  const { cwd, argv } = prepared.vm.process;
-  const daemon = parseOptions(argv.slice(1)).some(({ name }) => name === "daemonize");
-  return daemon ? ["/bin/sh", "-c", 'cd "$0" && exec "$@"', cwd, ...command] : command;
+  const { cwd, isDaemon } = prepared.vm.process;
+  return isDaemon ? ["/bin/sh", "-c", 'cd "$0" && exec "$@"', cwd, ...command] : command;
 }
 
 /** Starts the new command with names of its own, waits until its machine is built, and ends it. */
@@ -92,10 +90,8 @@ function carriedFds(pid: number): CarriedFd[] | undefined {
 
 async function untilReplaced(run: Run, source: Qmp): Promise<void> {
   let closed = false;
-  const wake: () => void = () => undefined;
   const hungUp = source.closed.then(() => {
     closed = true;
-    wake();
   });
   const look = async () => {
     if (closed) return true;

@@ -3,10 +3,8 @@
 import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { isRunning } from "../../../linux/index.ts";
-import { publicName } from "../../command-line/derive.ts";
-import { realPath, type VmTarget } from "../../vm/process.ts";
-import { type Journal, type JournalProcess, listJournals } from "./journal.ts";
+import { publicName } from "../command-line/derive.ts";
+import { realPath } from "./open.ts";
 
 /**
  * The folder of all VMs: the one that was asked for, else `$XDG_RUNTIME_DIR/cprkit` where that is this user's own, for
@@ -40,34 +38,4 @@ export function vmFolder(base: string, publicQmp: string): string {
     .replace(/[^\w.-]/g, "_")
     .slice(0, 16);
   return join(base, `${name}-${createHash("sha256").update(publicQmp).digest("hex").slice(0, 8)}`);
-}
-
-/**
- * The update of a VM that was named by a socket of any generation, or by either of its processes.
- *
- * @throws CprkitError ERR_FILE when the journal of this socket can't be read
- */
-export function findJournal(
-  base: string,
-  target: VmTarget,
-): { readonly folder: string; readonly journal: Journal } | undefined {
-  const { qmp, pid } = target;
-  const names = qmp === undefined ? [] : [publicName(resolve(qmp)), publicName(realPath(qmp))];
-  const { journals, problems } = listJournals(base);
-  const found = journals.find(({ journal }) => {
-    const { source, destination, publicQmp, moved } = journal;
-    const paths = [publicQmp, publicName(source.qmp), ...moved.map((name) => name.public)];
-    return (
-      names.some((name) => paths.includes(name)) ||
-      [source, destination].some((entry) => entry !== undefined && entry.pid === pid && isRunning(identityOf(entry)))
-    );
-  });
-  const folders = names.map((name) => basename(vmFolder(base, name)));
-  const problem = problems.find(({ folder }) => folders.includes(basename(folder)));
-  if (found === undefined && problem !== undefined) throw problem.error;
-  return found;
-}
-
-function identityOf({ pid, startTime }: JournalProcess) {
-  return { pid, startTime: BigInt(startTime) };
 }

@@ -1,0 +1,94 @@
+// A running QEMU with an open QMP monitor.
+
+import { realpathSync } from "node:fs";
+import { resolve } from "node:path";
+import type { WaitOptions } from "../../linux/index.ts";
+import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import { qmpSocketPaths } from "../command-line/monitors.ts";
+import type { CommandOption } from "../command-line/parse.ts";
+import { connectQmp, type Qmp } from "../qmp/client.ts";
+import { readOwnOptions } from "./own-options.ts";
+import { readVmProcess, type VmProcess } from "./process.ts";
+
+/** Which VM is meant: by the path of a QMP socket, or by the process. With both, the process must serve that socket. */
+export interface VmTarget {
+  readonly qmp?: string | undefined;
+  readonly pid?: number | undefined;
+}
+
+/** A running VM with an open monitor. */
+export interface OpenVm {
+  readonly process: VmProcess;
+  readonly qmp: Qmp;
+  /** Absolute path of the socket that `qmp` is connected to, as QEMU made it. */
+  readonly qmpPath: string;
+  /** Its command line, taken apart once it is asked for. */
+  options(): Promise<readonly CommandOption[]>;
+}
+
+/**
+ * Finds the process and connects to its monitor: the socket that was named, else the first on its command line that
+ * nobody else holds.
+ *
+ * @throws CprkitError ERR_USAGE without a target; ERR_UPDATE_REFUSED when the process serves no QMP on a UNIX socket;
+ * as `connectQmp` when no monitor can be had.
+ */
+export async function openVm(target: VmTarget, wait: WaitOptions = {}): Promise<OpenVm> {
+  if (target.qmp !== undefined) {
+    const qmpPath = realPath(target.qmp);
+    const qmp = await connectQmp(qmpPath, wait);
+    const { pid } = qmp.peer;
+    if (target.pid !== undefined && target.pid !== pid) {
+      await qmp.close();
+      const text = `${target.qmp} is served by process ${pid}, not by ${target.pid}`;
+      throw new CprkitError("ERR_USAGE", `${text}: give one of --qmp and --pid, or the right ones`);
+    }
+    try {
+      const process = readVmProcess(pid);
+      let asked: Promise<readonly CommandOption[]> | undefined;
+      const options = () => {
+        asked ??= readOwnOptions(process, wait);
+        return asked;
+      };
+      return { process, qmp, qmpPath, options };
+    } catch (error) {
+      await qmp.close();
+      throw error;
+    }
+  }
+  if (target.pid === undefined) {
+    throw new CprkitError("ERR_USAGE", "no VM named: give the path of its QMP socket, or its process id");
+  }
+  const process = readVmProcess(target.pid);
+  const options = await readOwnOptions(process, wait);
+  const paths = qmpSocketPaths(options, process.cwd);
+  if (paths.length === 0) {
+    throw new CprkitError(
+      "ERR_UPDATE_REFUSED",
+      `process ${target.pid} has no QMP monitor on a UNIX socket on its command line; cprkit needs one of its own: ` +
+        "start QEMU with -qmp unix:PATH,server=on,wait=off (or add a monitor with chardev-add at run time, then --qmp)",
+    );
+  }
+  let failure: unknown;
+  for (const qmpPath of paths) {
+    try {
+      const qmp = await connectQmp(qmpPath, wait);
+      if (qmp.peer.pid === target.pid) return { process, qmp, qmpPath, options: async () => options };
+      await qmp.close();
+      failure = new CprkitError("ERR_QMP", `${qmpPath} is served by process ${qmp.peer.pid}, not by ${target.pid}`);
+    } catch (error) {
+      if (!isCprkitError(error) || error.code === "ERR_ABORTED") throw error;
+      failure = error;
+    }
+  }
+  throw failure;
+}
+
+/** Follows the links that an earlier update left; what is not there is left to the connection to complain about. */
+export function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return resolve(path);
+  }
+}

@@ -1,0 +1,51 @@
+// The command line of a running QEMU taken apart. Which of its options take no value, its own program says: an option
+// that a list of ours lacks would swallow the word after it.
+
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import type { WaitOptions } from "../../linux/index.ts";
+import { type CommandOption, parseOptions } from "../command-line/parse.ts";
+import { programWords } from "./new-qemu.ts";
+import { withProbeMark } from "./probe-mark.ts";
+import type { VmProcess } from "./process.ts";
+
+/**
+ * The options of a running QEMU. Asks its own program for its help; one that does not answer, or that belongs to
+ * another user, is taken to have the options that QEMU 7.2 to 11.1 have. Never throws.
+ */
+export async function readOwnOptions(vm: VmProcess, options: WaitOptions = {}): Promise<readonly CommandOption[]> {
+  const [first, ...loaded] = programWords(vm);
+  const words = vm.argv.slice(1 + loaded.length);
+  // Another user's program must not run with our rights.
+  if (first === undefined || vm.uid !== process.geteuid?.()) return parseOptions(words);
+  const { timeoutMs = 5_000, signal } = options;
+  try {
+    const { stdout } = await promisify(execFile)(`/proc/${vm.identity.pid}/exe`, [...loaded, "-help"], {
+      env: withProbeMark(vm.env),
+      timeout: timeoutMs,
+      killSignal: "SIGKILL",
+      ...(signal === undefined ? {} : { signal }),
+    });
+    return parseOptions(words, optionsWithoutValue(stdout));
+  } catch {
+    return parseOptions(words);
+  }
+}
+
+/**
+ * The names of options that take no value, by QEMU's `-help`: behind such a name comes nothing, or its description in
+ * the second column. Behind any other comes the form of its value, even if in another column ("-dtb    file").
+ */
+export function optionsWithoutValue(help: string): Set<string> {
+  const names = new Set<string>();
+  for (const line of help.split("\n")) {
+    const [, before = "", name = "", text = ""] = /^(--?([\w-]+)(?: {2,}|$))(.*)$/.exec(line) ?? [];
+    // "-M              as -machine": another name of an option with a value.
+    if (name === "" || (text !== "" && before.length < descriptionColumn) || text.startsWith("as -")) continue;
+    names.add(name);
+  }
+  return names;
+}
+
+/** QEMU 7.2 to 11.1 qemu-options.hx. */
+const descriptionColumn = 16;

@@ -1,0 +1,137 @@
+// Asks a QEMU binary what it can do: it is started once, for a moment, with a machine that has nothing in it.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeFd, closeFds, socketPair, type WaitOptions } from "../../linux/index.ts";
+import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import { connectQmp, type Qmp } from "../qmp/client.ts";
+import { cprModes, machinesOf, type QemuAbilities } from "./binary.ts";
+import { endStrayProbes, withProbeMark } from "./probe-mark.ts";
+
+/** What a QEMU binary has, modules included: QEMU loads them all to answer (QEMU 10.0 qom/qom-qmp-cmds.c). */
+export interface BinaryAnswer {
+  readonly abilities: QemuAbilities;
+  /** Device models, by their QOM names. */
+  readonly devices: ReadonlySet<string>;
+  /** Types for -object. */
+  readonly objects: ReadonlySet<string>;
+  /** Names for -accel, such as "kvm". */
+  readonly accelerators: ReadonlySet<string>;
+}
+
+/**
+ * Starts the binary with an empty machine, asks it, and ends it.
+ *
+ * @param command the program and the words before QEMU's own options
+ * @throws CprkitError ERR_QEMU_NOT_FOUND if it can't be started, ERR_QEMU_EXITED if it ends by itself (with what it
+ * printed), ERR_TIMEOUT if it does not answer within `timeoutMs` (default 10 s), ERR_ABORTED, ERR_QMP.
+ */
+export async function probeBinary(
+  command: readonly string[],
+  options: WaitOptions & { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
+): Promise<BinaryAnswer> {
+  const { timeoutMs = 10_000, signal, cwd, env } = options;
+  const [program = "", ...words] = command;
+  endStrayProbes();
+  const [ours, theirs] = socketPair();
+  const empty = ["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none"];
+  let child: ChildProcess;
+  try {
+    child = spawn(program, [...words, ...empty, "-chardev", "socket,id=m,fd=3", "-qmp", "chardev:m"], {
+      stdio: ["ignore", "pipe", "pipe", theirs],
+      ...(cwd === undefined ? {} : { cwd }),
+      env: withProbeMark(env ?? process.env),
+    });
+  } catch (cause) {
+    // Some refusals come at once: an empty name, a command line that is too long.
+    closeFds([ours, theirs]);
+    throw cannotStart(program, cause);
+  }
+  closeFd(theirs);
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding("utf8").on("data", (text: string) => {
+      if (output.length < 4096) output += text;
+    });
+  }
+  let failed: Error | undefined;
+  const ended = (event: "exit" | "close") =>
+    new Promise<void>((resolve) => {
+      child.once("error", (error) => {
+        failed = error;
+        resolve();
+      });
+      child.once(event, () => resolve());
+    });
+  // Of a wrapper that was killed, the program beside it may hold the output open: "close" may never come.
+  const [exited, closed] = [ended("exit"), ended("close")];
+  let qmp: Qmp | undefined;
+  try {
+    qmp = await connectQmp({ fd: ours }, { timeoutMs, signal, commandTimeoutMs: timeoutMs });
+    const [abilities, devices, objects, accelerators] = await Promise.all([
+      abilitiesByTrial(qmp),
+      typesOf(qmp, "device"),
+      typesOf(qmp, "user-creatable"),
+      typesOf(qmp, "accel"),
+    ]);
+    return { abilities, devices, objects, accelerators: new Set([...accelerators].map(acceleratorOf)) };
+  } catch (error) {
+    // Give what it printed, or the refusal to start it, the time to arrive.
+    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 200))]);
+    if (failed !== undefined) throw cannotStart(program, failed);
+    // Ctrl-C reaches the program, too, and its end is often seen first.
+    if (signal?.aborted === true) {
+      throw new CprkitError("ERR_ABORTED", `aborted while asking ${program} what it can do`, { cause: error });
+    }
+    const said = output.trim();
+    const how = child.exitCode === null ? "gave no usable answer" : `ended at once with status ${child.exitCode}`;
+    const code = error instanceof CprkitError ? error.code : "ERR_QMP";
+    const text = `${program}, asked what it can do, ${how}${said === "" ? "" : `: ${said}`}`;
+    throw new CprkitError(code, `${text}. Is it a QEMU system emulator that runs on this machine?`, { cause: error });
+  } finally {
+    await qmp?.close();
+    if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) child.kill("SIGKILL");
+    await exited;
+    for (const stream of [child.stdout, child.stderr]) stream?.destroy();
+  }
+}
+
+function cannotStart(program: string, cause: unknown): CprkitError {
+  return new CprkitError(
+    "ERR_QEMU_NOT_FOUND",
+    `${program === "" ? '""' : program} can't be started: ${whyNotStarted(cause)}`,
+    { cause },
+  );
+}
+
+function whyNotStarted(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  const code = "code" in cause ? cause.code : undefined;
+  if (code === "ENOENT") return "there is no such program, or the loader or script that it names is missing (ENOENT)";
+  if (code === "EACCES") return "it is not executable for this user, or a folder (EACCES)";
+  return cause.message;
+}
+
+/** It has no guest, so a mode may be set to see whether it is known: the schema takes longer than the whole start. */
+async function abilitiesByTrial(qmp: Qmp): Promise<QemuAbilities> {
+  const trials = cprModes.map(async (mode) => {
+    const command = mode === "cpr-exec" ? { "cpr-exec-command": ["/bin/true"] } : {};
+    try {
+      await qmp.execute("migrate-set-parameters", { mode, ...command });
+      return [mode];
+    } catch (error) {
+      if (isCprkitError(error, "ERR_QMP_COMMAND")) return [];
+      throw error;
+    }
+  });
+  const [machines, ...modes] = await Promise.all([machinesOf(qmp), ...trials]);
+  return { version: qmp.greeting.version, modes: modes.flat(), machines };
+}
+
+async function typesOf(qmp: Qmp, kind: string): Promise<Set<string>> {
+  return new Set((await qmp.execute("qom-list-types", { implements: kind, abstract: false })).map(({ name }) => name));
+}
+
+/** "kvm" for "kvm-accel". */
+function acceleratorOf(type: string): string {
+  return type.replace(/-accel$/, "");
+}
