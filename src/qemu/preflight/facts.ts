@@ -15,13 +15,13 @@ import { readSockets } from "../fds/sockets.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { addedDevices, qomChildren, qomProperties } from "../qmp/qom.ts";
 import type { QmpReturn } from "../qmp/schema.ts";
-import { abilitiesOf, type CprModeName, compareVersions, type QemuAbilities } from "../vm/binary.ts";
+import { type CprModeName, compareVersions, machinesOf, type QemuAbilities } from "../vm/binary.ts";
 import { type Launcher, launcherFor } from "../vm/launcher.ts";
+import { askModes, isUnderWay } from "../vm/modes.ts";
 import { askNewQemu, type NewQemu, type NewQemuCommand, newQemuCommand, programWords } from "../vm/new-qemu.ts";
 import type { OpenVm } from "../vm/open.ts";
 import type { VmProcess } from "../vm/process.ts";
 import { stateBase } from "../vm/state-dir.ts";
-import { blockedReasons } from "./blocked-reasons.ts";
 import { compareDeviceStates, deviceTypes, type StateDifference } from "./device-states.ts";
 import { type HostMemory, readHostMemory } from "./host-memory.ts";
 import { type SystemdService, systemdService } from "./systemd-unit.ts";
@@ -71,6 +71,7 @@ export interface Facts {
   /** The systemd service that the running QEMU belongs to. */
   readonly service: SystemdService | undefined;
   readonly stateFolder: { readonly path: string; readonly freeBytes: number };
+  /** Without modes while a migration is under way: they can't be asked for then. */
   readonly abilities: QemuAbilities;
   /** The machine type with its version, such as "pc-q35-10.0". */
   readonly machine: string;
@@ -112,19 +113,12 @@ export async function gatherFacts(vm: OpenVm, asked: Asked): Promise<Facts> {
   if (asked.command?.includes("-incoming") === true) {
     throw new CprkitError("ERR_USAGE", "the command after -- must not have -incoming: cprkit adds its own");
   }
-  const [next, [abilities, own], service] = await Promise.all([
-    askNext(process, asked),
-    // One after the other: QEMU keeps every answer in memory until it is read, and its schema is long.
-    abilitiesOf(qmp).then(async (abilities) => [abilities, await askVm(vm)] as const),
-    systemdService(process.cgroup),
-  ]);
-  const { options, machine, migration, parameters, fds } = own;
+  const [next, own, service] = await Promise.all([askNext(process, asked), askVm(vm), systemdService(process.cgroup)]);
+  const { options, machine, migration, fds } = own;
+  const abilities = { version: qmp.greeting.version, modes: [...(own.modes?.keys() ?? [])], machines: own.machines };
   const mode = asked.mode ?? bestMode(abilities, next);
   const sideBySide = mode !== "cpr-exec";
-  const [reasons, differences] = await Promise.all([
-    blockedReasons(qmp, { mode, known: abilities.modes, present: parameters.mode, migration }),
-    stateDifferences(vm, options, machine, abilities, next, asked),
-  ]);
+  const differences = await stateDifferences(vm, options, machine, abilities, next, asked);
   const derived = deriveFor(process, options, asked, { machine, sideBySide });
   const command = asked.command ?? [...next.words, ...derived.args];
   const [serves] = qmpSocketPaths(parseOptions(command.slice(1)), process.cwd);
@@ -146,7 +140,7 @@ export async function gatherFacts(vm: OpenVm, asked: Asked): Promise<Facts> {
     runState: own.status.status,
     migrationStatus: migration.status,
     capabilities: own.capabilities.filter(({ state }) => state).map(({ capability }) => capability),
-    blockedReasons: reasons,
+    blockedReasons: own.modes?.get(mode),
     backends: own.backends,
     devices: own.devices,
     chardevs: own.chardevs,
@@ -194,7 +188,10 @@ async function askVm(vm: OpenVm) {
     qmp.execute("query-migrate-parameters"),
     qmp.execute("query-migrate-capabilities"),
   ]);
-  const [kvm, backends, devices, chardevs, blockNodes, fds] = await Promise.all([
+  // A migration's parameters must stay as they are.
+  const modes = isUnderWay(migration.status) ? undefined : await askModes(qmp, parameters.mode);
+  const [machines, kvm, backends, devices, chardevs, blockNodes, fds] = await Promise.all([
+    machinesOf(qmp),
     qmp.execute("query-kvm"),
     memoryBackends(qmp),
     devicesOf(qmp),
@@ -208,8 +205,9 @@ async function askVm(vm: OpenVm) {
     auxRamShare: typeof auxRamShare === "boolean" ? auxRamShare : undefined,
     status,
     migration,
-    parameters,
     capabilities,
+    modes,
+    machines,
     kvm,
     backends,
     devices,

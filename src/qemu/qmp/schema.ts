@@ -96,32 +96,6 @@ const memdev = z.looseObject({
 
 const property = z.looseObject({ name: z.string(), type: z.string() });
 
-/** An entry of what "query-qmp-schema" returns: validated one by one, by whoever reads it. */
-export const qmpSchemaEntry = z.looseObject({
-  name: z.string(),
-  "meta-type": z.string(),
-  /** Of an object (name and type; a default, even null, marks an optional one), an enum (name), an alternate (type). */
-  members: z
-    .array(
-      z.looseObject({
-        name: z.string().optional(),
-        type: z.string().optional(),
-        default: z.unknown().optional(),
-        features: z.array(z.string()).optional(),
-      }),
-    )
-    .optional(),
-  values: z.array(z.string()).optional(),
-  tag: z.string().optional(),
-  variants: z.array(z.looseObject({ case: z.string(), type: z.string() })).optional(),
-  "arg-type": z.string().optional(),
-  "ret-type": z.string().optional(),
-  "element-type": z.string().optional(),
-  "json-type": z.string().optional(),
-  "allow-oob": z.boolean().optional(),
-  features: z.array(z.string()).optional(),
-});
-
 const pciDevice = z.looseObject({
   bus: z.number(),
   slot: z.number(),
@@ -135,7 +109,6 @@ const pciDevice = z.looseObject({
 export const qmpReturns = {
   "query-status": z.looseObject({ status: z.string(), running: z.boolean() }),
   "query-kvm": z.looseObject({ enabled: z.boolean(), present: z.boolean() }),
-  "query-qmp-schema": z.array(z.unknown()),
   "query-machines": z.array(machine),
   "query-cpus-fast": z.array(cpu),
   "query-memdev": z.array(memdev),

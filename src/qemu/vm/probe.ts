@@ -2,9 +2,10 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeFd, closeFds, socketPair, type WaitOptions } from "../../linux/index.ts";
-import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import { CprkitError } from "../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
-import { cprModes, machinesOf, type QemuAbilities } from "./binary.ts";
+import { machinesOf, type QemuAbilities } from "./binary.ts";
+import { askModes } from "./modes.ts";
 import { endStrayProbes, withProbeMark } from "./probe-mark.ts";
 
 /** What a QEMU binary has, modules included: QEMU loads them all to answer (QEMU 10.0 qom/qom-qmp-cmds.c). */
@@ -67,12 +68,14 @@ export async function probeBinary(
   let qmp: Qmp | undefined;
   try {
     qmp = await connectQmp({ fd: ours }, { timeoutMs, signal, commandTimeoutMs: timeoutMs });
-    const [abilities, devices, objects, accelerators] = await Promise.all([
-      abilitiesByTrial(qmp),
+    const [modes, machines, devices, objects, accelerators] = await Promise.all([
+      askModes(qmp, undefined),
+      machinesOf(qmp),
       typesOf(qmp, "device"),
       typesOf(qmp, "user-creatable"),
       typesOf(qmp, "accel"),
     ]);
+    const abilities = { version: qmp.greeting.version, modes: [...modes.keys()], machines };
     return { abilities, devices, objects, accelerators: new Set([...accelerators].map(acceleratorOf)) };
   } catch (error) {
     // Give what it printed, or the refusal to start it, the time to arrive.
@@ -109,22 +112,6 @@ function whyNotStarted(cause: unknown): string {
   if (code === "ENOENT") return "there is no such program, or the loader or script that it names is missing (ENOENT)";
   if (code === "EACCES") return "it is not executable for this user, or a folder (EACCES)";
   return cause.message;
-}
-
-/** It has no guest, so a mode may be set to see whether it is known: the schema takes longer than the whole start. */
-async function abilitiesByTrial(qmp: Qmp): Promise<QemuAbilities> {
-  const trials = cprModes.map(async (mode) => {
-    const command = mode === "cpr-exec" ? { "cpr-exec-command": ["/bin/true"] } : {};
-    try {
-      await qmp.execute("migrate-set-parameters", { mode, ...command });
-      return [mode];
-    } catch (error) {
-      if (isCprkitError(error, "ERR_QMP_COMMAND")) return [];
-      throw error;
-    }
-  });
-  const [machines, ...modes] = await Promise.all([machinesOf(qmp), ...trials]);
-  return { version: qmp.greeting.version, modes: modes.flat(), machines };
 }
 
 async function typesOf(qmp: Qmp, kind: string): Promise<Set<string>> {

@@ -2,7 +2,7 @@
 
 import { getValue, isOn, parseKeyValues } from "../../command-line/parse.ts";
 import { blocker, type Finding } from "../../finding.ts";
-import { isUnderWay } from "../blocked-reasons.ts";
+import { isUnderWay } from "../../vm/modes.ts";
 import type { Facts } from "../facts.ts";
 
 /** Run states that a migration may start from (QEMU 10.0 system/runstate.c: transitions to finish-migrate). */
@@ -49,9 +49,10 @@ export function checkCapabilities({ capabilities, mode }: Facts): Finding[] {
     );
 }
 
-export function checkMode({ mode, abilities, next, options }: Facts): Finding[] {
+export function checkMode({ mode, abilities, migrationStatus, next, options }: Facts): Finding[] {
   const findings: Finding[] = [];
-  if (!abilities.modes.includes(mode)) {
+  // While a migration is under way the running QEMU is not asked.
+  if (!isUnderWay(migrationStatus) && !abilities.modes.includes(mode)) {
     const others = abilities.modes.join(" or ");
     const remedy = others === "" ? "this QEMU must be restarted once with QEMU 10.0 or newer" : `use --mode ${others}`;
     findings.push(blocker("mode-unsupported", `the running QEMU does not know ${mode}`, remedy, mode));
