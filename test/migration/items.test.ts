@@ -346,7 +346,7 @@ describe("iterative sections other than RAM", () => {
     ["s390-storage_attributes", bytes(4n)],
     ["0000:00:02.0/vfio", bytes(1n)],
   ])("names what is wrong in %s", (name, body) => {
-    const { problems, complete } = read(entry(1, 4, name, body), end());
+    const { problems, complete } = read(entry(1, 4, name, body), end(vmdesc()));
     expect(complete).toBe(true);
     expect(problems.map(({ code, path }) => [code, path])).toEqual([["ERR_BAD_STREAM", name]]);
   });
@@ -368,4 +368,45 @@ describe("the result as JSON", () => {
       "abcd",
     ]);
   });
+});
+
+describe("an end byte that comes too early", () => {
+  const other = entry(4, 2, "other", be32(1));
+  const json = vmdesc(timer, device("other", [uint32("x")]));
+  const ram = entry(1, 2, "ram", [blockList([["pc.ram", 4096]]), eos]);
+  const wholeRam = [ram, further(3, 2, eos)];
+
+  it.each<[string, Part, RegExp]>([
+    ["before a section", [timerSection, 0, other, end(json)], /the stream goes on/],
+    ["in place of a section's type", [timerSection, 0, other.subarray(1), end(json)], /the stream goes on/],
+    ["before a section, without a description", [wholeRam, 0, other, end()], /the stream goes on/],
+    ["in a stream whose description names more", [timerSection, end(json)], /section "other" is missing/],
+    ["while RAM is still being sent", [ram, end()], /section "ram" has begun, but did not end/],
+  ])("is found %s", (_name, part, reason) => {
+    const { complete, stopped } = read(part);
+    expect(complete).toBe(false);
+    expect(stopped?.code).toBe("ERR_BAD_STREAM");
+    expect(stopped?.message).toMatch(reason);
+  });
+
+  it("is only noted where the description came from another stream", () => {
+    const stream = bytes(header, configuration("test"), timerSection, end());
+    const { complete, problems } = readMigrationBytes(stream, { vmdesc: JSON.stringify(json) });
+    expect(complete).toBe(true);
+    expect(problems.map(({ message }) => message)).toEqual([expect.stringMatching(/section "other" is missing/)]);
+  });
+
+  it("is not seen in a stream that ends where a file goes on", () => {
+    expect(read(timerSection, end(vmdesc(timer)), repeat(0, 4096))).toMatchObject({
+      complete: true,
+      stopped: undefined,
+    });
+  });
+});
+
+it("a device with more bytes than its description is not written by it", () => {
+  const { sections, problems } = read(entry(4, 1, "timer", [be32(7), be32(9), 5]), end(vmdesc(timer)));
+  expect(problems.map(({ code }) => code)).toEqual(["ERR_TRAILING_BYTES"]);
+  expect(sections[0]?.fields).toHaveLength(2);
+  expect(sections[0]?.device?.state).toBeUndefined();
 });

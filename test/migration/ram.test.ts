@@ -222,6 +222,7 @@ describe("the RAM block list", () => {
         repeat(1, 0x1_0000),
         eos,
       ]),
+      further(3, 2, eos),
       end(),
     );
     const { ram, configuration: read, pageSize, stopped } = readMigrationBytes(stream);

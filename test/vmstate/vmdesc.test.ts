@@ -473,3 +473,15 @@ describe("hostile JSON", () => {
     expect(plain(parseJson(text))).toEqual(JSON.parse(text));
   });
 });
+
+test("a subsection of another version than its JSON says is refused: it could not be written again", () => {
+  const json =
+    '{"vmsd_name":"d","version":1,"fields":[],"subsections":[' +
+    '{"vmsd_name":"d/s","version":2,"fields":[{"name":"x","type":"uint8","size":1}]}]}';
+  const { description } = fromVmdesc(json);
+  const stream = (version: string) => bytesOf(`05 03 642f73 ${version} 09`);
+  const sent = stream("00000002");
+  expect(hexOf(save(description, load(description, { bytes: sent })).bytes)).toBe(hexOf(sent));
+  expect(codeOf(caught(() => load(description, { bytes: stream("00000001") })))).toBe("ERR_VERSION_TOO_OLD");
+  expect(codeOf(caught(() => load(description, { bytes: stream("00000003") })))).toBe("ERR_VERSION_TOO_NEW");
+});

@@ -196,8 +196,9 @@ function* readUndescribed(w: Window, walk: Walk, section: Section): Step<void> {
 function decode(section: Section, description: Description, body: Uint8Array): CprkitError | undefined {
   const { fields, state, length, error } = decodeBody(description, body, section.bodyOffset);
   section.fields = fields;
-  section.device = { body, description, state };
-  if (error !== undefined || length === body.length) return error;
+  const whole = error === undefined && length === body.length;
+  section.device = { body, description, state: whole ? state : undefined };
+  if (error !== undefined || whole) return error;
   return new CprkitError("ERR_TRAILING_BYTES", `its description ends here, but ${body.length - length} bytes follow`, {
     offset: section.bodyOffset + length,
   });

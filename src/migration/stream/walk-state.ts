@@ -10,6 +10,8 @@ import type { Step, Window } from "./window.ts";
 export interface WalkOptions {
   readonly onPage?: ((page: RamPage) => void) | undefined;
   readonly pageSize?: number | undefined;
+  /** Given when the description is another stream's. */
+  readonly vmdesc?: string | undefined;
 }
 
 /** What the walk knows so far. */

@@ -7,7 +7,8 @@ import { summarize } from "../ram/state.ts";
 import { readCommand } from "./commands.ts";
 import { readConfiguration } from "./configuration.ts";
 import { item, magic, multifdMagic, streamVersion } from "./constants.ts";
-import { readSection } from "./section.ts";
+import { itemFollows } from "./footer.ts";
+import { label, readSection } from "./section.ts";
 import { type FoundDescription, found } from "./vmdescription.ts";
 import { learn, newWalk, note, pageSize, type Walk, type WalkOptions } from "./walk-state.ts";
 import { cut, has, need, type Step, type Window } from "./window.ts";
@@ -31,6 +32,7 @@ export function* walkStream(w: Window, options: WalkOptions, known: FoundDescrip
     end = w.offset;
     yield* readEnd(w, walk);
     end = w.offset;
+    walk.complete = true;
   } catch (error) {
     if (!isCprkitError(error)) throw error;
     walk.stopped = error;
@@ -98,7 +100,6 @@ function* readItem(w: Window, walk: Walk): Step<boolean> {
   const byte = w.uint8();
   switch (byte) {
     case item.end:
-      walk.complete = !walk.packaged;
       return false;
     case item.start:
     case item.full: {
@@ -225,9 +226,21 @@ function* readPackage(w: Window, walk: Walk, length: number): Step<void> {
   if (!(yield* has(w, 0))) throw cut(w, end - w.offset, "a package");
 }
 
-/** What follows the end byte. */
+/** What follows the end byte. Throws ERR_BAD_STREAM if the end byte came too early: a damaged byte looks like one. */
 function* readEnd(w: Window, walk: Walk): Step<void> {
-  if (!(yield* has(w, 1)) || w.bytes[w.pos] !== item.description) return;
+  const endOffset = w.offset - 1;
+  const fromElsewhere = walk.options.vmdesc !== undefined;
+  const early = (reason: string) =>
+    new CprkitError("ERR_BAD_STREAM", `the end byte 00 stands here, but ${reason}`, { offset: endOffset });
+  if (!(yield* has(w, 1)) || w.bytes[w.pos] !== item.description) {
+    const described = walk.vmdescription !== undefined && !fromElsewhere;
+    if (described || ((yield* has(w, 1)) && (yield* itemFollows(w, 0, walk.started))))
+      throw early("the stream goes on");
+    // A stream with its description is whole without: a background snapshot sends no END for RAM.
+    for (const section of unfinished(walk)) throw early(`section "${label(section)}" has begun, but did not end`);
+    for (const name of missing(walk)) note(walk, early(`section "${name}" is missing, which the description has`));
+    return;
+  }
   const offset = w.offset;
   yield* need(w, 5, "the JSON description");
   const length = w.view.getUint32(w.pos + 1);
@@ -236,4 +249,20 @@ function* readEnd(w: Window, walk: Walk): Step<void> {
     learn(walk, found(w.bytes.subarray(w.pos + 5, w.pos + 5 + length), offset));
   }
   w.pos += 5 + length;
+  for (const name of missing(walk)) throw early(`section "${name}" is missing, which the description has`);
+}
+
+/** Sections that began with START and had no END (QEMU 10.0 migration/savevm.c sends one for each, but see above). */
+function unfinished({ sections }: Walk): Section[] {
+  const ended = new Set(sections.filter(({ type }) => type === "end").map(({ id }) => id));
+  return sections.filter(({ type, id }) => type === "start" && !ended.has(id));
+}
+
+/** Devices of the description that no section brought. */
+function missing({ sections, vmdesc }: Walk): string[] {
+  const names = new Set(sections.map((section) => label(section)));
+  const devices = vmdesc?.devices ?? [];
+  return devices
+    .map(({ name, instanceId }) => label({ name, instance: instanceId }))
+    .filter((name) => !names.has(name));
 }

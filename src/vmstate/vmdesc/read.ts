@@ -131,7 +131,7 @@ function rawBody(name: string, version: number, length: number): VmdescBody {
   return { description: describe({ name, version, minimumVersion: 0, fields, subsections: [] }), length };
 }
 
-function buildBody(shape: BodyShape, outer: Context): BuiltBody {
+function buildBody(shape: BodyShape, outer: Context, minimumVersion = 0): BuiltBody {
   const { name, version } = shape;
   if (outer.depth > maxDepth)
     throw new CprkitError("ERR_DEPTH", `the JSON description nests deeper than ${maxDepth}`, { offset: shape.offset });
@@ -152,7 +152,8 @@ function buildBody(shape: BodyShape, outer: Context): BuiltBody {
   for (const subsection of shape.subsections) {
     checkName(subsection, subsection.name, names);
     const path = `${outer.path}/${subsection.name}`;
-    const built = buildBody(subsection, { ...outer, path, depth: outer.depth + 1 });
+    // The stream has its version, too: with another one it would not be written as it came.
+    const built = buildBody(subsection, { ...outer, path, depth: outer.depth + 1 }, subsection.version);
     length = sum(length, sum(2 + subsection.name.length + 4, built.length));
     weight += built.weight;
     const found = built.description !== undefined && subsection.name.startsWith(name) && subsection.name !== name;
@@ -164,7 +165,7 @@ function buildBody(shape: BodyShape, outer: Context): BuiltBody {
       subsections.push({ key: subsection.name, description: built.description });
     }
   }
-  const description = loadable ? describe({ name, version, minimumVersion: 0, fields, subsections }) : undefined;
+  const description = loadable ? describe({ name, version, minimumVersion, fields, subsections }) : undefined;
   return { description, length, weight };
 }
 
