@@ -1,8 +1,6 @@
-// Breaks a CPR stream in the ways that streams break, and judges what the reader makes of it.
+// Breaks a CPR stream in the ways that streams break, and measures what reading one takes.
 
 import { getHeapStatistics } from "node:v8";
-import { type LoadedCpr, loadCprState, saveCprState } from "../../src/cpr/index.ts";
-import { isCprkitError, type PassedFd } from "../../src/vmstate/index.ts";
 import type { Random } from "../support/random.ts";
 
 /** A stream to be broken. */
@@ -101,39 +99,6 @@ function joined(...parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** What became of a case: refused with a code, or read, exactly or with repeated keys left out. */
-export type Verdict = "refused" | "read" | "read without repeated keys";
-
-/**
- * Reads `bytes` and throws a plain Error if the reader did anything else than refuse them with one clear error, or read
- * what is right for them: saving gives the same bytes, or, where keys were repeated, those without the repetitions.
- */
-export function judge(bytes: Uint8Array, fds: readonly PassedFd[] | undefined): Verdict {
-  let loaded: LoadedCpr;
-  try {
-    loaded = loadCprState({ bytes, fds });
-  } catch (error) {
-    if (!isCprkitError(error)) throw new Error(`a foreign error: ${String(error)}`, { cause: error });
-    const { code, offset, message } = error;
-    if (offset === undefined || offset < 0 || offset > bytes.length)
-      throw new Error(`${code} at no offset: ${message}`);
-    // A hook that failed would be a foreign error in disguise.
-    if (code === "ERR_HOOK") throw new Error(`a hook failed: ${message}`);
-    return "refused";
-  }
-  const { state, abi, fdForm, dropped, warnings } = loaded;
-  const output = saveCprState(state, { abi, fdForm });
-  if (dropped.length !== warnings.length) throw new Error("dropped entries without a warning each");
-  if (dropped.length === 0) {
-    if (!same(output.bytes, bytes)) throw new Error("read, but saved to other bytes");
-    return "read";
-  }
-  const again = loadCprState({ bytes: output.bytes });
-  if (again.dropped.length > 0 || again.state.size !== state.size) throw new Error("repeated keys were saved");
-  if (!same(saveCprState(again.state, { abi, fdForm }).bytes, output.bytes)) throw new Error("saved in another order");
-  return "read without repeated keys";
-}
-
 /** Bytes by which the heap and the buffers outside of it grew while `work` ran: an allocation, however short-lived. */
 export function grown(work: () => void): number {
   const before = allocated();
@@ -144,8 +109,4 @@ export function grown(work: () => void): number {
 function allocated(): number {
   const { used_heap_size, external_memory } = getHeapStatistics();
   return used_heap_size + external_memory;
-}
-
-function same(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }

@@ -3,12 +3,13 @@
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { hex } from "../../vmstate/wire/reader.ts";
 import type { Migration, Section, SectionType } from "../model.ts";
+import { sectionLabel } from "../paths.ts";
 import { summarize } from "../ram/state.ts";
 import { readCommand } from "./commands.ts";
 import { readConfiguration } from "./configuration.ts";
 import { item, magic, multifdMagic, streamVersion } from "./constants.ts";
 import { itemFollows } from "./footer.ts";
-import { label, readSection } from "./section.ts";
+import { readSection } from "./section.ts";
 import { type FoundDescription, found } from "./vmdescription.ts";
 import { learn, newWalk, note, pageSize, type Walk, type WalkOptions } from "./walk-state.ts";
 import { cut, has, need, type Step, type Window } from "./window.ts";
@@ -237,7 +238,8 @@ function* readEnd(w: Window, walk: Walk): Step<void> {
     if (described || ((yield* has(w, 1)) && (yield* itemFollows(w, 0, walk.started))))
       throw early("the stream goes on");
     // A stream with its description is whole without: a background snapshot sends no END for RAM.
-    for (const section of unfinished(walk)) throw early(`section "${label(section)}" has begun, but did not end`);
+    for (const section of unfinished(walk))
+      throw early(`section "${sectionLabel(section)}" has begun, but did not end`);
     for (const name of missing(walk)) note(walk, early(`section "${name}" is missing, which the description has`));
     return;
   }
@@ -260,9 +262,9 @@ function unfinished({ sections }: Walk): Section[] {
 
 /** Devices of the description that no section brought. */
 function missing({ sections, vmdesc }: Walk): string[] {
-  const names = new Set(sections.map((section) => label(section)));
+  const names = new Set(sections.map((section) => sectionLabel(section)));
   const devices = vmdesc?.devices ?? [];
   return devices
-    .map(({ name, instanceId }) => label({ name, instance: instanceId }))
+    .map(({ name, instanceId }) => sectionLabel({ name, instance: instanceId }))
     .filter((name) => !names.has(name));
 }
