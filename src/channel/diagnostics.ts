@@ -1,9 +1,9 @@
-// The trace events of CPR on node:diagnostics_channel, one channel an event: "cprkit:cpr_save_fd" and so on.
+// The trace events of CPR on node:diagnostics_channel, one channel per event: "cprkit:cpr_save_fd" and so on.
 
 import { type Channel, channel } from "node:diagnostics_channel";
 import type { CprEventName, CprTrace } from "../cpr/index.ts";
 
-/** Name of the channel of an event. */
+/** Name of an event's channel on node:diagnostics_channel, such as "cprkit:cpr_save_fd". */
 export function cprChannelName(event: CprEventName): string {
   return `cprkit:${event}`;
 }

@@ -1,4 +1,4 @@
-// cpr-exec: the state survives execve in a memfd whose number stands in an environment variable; the fds stay open
+// cpr-exec: the state survives execve in a memfd whose number is in an environment variable; the fds stay open
 // under their own numbers (QEMU 10.2 migration/cpr-exec.c).
 
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from "node:fs";
@@ -17,15 +17,20 @@ import { CprkitError } from "../vmstate/index.ts";
 /** The variable that holds the memfd's number in decimal; also the memfd's name. */
 export const cprExecVariable = "QEMU_CPR_EXEC_STATE";
 
+/** Options of {@link execWithCprState}. */
 export interface ExecCprOptions extends Omit<SaveCprOptions, "fdForm"> {
   /** Environment of the new program. Default: this process's. */
-  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
 }
 
 /**
  * Becomes the program at `path`, with the state and every fd in it. Does not return: if it throws, this process goes
- * on as it was. `argv` begins with argv[0]; `path` is not searched for in PATH.
- * Throws ERR_SYSCALL if execve fails or the memfd cannot be made, ERR_FD_INVALID if an fd of the state is not open.
+ * on as it was. The state is in a memfd whose number is in {@link cprExecVariable} (QEMU 10.2 migration/cpr-exec.c).
+ *
+ * @param path Taken as it is: PATH is not searched.
+ * @param argv From argv[0] on.
+ * @throws CprkitError ERR_SYSCALL if execve fails or the memfd cannot be made, ERR_FD_INVALID if an fd of the state is
+ * not open; as {@link saveCprState}.
  */
 export function execWithCprState(
   state: CprState,
@@ -49,17 +54,21 @@ export function execWithCprState(
   }
 }
 
+/** Options of {@link loadCprStateFromExec}. */
 export interface LoadExecOptions {
-  /** Default: this process's. The variable is removed from it. */
-  readonly env?: Record<string, string | undefined>;
+  /** The environment to look in; the variable is removed from it. Default: this process's. */
+  readonly env?: Record<string, string | undefined> | undefined;
+  /** Sees the trace events of loading. */
   readonly trace?: CprTrace | undefined;
 }
 
 /**
  * Takes up the state that an older program left at execve, or returns undefined if there is none. All fds of the state
  * are close-on-exec afterwards, the memfd is closed.
- * Throws ERR_BAD_STREAM if the variable holds no number of an open memfd, ERR_LIMIT if that has more than 64 MiB,
- * ERR_FD_INVALID if the state names an fd that is not open (the others stay open), and as {@link loadCprState}.
+ *
+ * @throws CprkitError ERR_BAD_STREAM if the variable does not hold the number of an open memfd, ERR_LIMIT if that has
+ * more than 64 MiB, ERR_FD_INVALID if the state names an fd that is not open (the others stay open), and as
+ * {@link loadCprState}.
  */
 export function loadCprStateFromExec(options: LoadExecOptions = {}): LoadedCpr | undefined {
   const env = options.env ?? process.env;
@@ -93,8 +102,10 @@ export function loadCprStateFromExec(options: LoadExecOptions = {}): LoadedCpr |
 
 /**
  * Reads the state that another process keeps for execve, from outside: `fd` is the number in its environment variable.
- * Throws ERR_FILE if it cannot be opened, ERR_BAD_STREAM if it is no file, ERR_LIMIT if it has more than 64 MiB, and as
- * {@link loadCprState}.
+ * Numbers in the state are fds of that process.
+ *
+ * @throws CprkitError ERR_FILE if it cannot be opened, ERR_BAD_STREAM if it is not a file, ERR_LIMIT if it has more than
+ * 64 MiB, and as {@link loadCprState}.
  */
 export function readExecCprState(pid: number, fd: number): LoadedCpr {
   const path = `/proc/${pid}/fd/${fd}`;

@@ -5,18 +5,23 @@ import { CprkitError, type Output } from "../vmstate/index.ts";
 
 /** One sendmsg: a view of the bytes, and the fds that go with its first byte. */
 export interface Message {
+  /** At least one byte if there are fds. */
   readonly bytes: Uint8Array;
+  /** At most 253, and 16 toward QEMU. */
   readonly fds: readonly number[];
 }
 
-/** QEMU receives into a control buffer for 16 fds and loses the rest (QEMU 10.0 io/channel-socket.c). */
+/** Most fds in one message to QEMU: it receives into a control buffer for 16 fds and loses the rest (QEMU 10.0 io/channel-socket.c). */
 export const maxFdsToQemu = 16;
 
 /**
  * Cuts what was saved into messages of at most `maxFds` fds, each message ending at the byte of its last fd. Every fd
  * then travels in a message that begins at or before its byte: early is fine for every QEMU, late is fatal. The bytes
- * are unchanged. Throws ERR_FD_INVALID for an fd that is unknown (-1): it cannot be sent; ERR_VALUE for a `maxFds` that
- * is not from 1 to 253.
+ * are unchanged.
+ *
+ * @param maxFds 1 to 253; {@link maxFdsToQemu} toward QEMU.
+ * @throws CprkitError ERR_FD_INVALID for an fd that is unknown (-1): it cannot be sent; ERR_VALUE for a `maxFds` out of
+ * its range.
  */
 export function cutMessages(output: Output, maxFds: number): Message[] {
   checkMaxFds(maxFds);
@@ -46,7 +51,9 @@ export function cutMessages(output: Output, maxFds: number): Message[] {
 /**
  * Cuts one received message into messages of at most `maxFds` fds, without knowing its content: the first group goes
  * with the first byte, the next with the second, and so on. Each fd has a byte of its own in the stream, so none comes
- * late. Throws ERR_BAD_STREAM if there are more groups than bytes: no such stream can be right; ERR_VALUE as
+ * late.
+ *
+ * @throws CprkitError ERR_BAD_STREAM if there are more groups than bytes: no such stream can be right; ERR_VALUE as
  * {@link cutMessages}.
  */
 export function splitMessage(message: Message, maxFds: number): Message[] {

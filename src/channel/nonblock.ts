@@ -3,7 +3,10 @@
 
 import { getNonblock, isOpen, setNonblock } from "../linux/index.ts";
 
-/** Notes which of `fds` are non-blocking. The returned function sets those again that lost it, and counts them. */
+/**
+ * Notes which of `fds` are non-blocking; fds that are not open are passed over. The returned function sets O_NONBLOCK
+ * again where it was lost since, and returns on how many fds.
+ */
 export function guardNonblock(fds: Iterable<number>): () => number {
   const nonblocking = [...fds].filter((fd) => fd >= 0 && isOpen(fd) && getNonblock(fd));
   return () => {

@@ -2,21 +2,30 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { maxCprStateBytes } from "../cpr/limits.ts";
-import { closeFds, maxFdsPerMessage, receiveFds, sendFds, waitReadable, waitWritable } from "../linux/index.ts";
+import {
+  closeFds,
+  maxFdsPerMessage,
+  receiveFds,
+  sendFds,
+  type WaitOptions,
+  waitReadable,
+  waitWritable,
+} from "../linux/index.ts";
 import { CprkitError, isCprkitError, type PassedFd } from "../vmstate/index.ts";
 import { type Deadline, deadlineIn } from "./deadline.ts";
 import type { Message } from "./messages.ts";
 
 /** What has passed so far. */
 export interface StreamProgress {
+  /** Bytes of the stream. */
   readonly bytes: number;
+  /** Number of fds. */
   readonly fds: number;
 }
 
-export interface StreamOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** By when all must have been taken or sent, in ms from the first byte on. Default 30,000. */
-  readonly timeoutMs?: number | undefined;
+/** Options of everything that sends or receives a stream. `timeoutMs` (default 30 s) limits the whole of it. */
+export interface StreamOptions extends WaitOptions {
+  /** Called after each message. */
   readonly onProgress?: ((progress: StreamProgress) => void) | undefined;
 }
 
@@ -24,8 +33,10 @@ export const defaultTimeoutMs = 30_000;
 
 /**
  * Sends the messages in order. All of a message's fds go with its first byte, so after a partial send only bytes are
- * left. While too many fds are on their way (ETOOMANYREFS) it waits for the receiver to take some.
- * Throws ERR_PEER if the peer is gone, ERR_TIMEOUT, ERR_ABORTED, ERR_FD_INVALID, ERR_SYSCALL. The fds stay open here.
+ * left. While too many fds are on their way (ETOOMANYREFS, unix(7)) it waits for the receiver to take some. Returns what
+ * was sent. The fds stay open here.
+ *
+ * @throws CprkitError ERR_PEER when the peer is gone, ERR_TIMEOUT, ERR_ABORTED, ERR_FD_INVALID, ERR_SYSCALL.
  */
 export async function sendMessages(
   socket: number,
@@ -78,13 +89,15 @@ async function sendSome(
 
 /** A whole stream. The fds are open, close-on-exec, and the caller's. */
 export interface ReceivedStream {
+  /** All bytes, up to where the peer ended its side. */
   readonly bytes: Uint8Array;
-  /** `offset`: of the first byte of the message that brought the fd, or an earlier one. */
+  /** In the order in which they came. `offset`: of the first byte of the message that brought the fd, or an earlier one. */
   readonly fds: readonly PassedFd[];
 }
 
+/** Options of {@link receiveStream}. */
 export interface ReceiveOptions extends StreamOptions {
-  /** More bytes than this are refused. Default 64 MiB: 200,000 fds with long names. */
+  /** More bytes than this are refused with ERR_LIMIT. Default 64 MiB: 200,000 fds with long names. */
   readonly maxBytes?: number | undefined;
   /** Sees each message as it comes; waited for. Its fds stay the stream's. */
   readonly onMessage?: ((message: Message) => void | Promise<void>) | undefined;
@@ -93,8 +106,10 @@ export interface ReceiveOptions extends StreamOptions {
 }
 
 /**
- * Receives until the peer ends its side. On any error every fd that came is closed.
- * Throws ERR_LIMIT beyond `maxBytes`, ERR_TIMEOUT, ERR_ABORTED, ERR_CONTROL_TRUNCATED, ERR_PEER.
+ * Receives until the peer ends its side. On any error every fd that came is closed; `socket` stays open.
+ *
+ * @throws CprkitError ERR_LIMIT beyond `maxBytes`, ERR_TIMEOUT, ERR_ABORTED, ERR_CONTROL_TRUNCATED, ERR_PEER; what
+ * `onMessage` throws.
  */
 export async function receiveStream(socket: number, options: ReceiveOptions = {}): Promise<ReceivedStream> {
   const { signal, timeoutMs = defaultTimeoutMs, maxBytes = maxCprStateBytes } = options;

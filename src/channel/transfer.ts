@@ -21,6 +21,7 @@ import {
   raiseNofileLimit,
   setSendBuffer,
   shutdownSocket,
+  type WaitOptions,
   waitHangup,
 } from "../linux/index.ts";
 import type { Output } from "../vmstate/index.ts";
@@ -29,8 +30,9 @@ import { cutMessages, type Message, maxFdsToQemu } from "./messages.ts";
 import { guardNonblock } from "./nonblock.ts";
 import { defaultTimeoutMs, type ReceiveOptions, receiveStream, type StreamOptions, sendMessages } from "./stream.ts";
 
+/** Options of {@link sendCprState}. `timeoutMs` limits connecting, and then sending. */
 export interface SendCprOptions extends Omit<SaveCprOptions, "fdForm">, StreamOptions {
-  /** Most fds in one message. Default 16, which every QEMU can read; 253 toward another cprkit. */
+  /** Most fds in one message, 1 to 253. Default 16, which every QEMU can read; another cprkit reads 253. */
   readonly fdsPerMessage?: number | undefined;
   /** User id that the receiver must have. Default: this process's own. */
   readonly peerUid?: number | undefined;
@@ -38,22 +40,24 @@ export interface SendCprOptions extends Omit<SaveCprOptions, "fdForm">, StreamOp
   readonly waitForListener?: boolean | undefined;
 }
 
-/** The state has left; the receiver may be at work on it. Both calls end the use of the socket: one must be made. */
+/** The state has been sent; the receiver may be loading it. The socket is open until `hungUp` or `close`. */
 export interface SentCpr {
+  /** Length of the stream in bytes. */
   readonly bytes: number;
+  /** How many fds were sent. */
   readonly fds: number;
+  /** In how many messages. */
   readonly messages: number;
+  /** The receiver. */
   readonly peer: PeerCredentials;
   /**
    * Waits until the receiver hangs up: it has taken the state. Then closes the socket and sets O_NONBLOCK again on
-   * the fds where the receiver cleared it. Throws ERR_TIMEOUT after `timeoutMs` (default 30,000), ERR_ABORTED: the
-   * socket stays open then.
+   * the fds where the receiver cleared it, and returns how many. `timeoutMs` defaults to 30 s.
+   *
+   * @throws CprkitError ERR_TIMEOUT, ERR_ABORTED: the socket stays open.
    */
-  hungUp(options?: {
-    readonly timeoutMs?: number;
-    readonly signal?: AbortSignal;
-  }): Promise<{ readonly nonblockRestored: number }>;
-  /** Gives up waiting: closes the socket, sets O_NONBLOCK again. */
+  hungUp(options?: WaitOptions): Promise<{ readonly nonblockRestored: number }>;
+  /** Does not wait (any longer): closes the socket, sets O_NONBLOCK again. A second call does nothing more. */
   close(): { readonly nonblockRestored: number };
   /** Calls `close`, for `using`. */
   [Symbol.dispose](): void;
@@ -82,13 +86,10 @@ export async function sendCprState(
     throw error;
   }
   const restoreNonblock = guardNonblock(output.fds.map(({ fd }) => fd));
-  const socket =
-    typeof to === "number"
-      ? to
-      : await connectUnix(to, { signal, timeoutMs, ...(waitForListener === undefined ? {} : { waitForListener }) });
+  const socket = typeof to === "number" ? to : await connectUnix(to, { signal, timeoutMs, waitForListener });
   let peer: PeerCredentials;
   try {
-    peer = checkPeer(socket, peerUid === undefined ? {} : { uid: peerUid });
+    peer = checkPeer(socket, { uid: peerUid });
     // Room for the whole stream, as far as the kernel grants it: waiting for the receiver in between cost a fifth.
     if (typeof to !== "number") setSendBuffer(socket, output.bytes.length);
     await sendMessages(socket, messages, options);
@@ -99,11 +100,14 @@ export async function sendCprState(
     restoreNonblock();
     throw error;
   }
-  let open = true;
+  let ended: { readonly nonblockRestored: number } | undefined;
   const close = () => {
-    if (open) closeFds([socket]);
-    open = false;
-    return { nonblockRestored: restoreNonblock() };
+    // Numbers of fds may be other files' at a second call.
+    if (ended !== undefined) return ended;
+    ended = { nonblockRestored: 0 };
+    closeFds([socket]);
+    ended = { nonblockRestored: restoreNonblock() };
+    return ended;
   };
   return {
     bytes: output.bytes.length,
@@ -113,28 +117,31 @@ export async function sendCprState(
     close,
     [Symbol.dispose]: () => void close(),
     hungUp: async (wait = {}) => {
+      if (ended !== undefined) return ended;
       const deadline = deadlineIn(wait.timeoutMs ?? defaultTimeoutMs, wait.signal);
-      // The number may be another file's once it is closed.
-      if (open)
-        await deadline.wait("the receiver to hang up, which says that it has taken the state", (options) =>
-          waitHangup(socket, { ...options, halfClose: false }),
-        );
+      await deadline.wait("the receiver to hang up, which says that it has taken the state", (options) =>
+        waitHangup(socket, { ...options, halfClose: false }),
+      );
       return close();
     },
   };
 }
 
+/** Options of {@link receiveCprState}. `timeoutMs` limits receiving, from the connection on. */
 export interface ReceiveCprOptions extends Omit<ReceiveOptions, "onMessage" | "onFailure"> {
   /** Longest wait, in ms, for the sender to connect. Default: no limit, as QEMU has none. */
   readonly connectTimeoutMs?: number | undefined;
   /** User id that the sender must have. Default: this process's own. */
   readonly peerUid?: number | undefined;
+  /** Sees the trace events of loading. */
   readonly trace?: CprTrace | undefined;
 }
 
+/** A state that was received, with its open fds and the CPR channel, which the sender watches. */
 export interface ReceivedCpr extends LoadedCpr {
   /** The stream as it came. */
   readonly bytes: Uint8Array;
+  /** The sender. */
   readonly peer: PeerCredentials;
   /**
    * Closes the CPR channel, which tells the sender that this process is ready. From then on the fds are the caller's
@@ -163,7 +170,7 @@ export async function receiveCprState(from: string | number, options: ReceiveCpr
   raiseNofileLimit();
   const socket = typeof from === "number" ? from : await acceptOne(from, options);
   try {
-    const peer = checkPeer(socket, options.peerUid === undefined ? {} : { uid: options.peerUid });
+    const peer = checkPeer(socket, { uid: options.peerUid });
     const stream = await receiveStream(socket, options);
     try {
       const loaded = loadCprState(stream, { trace: options.trace, fdForm: "passed" });

@@ -48,7 +48,7 @@ export function dupFd(fd: number, min = 0): number {
   return check(libc().fcntl(fd, fDupfdCloexec, asFd(min, "min")), "fcntl", () => `duplicating fd ${fd}`);
 }
 
-/** True when `fd` is open in this process. */
+/** True when `fd` is open in this process. @throws CprkitError ERR_VALUE for what does not fit a C int */
 export function isOpen(fd: number): boolean {
   return libc().fcntl(fd, fGetfd, 0) >= 0;
 }
@@ -58,21 +58,23 @@ export function isCloseOnExec(fd: number): boolean {
   return (getFdFlags(fd) & fdCloexec) !== 0;
 }
 
-/** Sets whether `fd` is closed by execve. It belongs to this fd alone, not to its duplicates. */
+/** Sets whether `fd` is closed by execve, of this fd alone, not of its duplicates. @throws CprkitError ERR_FD_INVALID */
 export function setCloseOnExec(fd: number, on: boolean): void {
   const flags = getFdFlags(fd);
   const wanted = on ? flags | fdCloexec : flags & ~fdCloexec;
   if (wanted !== flags) check(libc().fcntl(fd, fSetfd, wanted), "fcntl", () => `setting close-on-exec of fd ${fd}`);
 }
 
-/** Whether reads and writes on `fd` return EAGAIN in place of waiting. @throws CprkitError ERR_FD_INVALID */
+/** Whether reads and writes on `fd` return EAGAIN instead of waiting. @throws CprkitError ERR_FD_INVALID */
 export function getNonblock(fd: number): boolean {
   return (getStatusFlags(fd) & oNonblock) !== 0;
 }
 
 /**
  * Sets O_NONBLOCK. It belongs to the open file description: every duplicate of the fd, in this process and in others
- * that it was sent to, changes with it.
+ * that it was sent to, changes with it (fcntl(2), F_SETFL).
+ *
+ * @throws CprkitError ERR_FD_INVALID
  */
 export function setNonblock(fd: number, on: boolean): void {
   const flags = getStatusFlags(fd);

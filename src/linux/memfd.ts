@@ -5,20 +5,21 @@ import { CprkitError } from "../vmstate/error.ts";
 import { libc } from "./ffi/koffi.ts";
 import { check } from "./system-error.ts";
 
+/** Options of {@link createMemfd}. */
 export interface MemfdOptions {
-  /** Closed by execve. Default true. */
-  readonly closeOnExec?: boolean;
+  /** Whether execve closes it (MFD_CLOEXEC). Default true. */
+  readonly closeOnExec?: boolean | undefined;
   /** Size in bytes, all zero and taking no memory until written. Default 0. */
-  readonly size?: number;
+  readonly size?: number | undefined;
 }
 
 const mfdCloexec = 1;
 
 /**
- * Creates a memfd; /proc shows it as "/memfd:NAME (deleted)".
+ * Creates a memfd (memfd_create(2)) and returns its fd; /proc shows it as "/memfd:NAME (deleted)".
  *
  * @param name At most 249 bytes; it need not be unique.
- * @throws CprkitError ERR_VALUE for a size that is no whole number of bytes, ERR_SYSCALL.
+ * @throws CprkitError ERR_VALUE for a size that is not a whole number of bytes, ERR_SYSCALL.
  */
 export function createMemfd(name: string, options: MemfdOptions = {}): number {
   const { closeOnExec = true, size = 0 } = options;

@@ -16,7 +16,7 @@ export interface NofileLimit {
 const rlimitNofile = 7;
 const unlimited = 0xffff_ffff_ffff_ffffn;
 
-/** The limit of this process. Node raises the soft limit to the hard one when it starts. */
+/** RLIMIT_NOFILE of this process (getrlimit(2)). Node raises the soft limit to the hard one when it starts. */
 export function getNofileLimit(): NofileLimit {
   return fromKernel(prlimit());
 }
@@ -24,13 +24,14 @@ export function getNofileLimit(): NofileLimit {
 /**
  * Sets the limit of this process; fds above a lowered limit stay open.
  *
- * @throws CprkitError ERR_SYSCALL with EPERM for a hard limit above the present one without CAP_SYS_RESOURCE.
+ * @throws CprkitError ERR_SYSCALL with EPERM for a hard limit above the present one without CAP_SYS_RESOURCE, ERR_VALUE
+ * for what is not a number of fds.
  */
 export function setNofileLimit(limit: NofileLimit): void {
   prlimit({ soft: toKernel(limit.soft, "soft"), hard: toKernel(limit.hard, "hard") });
 }
 
-/** Raises the soft limit to the hard one and returns the limit that holds then. */
+/** Raises the soft limit to the hard one and returns the limit that holds then. @throws CprkitError ERR_SYSCALL */
 export function raiseNofileLimit(): NofileLimit {
   const limit = getNofileLimit();
   if (limit.soft < limit.hard) setNofileLimit({ soft: limit.hard, hard: limit.hard });

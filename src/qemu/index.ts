@@ -1,5 +1,6 @@
 // Works on real QEMUs: QMP, the tap on the CPR channel.
 
+export type { CommandOption } from "./command-line/parse.ts";
 export type { FdFate, VmFd } from "./fds/fate.ts";
 export { listVmFds, type VmFdsOptions } from "./fds/list.ts";
 export { reportVmFds, type VmFdsReport } from "./fds/report.ts";
@@ -14,8 +15,8 @@ export {
   type QmpGreeting,
   type QmpTarget,
 } from "./qmp/client.ts";
-export type { QmpEvent, WaitForEventOptions } from "./qmp/events.ts";
-export type { QmpCommand, QmpReturn } from "./qmp/schema.ts";
+export type { QmpEvent, QmpEvents, WaitForEventOptions } from "./qmp/events.ts";
+export { type QmpCommand, type QmpReturn, qmpReturns } from "./qmp/schema.ts";
 export { type PassedEntry, type PassedState, type TapOptions, type TapResult, tap } from "./tap.ts";
 export type {
   CarriedFd,
@@ -25,8 +26,18 @@ export type {
   UpdateProcesses,
   UpdateReport,
 } from "./update/options.ts";
+export type { PeerState } from "./update/peers/peer.ts";
 export { planUpdate } from "./update/plan.ts";
 export { abortUpdate, type RecoverOptions, type Recovery, resumeUpdate } from "./update/recover.ts";
-export { allStatus, type QemuStatus, type StatusOptions, type VmStatus, vmStatus } from "./update/status.ts";
-export { type UpdateStep, updateSteps } from "./update/steps.ts";
+export {
+  allStatus,
+  type QemuStatus,
+  type StatusOptions,
+  type StatusProblem,
+  type VmStatus,
+  vmStatus,
+} from "./update/status.ts";
+export { allSteps, type UpdateStep, updateSteps } from "./update/steps.ts";
 export { updateVm } from "./update/update.ts";
+export { type CprModeName, cprModes } from "./vm/binary.ts";
+export type { VmTarget } from "./vm/open.ts";

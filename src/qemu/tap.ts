@@ -33,6 +33,7 @@ import {
 } from "../linux/index.ts";
 import { CprkitError, isCprkitError } from "../vmstate/index.ts";
 
+/** Options of {@link tap}. */
 export interface TapOptions {
   /** Path to listen on: the old QEMU's `migrate` names it as the CPR channel. At most 107 bytes. */
   readonly listen: string;
@@ -42,6 +43,7 @@ export interface TapOptions {
   readonly to?: CprAbi | undefined;
   /** Writes the state for this QEMU. Default: as it came. */
   readonly forVersion?: QemuVersion | undefined;
+  /** Ends the tap with ERR_ABORTED; both QEMUs are hung up on. */
   readonly signal?: AbortSignal | undefined;
   /** User id that both QEMUs must have. Default: this process's own. */
   readonly peerUid?: number | undefined;
@@ -60,6 +62,7 @@ export interface TapOptions {
 
 /** An fd that passed, and what it is: "memfd:pc.ram", "anon_inode:[eventfd]", "/dev/vfio/12". Its number is the tap's. */
 export interface PassedEntry extends FdEntry {
+  /** What it is, as {@link describeFd} says it. */
   readonly what: string;
 }
 
@@ -73,11 +76,13 @@ export interface PassedState {
   readonly abi: CprAbi | undefined;
   /** Open in `onState` and until the tap ends, closed afterwards. */
   readonly fds: readonly PassedEntry[];
+  /** What is odd about the state, or why it could not be read. */
   readonly warnings: readonly string[];
   /** Time from the first connection to the end of sending, in ms. */
   readonly relayMs: number;
 }
 
+/** What {@link tap} resolves with. */
 export interface TapResult extends PassedState {
   /** Who hung up first: normally the new QEMU, when it is ready for the main channel. */
   readonly hungUpBy: "source" | "destination";
@@ -86,19 +91,20 @@ export interface TapResult extends PassedState {
 }
 
 /**
- * Relays one CPR state. Resolves when one side has hung up and the other has been told.
+ * Relays one CPR state from the old QEMU to the new one. Resolves when one side has hung up and the other has been told.
  *
  * Without translation each message goes on as it comes; with it, the whole state is read and checked first. On any
  * error both sides are hung up on, which leaves the guest running in the old QEMU, O_NONBLOCK is set again where the new
  * one had cleared it, and every fd that passed is closed here: both QEMUs keep their own.
  *
  * @throws CprkitError ERR_TIMEOUT if nobody listens at `connect` in time, ERR_PEER if a side dies, ERR_NOT_FOR_VERSION,
- * ERR_PEER_CREDENTIALS, ERR_ABORTED; when translating also what loadCprState throws.
+ * ERR_PEER_CREDENTIALS, ERR_ABORTED; when translating also what loadCprState throws; as listenUnix, sendMessages and
+ * receiveStream.
  */
 export async function tap(options: TapOptions): Promise<TapResult> {
   raiseNofileLimit();
   const { signal, timeoutMs = 30_000, peerUid } = options;
-  const uid = peerUid === undefined ? {} : { uid: peerUid };
+  const uid = { uid: peerUid };
   const listener = listenUnix(options.listen);
   const open: number[] = [];
   let held: readonly number[] = [];

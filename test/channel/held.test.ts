@@ -5,7 +5,17 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { receiveCprState, sendCprState } from "../../src/channel/index.ts";
-import { closeFd, closeFds, connectUnix, isOpen, listenUnix, socketPair } from "../../src/linux/index.ts";
+import { CprState } from "../../src/cpr/index.ts";
+import {
+  closeFd,
+  closeFds,
+  connectUnix,
+  createEventfd,
+  getNonblock,
+  isOpen,
+  listenUnix,
+  socketPair,
+} from "../../src/linux/index.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
 import { failure, memfdState, withTempDir } from "./support.ts";
 
@@ -77,6 +87,24 @@ it("a hand-over that is given up with its block closes its socket alone", () =>
     await expect(handOver()).rejects.toThrow("given up");
     expect([from, ...fds].map(isOpen)).toEqual([false, true, true]);
     closeFds([to, ...fds]);
+  }));
+
+it("a hand-over that has ended touches no fd again: its number may be another file's", () =>
+  expectNoFdLeak(async () => {
+    const [from, to] = socketPair();
+    const own = createEventfd();
+    const state = new CprState();
+    state.saveFd("interrupt", 0, own);
+    const [sent, received] = await Promise.all([sendCprState(from, state), receiveCprState(to)]);
+    received.close();
+    expect(await sent.hungUp({ timeoutMs: 5_000 })).toEqual({ nonblockRestored: 0 });
+    closeFd(own);
+    const later = Array.from({ length: 8 }, () => createEventfd({ nonblocking: false }));
+    expect(later).toContain(own);
+    sent[Symbol.dispose]();
+    expect(later.map(getNonblock)).not.toContain(true);
+    expect(await sent.hungUp()).toEqual({ nonblockRestored: 0 });
+    closeFds(later);
   }));
 
 it("a listener is closed, and its socket removed, with its block", () =>

@@ -7,24 +7,27 @@ import { getNonblock, isCloseOnExec, isOpen, setCloseOnExec, setNonblock } from 
 import { libc } from "../ffi/koffi.ts";
 import { systemError } from "../system-error.ts";
 
+/** Options of {@link execve}. */
 export interface ExecveOptions {
   /**
    * fds that the new program gets under the same numbers. 0, 1 and 2 are always kept. All others stay as they are:
    * what this process opened is close-on-exec, what it inherited mostly is not.
    */
-  readonly keepFds?: Iterable<number>;
+  readonly keepFds?: Iterable<number> | undefined;
 }
 
 const standardFds = [0, 1, 2];
 
 /**
- * Replaces this process by `path`, at once: no exit handler runs, nothing asynchronous is finished. Does not return.
+ * Replaces this process by the program `path` (execve(2)), at once: no exit handler runs, nothing asynchronous is
+ * finished. Does not return.
  *
  * For the new program the standard fds are blocking again, and SIGPIPE and SIGXFSZ, which Node ignores, act as by
  * default; no signal is blocked. When execve fails, all of that and every close-on-exec flag is put back.
  *
  * @param path Taken as it is: PATH is not searched.
  * @param argv From argv[0] on.
+ * @param environment Variables by name; those that are undefined are left out. Default: this process's.
  * @throws CprkitError ERR_SYSCALL when the kernel refuses (ENOENT, EACCES, E2BIG …), ERR_FD_INVALID for an fd of
  * keepFds that is not open: checked before anything is changed.
  */

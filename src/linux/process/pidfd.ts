@@ -11,9 +11,10 @@ import { waitReadable } from "../wait/readiness.ts";
 import { isSameProcess, type ProcessIdentity } from "./proc.ts";
 
 /**
- * Opens a close-on-exec pidfd. Given an identity, it is of that very process or of none.
+ * Opens a close-on-exec pidfd (pidfd_open(2)) and returns its fd. Given an identity, it is of that process and never of
+ * a later one with the same pid.
  *
- * @throws CprkitError ERR_SYSCALL with ESRCH when the process is gone.
+ * @throws CprkitError ERR_SYSCALL with ESRCH when the process has ended and was waited for.
  */
 export function openPidfd(process: number | ProcessIdentity): number {
   const pid = typeof process === "number" ? process : process.pid;
@@ -34,7 +35,8 @@ export function openPidfd(process: number | ProcessIdentity): number {
 }
 
 /**
- * Sends a signal, or tests with 0. Returns false when the process has ended and was waited for.
+ * Sends a signal, or with 0 only tests whether it could (pidfd_send_signal(2)). Returns false when the process has ended
+ * and was waited for.
  *
  * @throws CprkitError ERR_SYSCALL with EPERM when it is another user's.
  */

@@ -17,24 +17,34 @@ export function listFds(pid: ProcessRef = "self"): number[] {
   return open.sort((a, b) => a - b);
 }
 
-/** The link of /proc/PID/fd/N, such as "/memfd:pc.ram (deleted)", "anon_inode:[eventfd]" or "socket:[123]". */
+/**
+ * The link of /proc/PID/fd/N, such as "/memfd:pc.ram (deleted)", "anon_inode:[eventfd]" or "socket:[123]".
+ *
+ * @throws CprkitError ERR_SYSCALL when the process or the fd does not exist or may not be looked at.
+ */
 export function readFdLink(pid: ProcessRef, fd: number): string {
   return readProcessLink(pid, `fd/${asFd(fd)}`);
 }
 
-/** What an fd is, for people: its link without the kernel's additions, such as "memfd:pc.ram" or "/dev/vfio/12". */
+/**
+ * What an fd is, for people: its link without the kernel's additions, such as "memfd:pc.ram" or "/dev/vfio/12".
+ *
+ * @throws CprkitError as {@link readFdLink}
+ */
 export function describeFd(fd: number, pid: ProcessRef = "self"): string {
   const link = readFdLink(pid, fd);
   return link.startsWith("/memfd:") ? link.slice(1).replace(/ \(deleted\)$/, "") : link;
 }
 
-/** /proc/PID/fdinfo/N. */
+/** What /proc/PID/fdinfo/N says of an fd (proc_pid_fdinfo(5)). */
 export interface FdInfo {
   /** File offset in bytes. */
   readonly position: bigint;
   /** The open(2) flags, O_CLOEXEC among them. */
   readonly flags: number;
+  /** O_CLOEXEC: execve closes this fd. */
   readonly closeOnExec: boolean;
+  /** O_NONBLOCK: reads and writes return EAGAIN instead of waiting, through every duplicate of this fd. */
   readonly nonblocking: boolean;
   /** The counter of an eventfd; absent for anything else. */
   readonly eventfdCount?: bigint;
@@ -42,7 +52,12 @@ export interface FdInfo {
   readonly fields: ReadonlyMap<string, string>;
 }
 
-/** @throws CprkitError ERR_SYSCALL when the process or the fd does not exist or may not be looked at. */
+/**
+ * Reads /proc/PID/fdinfo/N.
+ *
+ * @throws CprkitError ERR_SYSCALL when the process or the fd does not exist or may not be looked at, ERR_FD_INVALID for
+ * what is not the number of an fd.
+ */
 export function readFdInfo(pid: ProcessRef, fd: number): FdInfo {
   const text = readProcessFile(pid, `fdinfo/${asFd(fd)}`);
   const fields = new Map<string, string>();
@@ -67,23 +82,28 @@ const oCloexec = 0o2000000;
 
 /** What tells a process from a later one with the same pid. */
 export interface ProcessIdentity {
+  /** Its process id, in this process's pid namespace. */
   readonly pid: number;
   /** Clock ticks from the machine's start to the process's (field 22 of /proc/PID/stat). */
   readonly startTime: bigint;
 }
 
-/** @throws CprkitError ERR_SYSCALL with ENOENT when there is no such process. */
+/**
+ * What tells the process that has this pid now from all later ones.
+ *
+ * @throws CprkitError ERR_SYSCALL with ENOENT when there is no such process.
+ */
 export function processIdentity(pid: ProcessRef = "self"): ProcessIdentity {
   const { startTime } = readStat(pid);
   return { pid: pid === "self" ? process.pid : pid, startTime };
 }
 
-/** True while the very process that was identified exists, a zombie included. */
+/** True while the process that was identified exists, also as a zombie. */
 export function isSameProcess(identity: ProcessIdentity): boolean {
   return sameProcess(identity) !== undefined;
 }
 
-/** True while the very process that was identified runs: a zombie, which only waits for its parent, does not. */
+/** True while the process that was identified runs: a zombie, which only waits for its parent, does not. */
 export function isRunning(identity: ProcessIdentity): boolean {
   const state = sameProcess(identity)?.state;
   return state !== undefined && state !== "Z" && state !== "X";

@@ -8,9 +8,10 @@ import { maxFdsPerMessage } from "../ffi/layout.ts";
 import { nofileRemedy } from "../nofile-limit.ts";
 import { systemError } from "../system-error.ts";
 
+/** Options of {@link sendFds}. */
 export interface SendFdsOptions {
   /** Do not wait for room in the socket, also on a blocking one (MSG_DONTWAIT). Default true. */
-  readonly dontWait?: boolean;
+  readonly dontWait?: boolean | undefined;
 }
 
 /**
@@ -51,9 +52,10 @@ export function sendFds(
   }
 }
 
+/** Options of {@link receiveFds}. */
 export interface ReceiveFdsOptions {
-  /** Most fds to take with one message, 0 to 253. Default 253. */
-  readonly maxFds?: number;
+  /** How many fds may come with one message, 0 to 253. Default 253. More than that is ERR_CONTROL_TRUNCATED. */
+  readonly maxFds?: number | undefined;
 }
 
 /** What one message brought. */
@@ -71,7 +73,7 @@ export interface Received {
  * The kernel may join several messages, but never more than one that carries fds.
  *
  * @param buffer At least one byte.
- * @throws CprkitError ERR_CONTROL_TRUNCATED when the kernel dropped fds; those that came are closed. ERR_PEER when the
+ * @throws CprkitError ERR_VALUE for an empty buffer, ERR_CONTROL_TRUNCATED when the kernel dropped fds; those that came are closed. ERR_PEER when the
  * connection was reset, ERR_FD_INVALID when `socket` is not open, ERR_SYSCALL otherwise.
  */
 export function receiveFds(socket: number, buffer: Uint8Array, options: ReceiveFdsOptions = {}): Received | "again" {

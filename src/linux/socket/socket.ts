@@ -30,7 +30,11 @@ export function shutdownSocket(socket: number, direction: "read" | "write" | "bo
   check(libc().shutdown(socket, how), "shutdown", () => `shutting down socket ${socket} (${direction})`);
 }
 
-/** The socket's send buffer in bytes, as the kernel counts it: twice the payload it was asked for. */
+/**
+ * The socket's send buffer in bytes, as the kernel counts it: twice the payload it was asked for (socket(7), SO_SNDBUF).
+ *
+ * @throws CprkitError ERR_FD_INVALID when `socket` is not open, ERR_SYSCALL with ENOTSOCK when it is not a socket.
+ */
 export function getSendBuffer(socket: number): number {
   const value = new Int32Array(1);
   check(libc().getsockopt(socket, solSocket, soSndbuf, value), "getsockopt", () => `send buffer of socket ${socket}`);
@@ -40,6 +44,8 @@ export function getSendBuffer(socket: number): number {
 /**
  * Asks for a send buffer of `bytes` of payload and returns what the kernel gave, as {@link getSendBuffer} counts it.
  * More than net.core.wmem_max is cut down to that silently.
+ *
+ * @throws CprkitError ERR_VALUE for less than 1 or more than 2³⁰-1 bytes; as {@link getSendBuffer}.
  */
 export function setSendBuffer(socket: number, bytes: number): number {
   if (!Number.isInteger(bytes) || bytes < 1 || bytes > 0x3fff_ffff) {

@@ -16,13 +16,14 @@ import { waitReadable } from "../wait/readiness.ts";
 import { afUnix, streamSocket } from "./socket.ts";
 import { listeningUnixSockets } from "./unix-table.ts";
 
+/** Options of {@link listenUnix}. */
 export interface ListenOptions {
-  /** Connections that wait to be accepted. Default 1, as QEMU's CPR channel. */
-  readonly backlog?: number;
+  /** How many connections may wait to be accepted (listen(2)). Default 1, as QEMU's CPR channel. */
+  readonly backlog?: number | undefined;
   /** Permissions of the socket file. Default 0o600: only this user, and root, may connect. */
-  readonly mode?: number;
+  readonly mode?: number | undefined;
   /** Also require the folder to be private, as {@link privateSocketDir} does. Default false. */
-  readonly privateDirectory?: boolean;
+  readonly privateDirectory?: boolean | undefined;
 }
 
 /** A listening UNIX socket. */
@@ -99,6 +100,7 @@ export async function acceptUnix(listener: number, options: WaitOptions = {}): P
   }
 }
 
+/** Options of {@link connectUnix}. `timeoutMs` limits the whole call; without it there is no limit. */
 export interface ConnectOptions extends WaitOptions {
   /** Also wait while nothing is at the path or nobody listens there yet. Default false. */
   readonly waitForListener?: boolean | undefined;

@@ -8,7 +8,7 @@ import { checkTimeout, type WaitOptions } from "./options.ts";
 import { addWaiter, pollBits } from "./poller.ts";
 import { waitFor } from "./wait-for.ts";
 
-/** What the kernel said of the fd when the wait ended, of what was asked for; hangup and error are always told. */
+/** What the kernel said of the fd when the wait ended (poll(2)): of what was asked for, and of hangup and error always. */
 export interface Readiness {
   /** POLLIN: a read returns at once, with data or the end of the stream. */
   readonly readable: boolean;
@@ -25,6 +25,7 @@ export interface Readiness {
 /**
  * Waits until a read from `fd` would not block: data, the end of the stream, a connection to accept, a process that
  * has exited. Any number of waits, also for one fd, may be pending at once. While one is, the process stays alive.
+ * Without `timeoutMs` there is no limit.
  *
  * Close an fd that is being waited for with `closeFd`, which ends the wait with ERR_ABORTED.
  *
@@ -34,25 +35,26 @@ export function waitReadable(fd: number, options: WaitOptions = {}): Promise<Rea
   return wait(fd, pollBits.in, "readable", options);
 }
 
-/** As {@link waitReadable}, until a write to `fd` would not block or would fail at once. */
+/** As {@link waitReadable}, until a write to `fd` would not block or would fail at once. @throws as it does */
 export function waitWritable(fd: number, options: WaitOptions = {}): Promise<Readiness> {
   return wait(fd, pollBits.out, "writable", options);
 }
 
+/** Options of {@link waitHangup}. Without `timeoutMs` there is no limit. */
 export interface WaitHangupOptions extends WaitOptions {
   /**
    * True (default): a peer that shut down only its writing side ends the wait too (POLLRDHUP). False: wait for
    * POLLHUP, which needs both directions shut, as QEMU's source does on the CPR channel.
    */
-  readonly halfClose?: boolean;
+  readonly halfClose?: boolean | undefined;
 }
 
-/** As {@link waitReadable}, until the peer has hung up, whether or not there is data left to read. */
+/** As {@link waitReadable}, until the peer has hung up, whether or not there is data left to read. @throws as it does */
 export function waitHangup(fd: number, options: WaitHangupOptions = {}): Promise<Readiness> {
   return wait(fd, options.halfClose === false ? 0 : pollBits.readHangup, "hung up", options);
 }
 
-/** What can be said of `fd` at this moment, without waiting. */
+/** What can be said of `fd` at this moment, without waiting. @throws CprkitError ERR_FD_INVALID when it is not open */
 export function readiness(fd: number): Readiness {
   return describe(pollNow(asFd(fd), pollBits.in | pollBits.out | pollBits.readHangup));
 }

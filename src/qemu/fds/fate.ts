@@ -14,11 +14,13 @@ export type FdFate = "carried" | "reopened" | "recreated" | "inherited" | "lost"
 
 /** One fd of a running QEMU. */
 export interface VmFd {
+  /** Its number in QEMU. */
   readonly fd: number;
   /** The link of /proc/PID/fd/N. */
   readonly link: string;
   /** For people, such as "memfd:pc.ram" or "UNIX socket listening at /run/vm.sock". */
   readonly what: string;
+  /** What becomes of it in an update. */
   readonly fate: FdFate;
   /** Carried: the name in CprState. Absent where it can't be told from outside. */
   readonly name?: string;

@@ -11,7 +11,9 @@ import { listVmFds } from "./list.ts";
 
 /** What {@link reportVmFds} gives. Plain data. */
 export interface VmFdsReport {
+  /** Of QEMU. */
   readonly pid: number;
+  /** Its program file. */
   readonly program: string;
   /** Absent when the monitor could not be asked. */
   readonly version?: string;

@@ -39,6 +39,7 @@ export interface ExecuteOptions extends WaitOptions {
 
 /** What QEMU says of itself at the start. */
 export interface QmpGreeting {
+  /** QEMU's version. */
   readonly version: {
     readonly major: number;
     readonly minor: number;
@@ -61,6 +62,7 @@ export type QmpCloseReason =
 
 /** A session with one QEMU. */
 export interface Qmp extends QmpEvents {
+  /** What QEMU said of itself when the session began. */
   readonly greeting: QmpGreeting;
   /** The process that listens on the socket, normally QEMU, as SO_PEERCRED names it (unix(7)). */
   readonly peer: PeerCredentials;

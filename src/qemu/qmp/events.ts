@@ -16,6 +16,7 @@ export const qmpEventSchema = z.looseObject({
 export interface QmpEvent {
   /** QEMU's name, such as "STOP". */
   readonly name: string;
+  /** What QEMU says of it; {} if nothing. */
   readonly data: Readonly<Record<string, unknown>>;
   /** When QEMU says it happened: microseconds since 1970 by the host's clock. */
   readonly timeUs: number;

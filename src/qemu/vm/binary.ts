@@ -4,6 +4,8 @@ import type { Qmp } from "../qmp/client.ts";
 
 /** QEMU's names of the CPR modes. */
 export const cprModes = ["cpr-transfer", "cpr-exec", "cpr-reboot"] as const;
+
+/** One of {@link cprModes}. */
 export type CprModeName = (typeof cprModes)[number];
 
 export interface QemuVersionInfo {
