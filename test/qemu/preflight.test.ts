@@ -23,7 +23,7 @@ import { cprModes } from "../../src/qemu/vm/binary.ts";
 import { askModes } from "../../src/qemu/vm/modes.ts";
 import { optionsWithoutValue } from "../../src/qemu/vm/own-options.ts";
 import { probeBinary } from "../../src/qemu/vm/probe.ts";
-import { cprkit } from "../support/cli.ts";
+import { cprkit, repoRoot } from "../support/cli.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
 import { isRoot, nobody, readableQemu, readableRepo } from "../support/other-user.ts";
 import { describeQemu, usableAccel } from "../support/qemu.ts";
@@ -99,6 +99,15 @@ describeQemu("preflight of a VM that can be updated", ["10.0", "11.1"], (qemu) =
         expect([...(await vm.ask((qmp) => askModes(qmp, "normal"))).keys()]).toEqual(inSchema);
       }));
   }
+
+  it("the example switches on the codes", () =>
+    withVm({ qemu: qemu["10.0"], machine: "pc-q35-10.0", memory: ["-m", "32"] }, async (vm) => {
+      const words = ["examples/preflight-by-code.mjs", vm.qmpPath, qemu["11.1"]];
+      const output = execFileSync(process.execPath, words, { cwd: repoRoot, encoding: "utf8" });
+      expect(output).toMatch(
+        /^QEMU 10\.0\.\d+, pc-q35-10\.0, running\n(restart this VM once with shared memory\n)+not yet\n$/,
+      );
+    }));
 
   it("takes the running program for the new one where none is named", () =>
     withVm({ qemu: qemu["11.1"] }, async (vm) => {

@@ -8,6 +8,7 @@ import { publicName } from "../command-line/derive.ts";
 import { type OpenVm, openVm, realPath, type VmTarget } from "../vm/open.ts";
 import { stateBase, vmFolder } from "../vm/state-dir.ts";
 import { goForward } from "./finish.ts";
+import { runHook } from "./hooks.ts";
 import { runExec } from "./modes/exec.ts";
 import { runReboot } from "./modes/reboot.ts";
 import { runTransfer } from "./modes/transfer.ts";
@@ -18,7 +19,7 @@ import { restoreSettings } from "./peers/tell.ts";
 import { type Prepared, prepare, refuseBlocked, roomySignal } from "./plan.ts";
 import { bootId, closeJournal, type Journal, listJournals, makeFolder, removeOldLogs } from "./record/journal.ts";
 import { refuseHeld, takeLock, takeProcessLock } from "./record/lock.ts";
-import { asCprkitError, fileOf, type Run, removeFiles, runHook, stepper } from "./run.ts";
+import { asCprkitError, fileOf, type Run, removeFiles, stepper } from "./run.ts";
 import { type Settled, settle } from "./settle.ts";
 import type { UpdateStep } from "./steps.ts";
 

@@ -6,21 +6,15 @@ import { readExecCprState } from "../../../channel/index.ts";
 import { describeFd, isRunning, listFds, readFdLink } from "../../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../../qmp/client.ts";
+import { connectDestination, setSource, sourceQmp, startBeside } from "../beside.ts";
+import { runHook } from "../hooks.ts";
 import { removeNames } from "../names.ts";
 import type { CarriedFd } from "../options.ts";
 import { askPeer, hasTakenOver, killPeer, type Peer, releasePeer } from "../peers/peer.ts";
 import { expectSameMachine } from "../peers/same-machine.ts";
-import {
-  connectDestination,
-  type Run,
-  runHook,
-  setSource,
-  sourceQmp,
-  startBeside,
-  switchOver,
-  waitFor,
-} from "../run.ts";
+import type { Run } from "../run.ts";
 import { hasReplaced } from "../settle.ts";
+import { switchOver, waitFor } from "../switch-over.ts";
 
 /** Runs the update up to the moment when the new program has the guest. @throws whatever went wrong; then settle */
 export async function runExec(run: Run): Promise<void> {

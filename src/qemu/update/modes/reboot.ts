@@ -2,22 +2,12 @@
 // RAM is copied into that file. The new QEMU has built its machine before the guest is stopped, here too.
 
 import { CprkitError } from "../../../vmstate/error.ts";
+import { adopt, connectDestination, setSource, sourceQmp, startBeside, switchedOn } from "../beside.ts";
+import { runHook } from "../hooks.ts";
 import { askPeer } from "../peers/peer.ts";
 import { expectSameMachine } from "../peers/same-machine.ts";
-import {
-  adopt,
-  connectDestination,
-  noteDowntime,
-  type Run,
-  runHook,
-  setSource,
-  sourceQmp,
-  startBeside,
-  switchedOn,
-  switchOver,
-  untilTakenOver,
-  waitFor,
-} from "../run.ts";
+import type { Run } from "../run.ts";
+import { noteDowntime, switchOver, untilTakenOver, waitFor } from "../switch-over.ts";
 
 const capabilities = ["events", "x-ignore-shared"];
 

@@ -4,22 +4,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { CprkitError } from "../../../vmstate/error.ts";
 import { type PassedState, type TapResult, tap } from "../../tap.ts";
+import { adopt, connectDestination, setSource, sourceQmp, startBeside, switchedOn, untilListening } from "../beside.ts";
+import { runHook } from "../hooks.ts";
 import { expectSameMachine } from "../peers/same-machine.ts";
-import {
-  adopt,
-  connectDestination,
-  fileOf,
-  noteDowntime,
-  type Run,
-  runHook,
-  setSource,
-  sourceQmp,
-  startBeside,
-  switchedOn,
-  switchOver,
-  untilListening,
-  untilTakenOver,
-} from "../run.ts";
+import { fileOf, type Run } from "../run.ts";
+import { noteDowntime, switchOver, untilTakenOver } from "../switch-over.ts";
 
 /** Runs the update up to the moment when the destination has the guest. @throws whatever went wrong; then settle */
 export async function runTransfer(run: Run): Promise<void> {

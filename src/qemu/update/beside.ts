@@ -1,0 +1,103 @@
+// The two QEMUs of an update before the guest is stopped: the old one prepared, the new one started beside it.
+
+import { setTimeout as delay } from "node:timers/promises";
+import { listeningUnixSockets } from "../../linux/index.ts";
+import { CprkitError } from "../../vmstate/error.ts";
+import { connectQmp, type Qmp } from "../qmp/client.ts";
+import { type Destination, startDestination } from "./peers/destination.ts";
+import { markVariable } from "./peers/marked.ts";
+import { hasEnded } from "./peers/peer.ts";
+import { type Run, throwIfAborted } from "./run.ts";
+
+/** The source's monitor. @throws CprkitError ERR_QEMU_EXITED when it has hung up */
+export async function sourceQmp({ source }: Run): Promise<Qmp> {
+  const { qmp } = source;
+  if (qmp !== undefined && !(await hasEnded(qmp))) return qmp;
+  throw new CprkitError(
+    "ERR_QEMU_EXITED",
+    `the old QEMU (pid ${source.identity.pid}) has closed its monitor: it has ended`,
+  );
+}
+
+/** Sets mode and capabilities on a QEMU, then asks whether anything in it blocks the update. */
+export async function setSource(
+  run: Run,
+  parameters: Readonly<Record<string, unknown>>,
+  capabilities: readonly string[],
+): Promise<void> {
+  const qmp = await sourceQmp(run);
+  const wait = { signal: run.options.signal, timeoutMs: run.timeoutMs };
+  await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(capabilities) }, wait);
+  await qmp.execute("migrate-set-parameters", parameters, wait);
+  const blockers = (await qmp.execute("query-migrate", undefined, wait))["blocked-reasons"] ?? [];
+  if (blockers.length > 0) {
+    throw new CprkitError("ERR_UPDATE_REFUSED", `QEMU says that this VM can't be updated: ${blockers.join("; ")}`);
+  }
+}
+
+export function switchedOn(names: readonly string[]): { capability: string; state: boolean }[] {
+  return names.map((capability) => ({ capability, state: true }));
+}
+
+/** Starts the new QEMU with the given -incoming options and notes it in the journal. */
+export async function startBeside(
+  run: Run,
+  command: readonly string[],
+  qmpPath: string,
+  incoming: readonly string[],
+): Promise<Destination> {
+  const { prepared, journal } = run;
+  const words = [...prepared.launcher, ...command, ...incoming.flatMap((value) => ["-incoming", value])];
+  const destination = await startDestination({
+    command: words,
+    cwd: prepared.vm.process.cwd,
+    env: { ...prepared.env, [markVariable]: journal.id },
+    log: journal.log,
+    qmpPath,
+  });
+  return destination;
+}
+
+/** Notes the destination, so that a later cprkit finds it. */
+export function adopt(run: Run, destination: Destination): void {
+  run.destination = destination;
+  const { pid, startTime } = destination.identity;
+  run.journal.destination = {
+    pid,
+    startTime: String(startTime),
+    qmp: destination.qmpPath,
+    version: run.prepared.plan.to,
+  };
+}
+
+/** Waits until somebody listens on the path. Never connects: the first connection is the only one that counts. */
+export async function untilListening(path: string, run: Run): Promise<void> {
+  const end = performance.now() + run.timeoutMs;
+  while (!listeningUnixSockets().some((socket) => socket.path === path)) {
+    throwIfAborted(run.options.signal, "listening");
+    if (performance.now() > end) {
+      throw new CprkitError("ERR_TIMEOUT", `the new QEMU did not listen on ${path} within ${run.timeoutMs} ms`);
+    }
+    await delay(5, undefined, { signal: run.over.signal });
+  }
+}
+
+/** Connects to the destination's monitor, waiting for it; `guard` says when to give up, and no session is left then. */
+export async function connectDestination(
+  run: Run,
+  destination: Destination,
+  guard: (work: Promise<Qmp>) => Promise<Qmp>,
+): Promise<Qmp> {
+  const { timeoutMs, options } = run;
+  const given = new AbortController();
+  const signal = options.signal === undefined ? given.signal : AbortSignal.any([options.signal, given.signal]);
+  try {
+    const qmp = await guard(connectQmp(destination.qmpPath, { waitMs: timeoutMs, timeoutMs, signal }));
+    destination.qmp = qmp;
+    return qmp;
+  } catch (error) {
+    // A session that came about later would hold the one place at the monitor.
+    given.abort();
+    throw error;
+  }
+}
