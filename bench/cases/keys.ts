@@ -16,7 +16,7 @@ export function benchKeys(count: number): FdKey[] {
   });
 }
 
-/** An order of look-up with no pattern: each index from 0 to `count` - 1 once. */
+/** A random order of look-up, always the same: each index from 0 to `count` - 1 once. */
 export function lookUpOrder(count: number): Uint32Array {
   const order = Uint32Array.from({ length: count }, (_, at) => at);
   let seed = 12345;

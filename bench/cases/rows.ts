@@ -29,7 +29,7 @@ const codecSizes = [7530, 100_000];
 export const rows: readonly Row[] = [
   {
     id: "find",
-    what: "findFd, N of N, in an order of no pattern",
+    what: "findFd, N of N, in random order",
     unit: "ns a look-up",
     sizes: lookUpSizes,
     ours: ownCase("hash.find"),
@@ -47,7 +47,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: "fresh",
-    what: "names made afresh for every look-up",
+    what: "names rebuilt for every look-up",
     unit: "ns a look-up",
     sizes: lookUpSizes,
     ours: ownCase("hash.find_fresh"),

@@ -201,7 +201,7 @@ export function tableMemory(name: string, n: number): Measured {
 }
 
 /**
- * The destination's part of a live update: N look-ups, once each, names made afresh, in the order of the devices, in
+ * The destination's part of a live update: N look-ups, once each, names rebuilt, in the order of the devices, in
  * a process that has done nothing else: no code is compiled yet.
  */
 export function startWork(n: number, kind: "list" | "hash"): Timed {

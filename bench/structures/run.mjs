@@ -2,7 +2,7 @@
 //
 //   npm run build && node bench/structures/run.mjs [N ...]
 //
-// ns for a look-up in an order of no pattern (string objects of its own; names made afresh), for a miss and for an
+// ns for a look-up in random order (string objects of its own; names rebuilt), for a miss and for an
 // add, least of several rounds.
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";

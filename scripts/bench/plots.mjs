@@ -31,7 +31,7 @@ const own = (row) => row.ours;
 const peer = (row) => row.peers[0];
 
 draw("look-up.svg", 800, 520, {
-  title: title("Time for N look-ups among N fds", `least of all rounds, order of no pattern; ${where}`),
+  title: title("Time for N look-ups among N fds", `shortest of all rounds, random order; ${where}`),
   legend: { bottom: 8, itemGap: 34, textStyle: { fontSize: 12, color: ink } },
   xAxis: logarithmic("fds (N)", compact, "middle", 30),
   yAxis: logarithmic("time for all N look-ups", duration, "middle", 62),

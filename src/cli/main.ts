@@ -77,10 +77,10 @@ function usageError({ message }: CommanderError, command: string): CprkitError {
     .replace(/^error: /, "")
     .replaceAll("\n", " ")
     .replace(/\.$/, "");
-  return new CprkitError("ERR_USAGE", `${reason}; \`${command} --help\` says what there is`);
+  return new CprkitError("ERR_USAGE", `${reason}; \`${command} --help\` shows the usage`);
 }
 
-/** What the system refused, such as a folder that can't be made, is no bug of ours. */
+/** What the system refused, such as a folder that can't be created: not a bug of cprkit. */
 function systemError(error: unknown): CprkitError | undefined {
   if (!(error instanceof Error) || !("syscall" in error)) return undefined;
   return new CprkitError("ERR_FILE", error.message, { cause: error });
@@ -102,12 +102,12 @@ async function version(argv: readonly string[]): Promise<string> {
 
 const needsLinux: ReadonlySet<string> = new Set(["tap", "preflight", "fds", "update", "status", "demo"]);
 
-/** Commands that hold a VM in their hands: a reader who goes away must not end them. */
+/** Commands on which a VM depends: a reader that goes away must not end them. */
 const mustGoOn: ReadonlySet<string> = new Set(["tap", "update"]);
 
 /**
- * `cprkit ... | head` is no error; a full disk is one, exit code 4. Both end the command, unless `goOn`. A terminal that
- * is gone takes no messages any more, and ends nothing.
+ * `cprkit ... | head` is not an error; a full disk is one, exit code 4. Both end the command, unless `goOn`. A terminal
+ * that is gone shows no messages any more, but ends nothing.
  */
 function surviveClosedOutput(goOn: boolean): void {
   process.on("exit", (code) => exitWithoutKoffi(Number(process.exitCode ?? code)));

@@ -9,7 +9,7 @@ export interface Progress {
   stop(): void;
 }
 
-/** Starts telling of progress. `quiet`: nothing is shown, for --json. */
+/** Starts to show progress. `quiet`: nothing is shown, for --json. */
 export function startProgress(text: string, quiet: boolean): Progress {
   const spinner = ora({ text, isSilent: quiet || !isScreen(process.stderr), discardStdin: false });
   spinner.start();
@@ -25,8 +25,8 @@ export function startProgress(text: string, quiet: boolean): Progress {
 }
 
 /**
- * Whether a line can be drawn anew. A terminal without a size (a serial console, `script` in a job) has 0 columns: ora
- * would take a line for endlessly many, and clear them all while an update waits.
+ * Whether a line can be drawn again. A terminal without a size (a serial console, `script` in a job) has 0 columns: ora
+ * would count a line as infinitely many, and clear them all while an update waits.
  */
 function isScreen({ isTTY, columns }: NodeJS.WriteStream): boolean {
   return isTTY && columns > 0;

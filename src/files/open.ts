@@ -46,7 +46,7 @@ export interface OpenPipe extends OpenInput {
 export interface OpenInput {
   /** What was named: a path, or "-". */
   readonly path: string;
-  /** The stream's first bytes, at most 8: they say which kind of stream it is. Fewer if there are not so many. */
+  /** The stream's first bytes, at most 8: they show which kind of stream it is. Fewer if the input is shorter. */
   readonly start: Uint8Array;
   /**
    * All bytes from the first on. Of a pipe only once, and instead of `source`. Throws ERR_LIMIT if there are more than

@@ -19,7 +19,7 @@ export function readWhole(path: string, limit: number): Uint8Array {
 interface ReadPartsOptions {
   /** Bytes that were read before; they count. */
   readonly before?: Uint8Array;
-  /** Stop when so many bytes are there. Default: at the end. */
+  /** Stop when this many bytes are there. Default: at the end. */
   readonly enough?: number;
   /** More bytes than this are refused. Default: no limit. */
   readonly limit?: number;

@@ -1,5 +1,5 @@
-// Writes a stream again from what was decoded: headers, configuration, commands and devices are encoded anew, guest RAM
-// and what was not decoded pass through from the source.
+// Writes a stream again from what was decoded: headers, configuration, commands and devices are encoded again, guest RAM
+// and what was not decoded are copied from the source.
 
 import { saveBody } from "../vmstate/engine.ts";
 import { CprkitError, isCprkitError } from "../vmstate/error.ts";
@@ -16,7 +16,7 @@ const chunkSize = 1 << 20;
 
 /**
  * The stream's bytes in chunks, each valid until the next is asked for. `source` is what `migration` was read from; RAM
- * passes through from there. Values that were changed in a section's `device.state` are written.
+ * is copied from there. Values that were changed in a section's `device.state` are written.
  *
  * Byte offsets stay those of the source as long as no section changes its length, which mapped-ram relies on; write
  * it at the same offset of a file as the source had (`migration.offset`).
@@ -29,7 +29,7 @@ export async function* encodeMigration(
   source: Uint8Array | ByteSource,
 ): AsyncGenerator<Uint8Array, void, void> {
   if (!migration.complete) {
-    throw new CprkitError("ERR_VALUE", "the stream was not read to its end, so it cannot be written again");
+    throw new CprkitError("ERR_VALUE", "the stream was not read to its end, so it cannot be written");
   }
   const input = source instanceof Uint8Array ? bytesSource(source) : source;
   const head = new Writer();

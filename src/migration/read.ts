@@ -10,7 +10,7 @@ import { drive, driveOnBytes, sourceFeed, streamFeed, Window } from "./stream/wi
 
 /** How a migration stream is read. */
 export interface ReadMigrationOptions {
-  /** Where the stream begins in a file (`file:PATH,offset=N`), in bytes. Default 0. On a pipe, so much is skipped. */
+  /** Where the stream begins in a file (`file:PATH,offset=N`), in bytes. Default 0. On a pipe, that many bytes are skipped. */
   readonly offset?: number | undefined;
   /** Called for every page of guest RAM. Without it pages are counted and stepped over. */
   readonly onPage?: ((page: RamPage) => void) | undefined;
@@ -25,7 +25,7 @@ export interface ReadMigrationOptions {
 /**
  * Reads a migration stream (QEVM) from bytes, a file or a pipe. Memory does not grow with guest RAM: pages pass.
  *
- * A file's JSON description is looked up at its end first, so that each section is decoded as it passes. On a pipe the
+ * A file's JSON description is looked for at its end first, so that each section is decoded as it passes. On a pipe the
  * devices' sections are kept until the JSON arrives, at most 64 MiB; beyond that, sections stay undecoded.
  *
  * What is wrong in the stream is in the result, with byte offset and field: `stopped` if the walk ended there, else

@@ -56,7 +56,7 @@ describe("usage", () => {
     const plain = cprkit([name, "--nosuch"]);
     expect(plain.code).toBe(2);
     expect(plain.stdout).toBe("");
-    expect(plain.stderr).toMatch(/^cprkit: .*`cprkit \w+ --help` says what there is\n$/);
+    expect(plain.stderr).toMatch(/^cprkit: .*`cprkit \w+ --help` shows the usage\n$/);
     const json = cprkit([name, "--json", "--nosuch"]);
     expect(json.code).toBe(2);
     expect(JSON.parse(json.stderr)).toEqual({ error: { code: "ERR_USAGE", message: expect.any(String) } });

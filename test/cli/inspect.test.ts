@@ -193,6 +193,6 @@ describe("cprkit diff of CPR states", () => {
   test("a CPR state and something else: exit code 3", () => {
     const { code, stderr } = cprkit(["diff", fixture("q35-min-10.0.bin"), fixture("q35-min-10.0.json")]);
     expect(code).toBe(3);
-    expect(stderr).toContain("two of a kind");
+    expect(stderr).toContain("both must be the same kind");
   });
 });

@@ -124,7 +124,11 @@ describe("RAM records", () => {
   });
 
   it.each<[string, Part, RegExp]>([
-    ["a block that the list lacks", named(0x08n, 0, "other"), /a block "other", which the block list does not have/],
+    [
+      "a block that the list lacks",
+      named(0x08n, 0, "other"),
+      /a page of block "other", which is not in the block list/,
+    ],
     ["no block before CONTINUE", again(0x08n, 0), /names no block/],
     [
       "a page behind the block's end",
@@ -163,7 +167,7 @@ describe("the RAM block list", () => {
       entry(1, 2, "ram", [bytes(BigInt(2 * page) | 4n, counted("a"), BigInt(3 * page)), eos]),
       end(),
     );
-    expect(readMigrationBytes(wrong).problems[0]?.message).toMatch(/has 0x3000 bytes, where the list has 0x2000 left/);
+    expect(readMigrationBytes(wrong).problems[0]?.message).toMatch(/has 0x3000 bytes, but only 0x2000 are left/);
     const twice = ramStream(
       [],
       [

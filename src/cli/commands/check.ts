@@ -25,10 +25,10 @@ interface CheckOptions {
 
 export function checkCommand(): Command {
   return new Command("check")
-    .description("Say whether a machine saved by one QEMU can be loaded by another, as far as descriptions tell.")
+    .description("Say whether a machine saved by one QEMU can be loaded by another, as far as descriptions show.")
     .argument("<source>", "what was saved, or what saves: see below")
     .argument("<destination>", "what is to load it")
-    .option("--strict", "let warnings count as errors")
+    .option("--strict", "treat warnings as errors")
     .option("--offset <bytes>", "where a stream begins in its file", byteOffset)
     .option("--json", "print the result as JSON")
     .addHelpText(
@@ -38,12 +38,12 @@ export function checkCommand(): Command {
         "Each of the two is a migration stream, the JSON description of one, or the file that QEMU writes with",
         '"qemu-system-x86_64 -M <machine type> -dump-vmstate FILE".',
         "",
-        "An error: the load fails, or reads wrong values. A warning: it depends on what the files do not tell.",
-        "A stream tells what one machine sent; a dump all that its device models can send, but only of devices:",
-        "sections such as timer or cpu_common are not in it, and are not checked against one.",
+        "An error: the load fails, or reads wrong values. A warning: it depends on what the files do not show.",
+        "A stream shows what one machine sent; a dump, all that its device models can send, but only devices:",
+        "sections such as timer or cpu_common are not in a dump, and are not checked against one.",
         "",
-        "Exit codes: 0 nothing is in the way (there may be warnings), 1 there are errors (with --strict: or",
-        "warnings), 2 usage, 3 a file is neither stream nor JSON, or damaged, 4 a file cannot be opened.",
+        "Exit codes: 0 no errors (there may be warnings), 1 errors (with --strict: or warnings), 2 usage, 3 a file is",
+        "neither a stream nor JSON, or is damaged, 4 a file cannot be opened.",
         "",
         "Example: can QEMU 11.1 load what a 10.0 machine saved?",
         "  $ qemu-11.1 -M pc-q35-10.0 -dump-vmstate 11.1.json",

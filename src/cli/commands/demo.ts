@@ -1,4 +1,4 @@
-// cprkit demo: the main job, to be seen. Needs nothing but Node; shows a real VM too where there is a QEMU.
+// cprkit demo: see it work. Needs only Node; with a QEMU, it also shows a real VM.
 
 import { Command, Option } from "commander";
 import { handOver } from "../demo/hand-over.ts";
@@ -21,7 +21,7 @@ const sizes = [100, 250, 540, 1000, 1700, 2870, 4600, 7530];
 
 export function demoCommand(): Command {
   return new Command("demo")
-    .description("Show the main job: thousands of real fds found in O(1) and carried to a new process; and a real VM.")
+    .description("See it work: thousands of real fds, found in O(1) and carried to a new process; and a real VM.")
     .addOption(new Option("--fds <n>", "number of fds to hand over").argParser(wholeNumber(1, 1_000_000)).default(7530))
     .addOption(new Option("--qemu <path>", "QEMU 10 or newer for the real VM (default: qemu-system-x86_64 in PATH)"))
     .addOption(new Option("--json", "print the results as JSON"))

@@ -41,7 +41,7 @@ export function diffCommand(): Command {
         "Fds are matched by name and id; sections by name and instance. Guest RAM is compared by its blocks, not by",
         "its content.",
         "",
-        "Exit codes: 0 the streams hold the same, 1 they differ, 2 usage, 3 a stream cannot be read to its end,",
+        "Exit codes: 0 the streams are the same, 1 they differ, 2 usage, 3 a stream cannot be read to its end,",
         "4 a file cannot be opened.",
         "",
         "Examples:",
@@ -65,7 +65,7 @@ async function diffStreams(inputs: readonly [OpenSource, OpenSource], options: D
   if (cprStates.length === 2) return diffCprStates(inputs, json);
   const [cprState] = cprStates;
   if (cprState !== undefined) {
-    const reason = `${inputName(cprState.path)} is a CPR state, but the other file is none: two of a kind can be compared`;
+    const reason = `${inputName(cprState.path)} is a CPR state, but the other file is not; both must be the same kind`;
     throw new CprkitError("ERR_BAD_MAGIC", reason);
   }
   const [a, b] = [await readOne(inputs[0], options), await readOne(inputs[1], options)];

@@ -19,7 +19,10 @@ export interface Extraction {
  */
 export function extractBlock(block: string, path: string, input: string): Extraction {
   if (guarded(path, () => isSameFile(path, input))) {
-    throw new CprkitError("ERR_USAGE", `-o ${path} is the stream itself, which would be lost: name another file`);
+    throw new CprkitError(
+      "ERR_USAGE",
+      `-o ${path} is the stream itself, which would be overwritten: name another file`,
+    );
   }
   let fd: number | undefined;
   const open = () => {

@@ -31,7 +31,7 @@ FATE says what becomes of an fd in a cpr-transfer or cpr-exec update:
   recreated  the new QEMU makes one of its own
   inherited  comes from whoever starts the new QEMU
   lost       neither; WHY says what to do
-  unknown    can't be told from outside
+  unknown    can't be seen from outside
 Run it as the user of QEMU, or as root. Names need QEMU's monitor; while another client holds it, some are missing.`,
     )
     .action((options: FdsCommandOptions) => interruptible((signal) => runFds(options, signal)));

@@ -43,7 +43,7 @@ function placesOf(input: OpenSource): BytesAt {
 }
 
 /**
- * Reports on standard error why a stream was not read to its end, and returns the exit code that it deserves. `path`:
+ * Reports on standard error why a stream was not read to its end, and returns the exit code for it. `path`:
  * the file, where there is more than one.
  */
 export function verdict({ stopped, problems }: Migration, json: boolean, path?: string): ExitCode {
@@ -84,7 +84,7 @@ async function extract(
       process.stdout.write(`${JSON.stringify({ block: name, output, usedLength, pages, zeroPages, xbzrlePages })}\n`);
     else {
       const content =
-        pages + zeroPages + xbzrlePages === 0 ? "; the stream holds no page of it, so the file is all zeros" : "";
+        pages + zeroPages + xbzrlePages === 0 ? "; the stream has no page of it, so the file is all zeros" : "";
       process.stdout.write(`${output}: ${sizeText(usedLength)} of RAM block "${name}"${content}\n`);
     }
     return verdict(migration, json);

@@ -27,15 +27,18 @@ export function inspectCommand(): Command {
     .option("--section <glob>", 'migration: show the fields of sections of this name, such as "*/virtio-net"')
     .option("--field <glob>", 'migration: show only fields of this path, such as "parent_obj/*"')
     .option("--offset <bytes>", "migration: where the stream begins in the file (file:PATH,offset=N)", byteOffset)
-    .option("--vmdesc <file>", "migration: JSON description of another stream of this machine, for one cut off its own")
+    .option(
+      "--vmdesc <file>",
+      "migration: JSON description of another stream of this machine, for a stream without one",
+    )
     .option("--ram-block <name>", "migration: write this block of guest RAM to the file of -o")
     .option("-o, --output <file>", "where --ram-block writes")
     .addHelpText(
       "after",
       [
         "",
-        "Exit codes: 0 fine, 1 parts of a migration stream are damaged, but the rest was read, 2 usage, 3 the stream",
-        "is none, or ends early: what came before is shown, 4 a file cannot be opened.",
+        "Exit codes: 0 fine, 1 parts of a migration stream are damaged, but the rest was read, 2 usage, 3 not a",
+        "stream, or it ends early: what came before is shown, 4 a file cannot be opened.",
         "",
         "Examples:",
         "  $ cprkit inspect cpr-state.bin",
@@ -65,5 +68,5 @@ export function inspectCommand(): Command {
     });
 }
 
-/** An extra channel of a multifd migration: the migration reader says what it is. */
+/** An extra channel of a multifd migration: the migration reader has the message for it. */
 const multifdMagic = "11223344";

@@ -29,7 +29,7 @@ export function tapCommand(): Command {
     .addOption(new Option("--record <file>", "write the bytes of the old QEMU to this file"))
     .addOption(new Option("--to <abi>", "write the state in this ABI (default: as it came)").choices(["list", "hash"]))
     .addOption(new Option("--for <version>", 'write the state for this QEMU, such as "10.0"').argParser(qemuVersion))
-    .addOption(new Option("--json", "print events as JSON, one a line"))
+    .addOption(new Option("--json", "print events as JSON, one per line"))
     .addHelpText(
       "after",
       `
@@ -45,11 +45,11 @@ async function runTap(options: TapCommandOptions, signal: AbortSignal): Promise<
   const print = options.json === true ? printJson : printText;
   if (options.to === "hash") {
     process.stderr.write(
-      "cprkit: warning: no released QEMU reads the hash ABI; it takes such a state for an empty one, and the guest wakes up in blank memory\n",
+      "cprkit: warning: no released QEMU reads the hash ABI: it would read an empty state, and the guest would wake up in empty memory\n",
     );
   }
   if (resolve(options.listen) === resolve(options.connect)) {
-    throw new CprkitError("ERR_USAGE", "--listen and --connect name the same socket; the tap sits between two");
+    throw new CprkitError("ERR_USAGE", "--listen and --connect name the same socket; they must be two");
   }
   let reached = `nobody had connected to ${options.listen}`;
   const passing = tap({
@@ -64,7 +64,8 @@ async function runTap(options: TapCommandOptions, signal: AbortSignal): Promise<
       print({ event: "connected", connecting: options.connect });
     },
     onState: (state) => {
-      reached = "the state had passed, but the new QEMU had not said that it is ready; ask both who runs the guest";
+      reached =
+        "the state had passed, but the new QEMU had not said that it is ready; ask both QEMUs which one runs the guest";
       if (options.record !== undefined) record(options.record, state.received);
       print({ event: "state", state });
     },
@@ -131,9 +132,9 @@ function record(path: string, bytes: Uint8Array): void {
   try {
     writeFileSync(path, bytes);
   } catch (cause) {
-    // The update goes on: a full disk must not cost a VM.
+    // The update continues: a full disk must not cost a VM.
     process.stderr.write(
-      `cprkit: warning: cannot write ${harmless(path)}: ${systemReason(cause)}; the update goes on\n`,
+      `cprkit: warning: cannot write ${harmless(path)}: ${systemReason(cause)}; the update continues\n`,
     );
   }
 }

@@ -11,7 +11,10 @@ interface SourcePair {
 /** Opens two streams that are to be compared. `close` closes both. Throws ERR_FILE; ERR_USAGE if both are "-". */
 export function openSources(first: string, second: string, offset?: number): SourcePair {
   if (first === "-" && second === "-") {
-    throw new CprkitError("ERR_USAGE", 'standard input ("-") holds one stream, and two are compared: name a file');
+    throw new CprkitError(
+      "ERR_USAGE",
+      'standard input ("-") can be only one of the two streams: name a file for the other',
+    );
   }
   const a = openSource(first, { offset });
   try {

@@ -7,7 +7,7 @@ import { sizeText } from "../view/values.ts";
 /** A JSON description or dump is a few MB. */
 export const maxJsonBytes = 256 * 1024 * 1024;
 
-/** Progress is shown after so many ms, and then this often. */
+/** Progress is shown after this many ms, and then at this interval in ms. */
 const patience = 800;
 const interval = 100;
 

@@ -3,7 +3,7 @@
 import type { CprDifference, Place } from "../../cpr/index.ts";
 import { printable } from "./text.ts";
 
-/** One line a difference, and a last one with their number. */
+/** One line per difference, and a last one with their number. */
 export function cprDiffText(differences: readonly CprDifference[]): string {
   if (differences.length === 0) return "no difference\n";
   const lines = differences.map(line);

@@ -1,4 +1,4 @@
-// A CPR state for people: its entries in a table, or its bytes with the fields beside them.
+// A CPR state for people: its entries in a table, or its bytes with their fields.
 
 import { type CprReport, reportCprState } from "../../cpr/index.ts";
 import { type Span, spanRecorder } from "../../vmstate/trace.ts";
@@ -43,7 +43,7 @@ function summary(report: CprReport): string {
     ...(numbered ? [fd === null ? "" : String(fd)] : []),
   ]);
   const form =
-    report.fds.length === 0 ? "" : numbered ? ", cpr-exec (fds by number)" : ", cpr-transfer (fds passed beside it)";
+    report.fds.length === 0 ? "" : numbered ? ", cpr-exec (fds by number)" : ", cpr-transfer (fds passed separately)";
   const lines = [
     `CPR state, ${report.abi} ABI, ${counted(report.bytes, "byte")}, ${counted(report.fds.length, "fd")}${form}`,
     ...report.subsections.map(({ name, offset, devices }) => {

@@ -1,4 +1,4 @@
-// The bytes of a migration stream with the fields beside them. Guest RAM is left out.
+// The bytes of a migration stream with their fields. Guest RAM is left out.
 
 import { fieldPath, type Migration, type Section, type WalkedField, walkFields } from "../../migration/index.ts";
 import { type BytesAt, type Dump, type HexField, hexDump, hexFields } from "./hex.ts";

@@ -1,4 +1,4 @@
-// Bytes with what they mean beside them: each field with its offset, its bytes and its value.
+// Bytes with their meaning: each field with its offset, its bytes and its value.
 
 import { counted } from "./text.ts";
 import { valueText } from "./values.ts";
@@ -6,7 +6,7 @@ import { valueText } from "./values.ts";
 /** Bytes from an offset on. */
 export type BytesAt = (offset: number, length: number) => Uint8Array;
 
-/** Lines for the bytes from `offset` on, `text` beside the first; one line if there are none. */
+/** Lines for the bytes from `offset` on, `text` at the end of the first; one line if there are none. */
 export type Dump = (offset: number, length: number, text: string, depth?: number) => string;
 
 export interface HexField {
@@ -23,7 +23,7 @@ export interface HexField {
 
 const perLine = 16;
 
-/** A dump in lines of 16 bytes, each with its offset in at least so many digits. */
+/** A dump in lines of 16 bytes, each with its offset in at least `offsetDigits` digits. */
 export function hexDump(bytesAt: BytesAt, offsetDigits: number): Dump {
   const line = (offset: number, bytes: Uint8Array, text: string): string => {
     const digits = Buffer.from(bytes)
@@ -60,7 +60,7 @@ export function* hexFields(
   if (at < end) yield dump(at, end - at, rest);
 }
 
-/** The bytes of a buffer stand beside it already. */
+/** A buffer's own bytes are on the line already. */
 function fieldText(value: unknown): string {
   return value instanceof Uint8Array ? counted(value.length, "byte") : valueText(value);
 }

@@ -4,9 +4,9 @@ import { type Difference, type DifferenceSide, type JsonValue, valueToJson } fro
 import { counted, printable } from "./text.ts";
 import { offsetText, valueText } from "./values.ts";
 
-/** One line a difference, by section, and a summary. */
+/** One line per difference, by section, and a summary. */
 export function diffText(differences: readonly Difference[]): string {
-  if (differences.length === 0) return "the streams hold the same\n";
+  if (differences.length === 0) return "no difference\n";
   const lines: string[] = [];
   let section: string | undefined;
   for (const one of differences) {

@@ -41,7 +41,7 @@ function header(migration: Migration, inputSize: number | undefined): string {
   const state = complete ? "complete" : "NOT complete";
   const lines = [
     `QEMU migration stream, version ${version}, ${counted(size, "byte")}${offset > 0 ? ` from ${offsetText(offset)} on` : ""}, ${state}`,
-    `machine       ${machine === undefined ? "not told" : printable(machine)}`,
+    `machine       ${machine === undefined ? "unknown" : printable(machine)}`,
     `page size     ${pageSize}`,
   ];
   if (configuration !== undefined && configuration.capabilities.length > 0) {
@@ -114,7 +114,7 @@ function ram({ ram: all }: Migration): string {
     ...(all.mappedRam ? ["mapped-ram"] : []),
     ...(all.ignoreShared ? ["x-ignore-shared"] : []),
     ...(all.multifdFlushes > 0 ? ["multifd: pages travelled on other channels"] : []),
-    ...(all.compressedPages > 0 ? [`${grouped(all.compressedPages)} pages packed with zlib`] : []),
+    ...(all.compressedPages > 0 ? [`${grouped(all.compressedPages)} pages compressed with zlib`] : []),
     ...(all.pages + all.zeroPages + all.xbzrlePages === 0 ? ["no pages in the stream"] : []),
   ];
   const head = ["BLOCK", "LENGTH", "PAGES", "ZERO", "XBZRLE", "BYTES"];

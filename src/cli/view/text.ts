@@ -1,6 +1,6 @@
 // Text as a terminal may show it.
 
-/** `text` with control characters and bytes that are no UTF-8 made visible: \x1b, \udc80. Backslashes are doubled. */
+/** `text` with control characters and bytes that are not UTF-8 made visible: \x1b, \udc80. Backslashes are doubled. */
 export function printable(text: string): string {
   return harmless(text.replaceAll("\\", "\\\\"));
 }

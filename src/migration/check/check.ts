@@ -1,4 +1,4 @@
-// Whether a machine saved by one QEMU can be loaded by another, as far as descriptions tell.
+// Whether a machine saved by one QEMU can be loaded by another, as far as descriptions show.
 
 import { type CheckContext, checkFields, checkVersions, note } from "./body.ts";
 import { type CheckFinding, type Found, finding } from "./findings.ts";
@@ -9,8 +9,8 @@ import type { CheckBody, CheckSection, CheckSide } from "./side.ts";
  * beyond it for streams: their sections by name and instance, RAM blocks, page size and capabilities.
  *
  * A finding of severity "error" means that the load fails, or reads wrong values; "warning" that it depends on
- * something that the input does not tell. Without errors the load can go well. What the destination has more than the
- * source is no fault: QEMU leaves such sections as they are.
+ * something that the input does not show. Without errors the load can succeed. What only the destination has is not
+ * reported: QEMU leaves such sections as they are. Does not throw.
  */
 export function checkMigration(source: CheckSide, destination: CheckSide): CheckFinding[] {
   const findings: CheckFinding[] = [
@@ -49,9 +49,9 @@ function isDump({ kind }: CheckSide): boolean {
 }
 
 /**
- * The destination's sections for one of the source; undefined if the destination says nothing about it. Between a
- * stream and a dump only the description's name is common; a dump has device models only, so that a section of
- * another kind ("timer", "cpu_common") cannot be looked up there.
+ * The destination's sections for one of the source; undefined if the destination does not cover it. A stream and
+ * a dump have only the description's name in common; a dump has device models only, so a section of another kind
+ * ("timer", "cpu_common") cannot be found there.
  */
 function finder(
   source: CheckSide,
@@ -89,7 +89,7 @@ function checkSection(
     sourceIsDump: isDump(source),
   };
   checkVersions(context, "", `section "${section.name}"`, section, other);
-  // Of another version, the fields are others too.
+  // Another version has other fields.
   if (section.body === undefined || findings.length > 0) return findings;
   if (other.body === undefined) {
     // A stream describes neither iterative sections nor old-style ones.

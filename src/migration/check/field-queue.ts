@@ -4,24 +4,24 @@
 import type { CheckField } from "./side.ts";
 
 export interface FieldQueue {
-  /** The next field, or the one `place` places behind it. */
+  /** The next field, or the one `place` places after it. */
   peek(place?: number): CheckField | undefined;
   /** Takes the next `count` fields off. */
   take(count: number): CheckField[];
   /** Puts `fields` in the place of the next one, as if they had always been there. */
   open(fields: readonly CheckField[]): void;
   /**
-   * How many fields stand before the one of this name; -1 if it does not come any more. `config[1]` in a stream means
+   * How many fields come before the one of this name; -1 if it does not come any more. `config[1]` in a stream means
    * the second "config" of all, of those that were taken, too.
    */
   ahead(name: string): number;
-  /** Whether a field of this name, its number aside, stands behind the next one. */
+  /** Whether a field of this name, without its number, comes after the next one. */
   comesLater(name: string): boolean;
 }
 
 /** `plain` takes the number off a name, where one side numbers its fields and the other does not. */
 export function fieldQueue(fields: readonly CheckField[], plain: (name: string) => string): FieldQueue {
-  // The next field is the last here: what stands below it keeps its place when some are taken or put on top.
+  // The next field is the last here: those below it keep their places when some are taken or put on top.
   const stack: CheckField[] = [];
   const places = new Map<string, number[]>();
   const plainPlaces = new Map<string, number[]>();

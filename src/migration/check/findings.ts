@@ -28,7 +28,7 @@ export type CheckFindingCode = (typeof checkFindingCodes)[number];
 export interface CheckFinding {
   /** What programs compare with. */
   readonly code: CheckFindingCode;
-  /** "error": the load fails, or reads wrong values. "warning": that depends on something that the input does not tell. */
+  /** "error": the load fails, or reads wrong values. "warning": that depends on something that the input does not show. */
   readonly severity: "error" | "warning";
   /** The source's section, as `sectionLabel` names it; "ram" for RAM blocks; "" for the machine as a whole. */
   readonly section: string;
@@ -118,7 +118,7 @@ export const finding = {
       `at version ${version}, the field exists in the destination, but in the source only from version ${since} on`,
     ),
   fieldUnexpected: (names: string) => error("field-unexpected", unexpected(names)),
-  /** A stream does not mention an array without elements, and a dump does not tell which fields are arrays. */
+  /** A stream does not mention an array without elements, and a dump does not say which fields are arrays. */
   maybeEmptyFieldUnexpected: (names: string) =>
     warning("field-unexpected", `${unexpected(names)}, unless it is an array and empty`),
   fieldDiffers: (theirs: string) =>

@@ -43,7 +43,7 @@ const maxPadding = 1 << 20;
 
 /**
  * Decodes what came of a body of `length` bytes that the input's end has cut. The missing bytes are made up, so that
- * an array that was cut shows the elements that came; what was made up is taken out again. The error names the field
+ * an array that was cut shows the elements that came; what was made up is removed again. The error names the field
  * in which the cut is.
  */
 export function decodeCut(
@@ -66,7 +66,7 @@ export function decodeCut(
   return { fields: clip(fields, end), error: cut };
 }
 
-/** True for an error that the bytes themselves give, without those that were made up behind them. */
+/** True for an error in the bytes themselves, not in those that were made up after them. */
 function isReal(error: CprkitError, body: Uint8Array, baseOffset: number): boolean {
   if (error.code === "ERR_EOF" || error.code === "ERR_COUNT" || error.offset === undefined) return false;
   const at = error.offset - baseOffset;

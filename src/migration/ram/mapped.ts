@@ -1,4 +1,4 @@
-// mapped-ram: each page has a fixed place in the file, and a bitmap tells which are there (QEMU 10.0
+// mapped-ram: each page has a fixed place in the file, and a bitmap shows which are there (QEMU 10.0
 // docs/devel/migration/mapped-ram.rst).
 
 import { CprkitError } from "../../vmstate/error.ts";
@@ -10,7 +10,7 @@ import type { RamState } from "./state.ts";
 const piece = 1 << 16;
 
 /**
- * Counts a block's pages by its bitmap and steps over them: afterwards the window stands behind the block's pages.
+ * Counts a block's pages by its bitmap and steps over them: afterwards the window is after the block's pages.
  * With `ram.onPage`, each page is read. The bitmap is in the writer's byte order, taken for little-endian: the counts
  * are right for either. Throws ERR_EOF.
  */

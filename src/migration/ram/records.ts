@@ -18,7 +18,7 @@ export const atBlockList = -1;
 
 /**
  * Reads records from `w.pos` on. Returns {@link atEos}, {@link atBlockList}, or the number of bytes that it needs
- * before it can go on. A page's body is stepped over, not read: `w.pos` may stand behind the window's end.
+ * before it can go on. A page's body is stepped over, not read: `w.pos` may be after the window's end.
  * Throws ERR_BAD_STREAM, ERR_RANGE or ERR_BAD_BYTE with `w.pos` on the record.
  */
 export function readRecords(w: Window, ram: RamState): number {
@@ -67,15 +67,11 @@ export function readRecords(w: Window, ram: RamState): number {
       const name = decodeText(w.bytes, pos + 1, pos + 1 + length);
       current = ram.byName.get(name);
       if (current === undefined) {
-        throw bad(w, "ERR_BAD_STREAM", `a page of a block "${name}", which the block list does not have`);
+        throw bad(w, "ERR_BAD_STREAM", `a page of block "${name}", which is not in the block list`);
       }
       pos += 1 + length;
     } else if (current === undefined) {
-      throw bad(
-        w,
-        "ERR_BAD_STREAM",
-        "the first page of the stream names no block (CONTINUE without a block before it)",
-      );
+      throw bad(w, "ERR_BAD_STREAM", "a first page that names no block (CONTINUE, but no block came before)");
     }
     if (offset >= current.usedLength) {
       throw bad(
@@ -90,7 +86,7 @@ export function readRecords(w: Window, ram: RamState): number {
   }
 }
 
-/** Counts the page whose content stands at `pos` and steps over it; else returns how many bytes are needed. */
+/** Counts the page whose content is at `pos` and steps over it; else returns how many bytes are needed. */
 function readPage(w: Window, ram: RamState, block: RamBlock, kind: number, offset: number, pos: number): number {
   const { onPage, pageSize } = ram;
   const left = w.end - pos;
@@ -147,7 +143,7 @@ function readPage(w: Window, ram: RamState, block: RamBlock, kind: number, offse
     throw bad(
       w,
       "ERR_BAD_STREAM",
-      `a page compressed with zlib (capability "compress", gone since QEMU 9.1): such pages are counted, but not unpacked`,
+      `a page compressed with zlib (capability "compress", removed in QEMU 9.1): such pages are counted, but cannot be unpacked`,
     );
   }
   block.compressedPages += 1;
@@ -158,13 +154,9 @@ function readPage(w: Window, ram: RamState, block: RamBlock, kind: number, offse
 
 function badFlags(w: Window, flags: number): CprkitError {
   if ((flags & full) !== 0)
-    return bad(w, "ERR_BAD_STREAM", "the flag FULL, obsolete for every QEMU that can be read here");
+    return bad(w, "ERR_BAD_STREAM", "the flag FULL, obsolete in every QEMU that cprkit can read");
   if ((flags & hook) !== 0) return bad(w, "ERR_BAD_STREAM", "the flag HOOK, which belongs to RDMA and never to a file");
-  return bad(
-    w,
-    "ERR_BAD_STREAM",
-    `the flags 0x${flags.toString(16)}, which no record has: this is not where a page begins`,
-  );
+  return bad(w, "ERR_BAD_STREAM", `the flags 0x${flags.toString(16)}, which no record has: a page does not begin here`);
 }
 
 function bad(w: Window, code: "ERR_BAD_STREAM" | "ERR_RANGE" | "ERR_BAD_BYTE", found: string): CprkitError {

@@ -23,7 +23,7 @@ export function* readRamBody(w: Window, ram: RamState): Step<void> {
   }
 }
 
-/** Block sizes beyond this are no machine's, and lose exactness in a number. */
+/** No machine has larger blocks, and a larger number is not exact. */
 const maxBytes = 2n ** 53n;
 
 function* readBlockList(w: Window, ram: RamState): Step<void> {
@@ -32,7 +32,7 @@ function* readBlockList(w: Window, ram: RamState): Step<void> {
   const total = size(w, w.view.getBigUint64(w.pos) & ~BigInt(ram.pageSize - 1), "the total size of RAM");
   w.pos += 8;
   if (ram.blocks.length > 0) {
-    throw new CprkitError("ERR_DUPLICATE", "a second RAM block list, where one was read before", { offset: start });
+    throw new CprkitError("ERR_DUPLICATE", "a second RAM block list", { offset: start });
   }
   ram.totalBytes = total;
   let sum = 0;
@@ -42,7 +42,7 @@ function* readBlockList(w: Window, ram: RamState): Step<void> {
     if (block.usedLength % ram.pageSize !== 0) {
       throw new CprkitError(
         "ERR_RANGE",
-        `block "${block.name}" has 0x${block.usedLength.toString(16)} bytes, which is no multiple of the page size ${ram.pageSize}`,
+        `block "${block.name}" has 0x${block.usedLength.toString(16)} bytes, which is not a multiple of the page size ${ram.pageSize}`,
         { offset: block.offset },
       );
     }
@@ -63,7 +63,7 @@ function* readBlock(w: Window, ram: RamState, rest: number): Step<RamBlock> {
   if (usedLength > rest || usedLength === 0) {
     throw new CprkitError(
       "ERR_RANGE",
-      `block "${name}" has 0x${usedLength.toString(16)} bytes, where the list has 0x${rest.toString(16)} left of its total`,
+      `block "${name}" has 0x${usedLength.toString(16)} bytes, but only 0x${rest.toString(16)} are left of the list's total`,
       { offset },
     );
   }
@@ -94,8 +94,8 @@ function* readBlock(w: Window, ram: RamState, rest: number): Step<RamBlock> {
 }
 
 /**
- * With postcopy, a block whose pages are larger than the rest's has their size here, and nothing tells whether it
- * does. A page size is a power of two that was announced. What else can stand here does not look like that: a name
+ * With postcopy, a block whose pages are larger than the rest's has their size here, and nothing shows whether it
+ * does. A page size is a power of two that was announced. What else can be here does not look like that: a name
  * (first byte: its length, never 0), or, after the last block, a record (it has a flag in its low bits).
  */
 function* readBlockPageSize(w: Window, ram: RamState, last: boolean): Step<number | undefined> {
@@ -118,9 +118,13 @@ function* readMappedHeader(w: Window, name: string): Step<MappedRam> {
   if (version !== 1)
     throw new CprkitError("ERR_RANGE", `${what} has version ${version}, and only 1 is known`, { offset });
   if (pageSize < 512 || (pageSize & (pageSize - 1)) !== 0 || pageSize > 2 ** 30) {
-    throw new CprkitError("ERR_RANGE", `${what} has page size ${pageSize}, which is no power of two from 512 on`, {
-      offset: offset + 4,
-    });
+    throw new CprkitError(
+      "ERR_RANGE",
+      `${what} has page size ${pageSize}, which is not a power of two from 512 to 2^30`,
+      {
+        offset: offset + 4,
+      },
+    );
   }
   if (bitmapOffset < w.offset || pagesOffset < bitmapOffset) {
     throw new CprkitError(

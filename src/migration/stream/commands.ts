@@ -28,7 +28,7 @@ export function* readCommand(w: Window): Step<ReadCommand> {
   const bodyOffset = w.offset;
   const reader = new Reader({ bytes: w.copy(size), baseOffset: bodyOffset });
   if (name === undefined) {
-    const reason = `command ${number} is not known (QEMU 10.0 knows 1 to ${commandNames.length - 1}); its ${size} bytes were skipped`;
+    const reason = `unknown command ${number} (QEMU 10.0 knows 1 to ${commandNames.length - 1}); its ${size} bytes were skipped`;
     return {
       number,
       name: `command ${number}`,

@@ -9,7 +9,7 @@ import { item } from "./constants.ts";
 import { type ConfigurationState, configurationVmstate } from "./known.ts";
 import { cut, has, need, type Step, type Window } from "./window.ts";
 
-/** Machine type names are short; a longer one is no configuration. */
+/** Machine type names are short; with a longer one, this is not a configuration section. */
 const maxMachineName = 1024;
 /** Name, two capabilities and a UUID stay far below. */
 const maxConfiguration = 8192;
@@ -39,7 +39,7 @@ export function* readConfiguration(w: Window): Step<Configuration | undefined> {
       if (!isCprkitError(caught)) throw caught;
       error = caught.within("configuration");
     }
-    // Where the window ends, a subsection may only seem to be cut or missing: look further.
+    // At the window's end, a subsection may only seem to be cut or missing: look further.
     const short = error === undefined ? reader.remaining === 0 || reader.peek() === item.subsection : true;
     const unsure = short && reader.remaining < lookahead && bytes.length < maxConfiguration;
     if (unsure && !w.ended) {

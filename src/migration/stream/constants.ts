@@ -34,7 +34,7 @@ export const ramFlag = {
   multifdFlush: 0x200,
 } as const;
 
-/** First word of a multifd channel, which is no migration stream of its own (QEMU 10.0 migration/multifd.h). */
+/** First word of a multifd channel, which is not a migration stream by itself (QEMU 10.0 migration/multifd.h). */
 export const multifdMagic = 0x11223344;
 
 /** Commands by number, from 1 on (QEMU 10.0 migration/savevm.h). */

@@ -1,4 +1,4 @@
-// Finding a section's end by its footer, where nothing else tells it.
+// Finding a section's end by its footer, if nothing else shows it.
 
 import { item } from "./constants.ts";
 import { has, type Step, type Window } from "./window.ts";
@@ -9,7 +9,7 @@ const stride = 64 * 1024;
 
 export interface FooterSearch {
   readonly id: number;
-  /** Ids of the sections that may go on. */
+  /** Sections by id that PART and END may continue. */
   readonly started: ReadonlyMap<number, unknown>;
   /** Keep what is searched in the window, so that the body can be read afterwards. */
   readonly keep: boolean;
@@ -30,7 +30,7 @@ export function* findFooter(w: Window, search: FooterSearch): Step<number | unde
         at = 0;
       }
       if (at > maxOpaque) return undefined;
-      // A wider look only where much was looked at already: a live sender may wait for an answer.
+      // Ask for more only after much was searched: a live sender may be waiting for an answer.
       if (!(yield* has(w, at + 1))) return undefined;
       if (at >= stride) yield* has(w, at * 2);
       continue;
@@ -46,7 +46,7 @@ export function* findFooter(w: Window, search: FooterSearch): Step<number | unde
   }
 }
 
-/** True if a legal item, or the end of the input, stands `at` bytes ahead. An item may be cut by the input's end. */
+/** True if a legal item, or the end of the input, is `at` bytes ahead. An item may be cut by the input's end. */
 export function* itemFollows(w: Window, at: number, started: ReadonlyMap<number, unknown>): Step<boolean> {
   if (!(yield* has(w, at + 1))) return w.available === at;
   switch (w.bytes[w.pos + at]) {

@@ -9,7 +9,7 @@ import { need, type Step, type Window } from "./window.ts";
 /** Reads one body from the window; gives a summary as fields. Throws ERR_EOF, ERR_BAD_STREAM, ERR_RANGE. */
 export type IterativeReader = (w: Window, type: SectionType, search: FooterSearch) => Step<readonly FieldNode[]>;
 
-/** The reader for the section of this name; undefined if its form is not known here. */
+/** The reader for the section of this name; undefined if cprkit does not know its form. */
 export function iterativeReader(name: string): IterativeReader | undefined {
   if (name === "dirty-bitmap") return readDirtyBitmaps;
   if (name === "s390-storage_attributes") return readStorageAttributes;
@@ -148,7 +148,7 @@ function* readVfio(w: Window, _type: SectionType, search: FooterSearch): Step<re
     const low = w.uint32();
     const tag = low - 0xef10_0000;
     if (high !== 0xffff_ffff || tag < 1 || tag > 5) {
-      throw bad(at, `0x${high.toString(16)}${low.toString(16).padStart(8, "0")}, which is no mark of VFIO`);
+      throw bad(at, `0x${high.toString(16)}${low.toString(16).padStart(8, "0")}, which is not a mark of VFIO`);
     }
     if (tag === vfioTag.end || tag === vfioTag.initDataSent) return totals(start, w.offset, { bytes });
     if (tag === vfioTag.data) {
@@ -157,7 +157,7 @@ function* readVfio(w: Window, _type: SectionType, search: FooterSearch): Step<re
       bytes += length;
       w.pos += length;
     } else if (tag === vfioTag.configState) {
-      // Its content tells no length: it ends with the end mark before the section's footer.
+      // Its length is not sent: it ends with the end mark before the section's footer.
       const length = yield* findFooter(w, search);
       if (length === undefined || length < 8) throw bad(at, "a config state without an end that can be found");
       const summary = new Summary(w);
@@ -180,11 +180,11 @@ function totals(start: number, end: number, counts: Readonly<Record<string, numb
   }));
 }
 
-/** A be64 length that stands in the window. */
+/** A be64 length, which the window holds already. */
 function lengthOf(w: Window, what: string): number {
   const value = w.uint64();
   if (value > 2n ** 48n) {
-    throw new CprkitError("ERR_RANGE", `${what} announces 0x${value.toString(16)} bytes, more than can be`, {
+    throw new CprkitError("ERR_RANGE", `${what} announces 0x${value.toString(16)} bytes, more than possible`, {
       offset: w.offset - 8,
     });
   }

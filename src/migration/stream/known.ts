@@ -1,4 +1,4 @@
-// Descriptions of what a stream holds without describing it, or where it can be read before its description comes.
+// Descriptions of what a stream does not describe itself, or only after it was read.
 
 import { describe, type StateOf, vmstate } from "../../vmstate/description.ts";
 import { array, varray } from "../../vmstate/fields/arrays.ts";
@@ -6,7 +6,7 @@ import { buffer, vbuffer } from "../../vmstate/fields/buffers.ts";
 import { capability } from "../../vmstate/fields/counted.ts";
 import { uint8, uint32 } from "../../vmstate/fields/integers.ts";
 
-/** The configuration section (QEMU 10.0 migration/savevm.c). Loaded as version 0, whatever its JSON says. */
+/** The configuration section (QEMU 10.0 migration/savevm.c). Loaded as version 0, not the version in the JSON. */
 export const configurationVmstate = vmstate({
   name: "configuration",
   version: 1,

@@ -17,7 +17,7 @@ import { cut, has, need, type Step, type Window } from "./window.ts";
 type Description = NonNullable<DeviceState["description"]>;
 
 /**
- * Reads what follows the section's header. If the body is wrong, this is noted and the walk goes on behind the
+ * Reads what follows the section's header. If the body is wrong, this is noted and the walk continues after the
  * section's footer, where one is found. Throws what ends the walk: ERR_EOF, or what was wrong.
  */
 export function* readSection(w: Window, walk: Walk, section: Section): Step<void> {
@@ -41,7 +41,7 @@ export function* readSection(w: Window, walk: Walk, section: Section): Step<void
   section.size = w.offset - section.offset;
 }
 
-/** Goes on behind the footer of a section that was not understood. */
+/** Continues after the footer of a section that was not understood. */
 function* resume(w: Window, walk: Walk, section: Section): Step<boolean> {
   if (walk.footers === false) return false;
   const found = yield* findFooter(w, { id: section.id, started: walk.started, keep: false });
@@ -65,7 +65,7 @@ function* readFooter(w: Window, walk: Walk, section: Section): Step<void> {
     const found = byte === item.footer ? `one of section ${id}` : `the byte ${hex(byte)}`;
     const reason = `expected the footer of section ${section.id} (7e and its id), found ${found}`;
     const problem = new CprkitError("ERR_BAD_STREAM", reason, { offset: w.offset });
-    // Only the footer is damaged if the next item stands where it should.
+    // Only the footer is damaged if the next item is where it should be.
     if (!(yield* itemFollows(w, 5, walk.started))) throw problem;
     note(walk, problem.within(sectionLabel(section)));
   }
@@ -90,16 +90,16 @@ function* readBody(w: Window, walk: Walk, section: Section): Step<void> {
     section.fields = yield* reader(w, type, search);
     return;
   }
-  section.opaque = "an iterative section of a form that is not known here; its end was found by its footer";
+  section.opaque = "an iterative section whose form cprkit does not know; its end was found by its footer";
   yield* readOpaque(w, walk, section);
 }
 
-/** Steps over a body whose end only its footer tells. */
+/** Steps over a body whose end only its footer shows. */
 function* readOpaque(w: Window, walk: Walk, section: Section): Step<void> {
   if (walk.footers === false) {
     throw new CprkitError(
       "ERR_BAD_STREAM",
-      `nothing describes this section, and the stream has no footers: where it ends cannot be told`,
+      `nothing describes this section, and the stream has no footers: where it ends is unknown`,
       { offset: section.bodyOffset },
     );
   }
@@ -139,7 +139,7 @@ function* endsAt(w: Window, walk: Walk, section: Section, length: number): Step<
   return !(yield* has(w, length + 5)) || w.view.getUint32(w.pos + length + 1) === section.id;
 }
 
-/** The JSON says another length than the stream has: the footer is believed. */
+/** The JSON gives another length than the stream has: the footer decides. */
 function* readMisdescribed(
   w: Window,
   walk: Walk,
@@ -149,7 +149,7 @@ function* readMisdescribed(
 ): Step<void> {
   const found = yield* findFooter(w, { id: section.id, started: walk.started, keep: true });
   if (found === undefined) {
-    // What is wrong may be the footer alone: that is seen next.
+    // Perhaps only the footer is wrong: that is checked next.
     const error = decode(section, description, w.copy(length));
     if (error !== undefined) throw error;
     return;
@@ -163,13 +163,13 @@ function* readMisdescribed(
   );
 }
 
-/** Length of a body whose JSON does not tell it: up to its footer. */
+/** Length of a body if the JSON does not give it: up to its footer. */
 function* lengthByFooter(w: Window, walk: Walk, section: Section): Step<number | undefined> {
   if (walk.footers === false) return undefined;
   return yield* findFooter(w, { id: section.id, started: walk.started, keep: true });
 }
 
-/** As much as a load takes may be kept for it. */
+/** Bytes that may be kept to find the length by loading. */
 const maxLoad = 64 * 1024 * 1024;
 
 function* lengthByLoading(w: Window, device: VmdescDevice): Step<number> {
@@ -187,7 +187,7 @@ function* readUndescribed(w: Window, walk: Walk, section: Section): Step<void> {
   }
   section.opaque =
     walk.vmdescription === undefined
-      ? "the stream's JSON description is missing, and without it nothing tells what this section holds"
+      ? "the stream's JSON description is missing, and without it the content of this section is unknown"
       : "the stream's JSON description does not have this section";
   yield* readOpaque(w, walk, section);
 }

@@ -1,4 +1,4 @@
-// Finding the JSON description: it stands at the stream's end, but is needed from the first device on.
+// Finding the JSON description: it is at the stream's end, but is needed from the first device on.
 
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { parseVmdesc, type Vmdesc } from "../../vmstate/vmdesc/read.ts";
@@ -18,7 +18,7 @@ export interface FoundDescription {
 
 /** How far from the end it is looked for, and how much of a pipe is kept while waiting for it. */
 const reach = 64 * 1024 * 1024;
-/** Places that look like the JSON's begin and are not: more is no accident. */
+/** Places that look like the start of the JSON and are not: with more than this, somebody made them on purpose. */
 const maxAttempts = 16;
 const chunkSize = 1024 * 1024;
 const openBrace = 0x7b;
@@ -54,7 +54,7 @@ function* locate(size: number, start: number): Generator<Range, FoundDescription
   const first = Math.max(start, size - reach);
   for (let end = size; end > first; end -= chunkSize) {
     const offset = Math.max(first, end - chunkSize);
-    // Six more bytes: a mark at the chunk's end has its length and brace behind it.
+    // Six more bytes: a mark at the chunk's end is followed by its length and brace.
     const bytes = yield { offset, length: Math.min(size, end + 6) - offset };
     for (
       let at = bytes.lastIndexOf(item.description);
@@ -73,8 +73,8 @@ function* locate(size: number, start: number): Generator<Range, FoundDescription
 }
 
 /**
- * Looks for the JSON in what follows the window's place, as far as it may be kept: for pipes, and for files that go on
- * behind the stream. The window's place stays. Undefined if it is not there.
+ * Looks for the JSON in what follows the window's place, as far as it may be kept: for pipes, and for files that continue
+ * after the stream. The window's place stays. Undefined if it is not there.
  */
 export function* seekDescription(w: Window): Step<FoundDescription | undefined> {
   yield* has(w, reach);
@@ -82,7 +82,7 @@ export function* seekDescription(w: Window): Step<FoundDescription | undefined> 
   for (let at = w.pos; attempts < maxAttempts; at++) {
     at = w.bytes.indexOf(item.description, at);
     if (at < 0 || at + 7 > w.end) return undefined;
-    // The end byte stands before it.
+    // The end byte must come before it.
     if (w.bytes[at - 1] !== item.end || w.bytes[at + 5] !== openBrace) continue;
     const end = at + 5 + lengthAt(w.bytes, at + 1);
     if (end > w.end || w.bytes[end - 1] !== closeBrace) continue;
@@ -93,7 +93,7 @@ export function* seekDescription(w: Window): Step<FoundDescription | undefined> 
   return undefined;
 }
 
-/** Reads JSON that stands at `offset + 5`. Does not throw for damaged JSON. */
+/** Reads JSON that begins at `offset + 5`. Does not throw for damaged JSON. */
 export function found(json: Uint8Array, offset: number): FoundDescription {
   const vmdescription = { offset, size: 5 + json.length, text: decodeText(json, 0, json.length) };
   try {

@@ -65,17 +65,15 @@ function result(walk: Walk, end: number): Migration {
 function* readHeader(w: Window, walk: Walk): Step<void> {
   const offset = w.offset;
   if (!(yield* has(w, 8))) {
-    throw new CprkitError(
-      "ERR_BAD_MAGIC",
-      `expected "QEVM" and a version, found ${Math.max(0, w.available)} bytes in all`,
-      { offset },
-    );
+    throw new CprkitError("ERR_BAD_MAGIC", `expected "QEVM" and a version, found ${Math.max(0, w.available)} bytes`, {
+      offset,
+    });
   }
   const first = w.uint32();
   if (first === multifdMagic) {
     throw new CprkitError(
       "ERR_BAD_MAGIC",
-      "this is an extra channel of a multifd migration: it holds bare pages without their machine; inspect the main channel instead",
+      "this is an extra channel of a multifd migration: it holds only pages, without their machine; inspect the main channel instead",
       { offset },
     );
   }
@@ -96,7 +94,7 @@ function* readHeader(w: Window, walk: Walk): Step<void> {
 
 /** Reads one item. False at the end byte, which was read then. */
 function* readItem(w: Window, walk: Walk): Step<boolean> {
-  yield* need(w, 1, "the stream, where a section would begin");
+  yield* need(w, 1, "the stream, where a section should begin");
   const offset = w.offset;
   const byte = w.uint8();
   switch (byte) {
@@ -139,7 +137,7 @@ function* enter(w: Window, walk: Walk, type: SectionType, offset: number): Step<
   if (walk.started.has(id)) {
     throw new CprkitError(
       "ERR_DUPLICATE",
-      `section "${name}" has id ${id}, which "${walk.started.get(id)?.name}" has already`,
+      `section "${name}" has id ${id}, which "${walk.started.get(id)?.name}" already has`,
       { offset },
     );
   }
@@ -148,13 +146,13 @@ function* enter(w: Window, walk: Walk, type: SectionType, offset: number): Step<
   yield* readSection(w, walk, section);
 }
 
-/** A PART or END section: it goes on with the entry of a START. */
+/** A PART or END section: it continues a START. */
 function* proceed(w: Window, walk: Walk, type: SectionType, offset: number): Step<void> {
   yield* need(w, 4, "a section's header");
   const id = w.uint32();
   const start = walk.started.get(id);
   if (start === undefined) {
-    throw new CprkitError("ERR_BAD_STREAM", `a section goes on with id ${id}, which no section began`, { offset });
+    throw new CprkitError("ERR_BAD_STREAM", `a section continues id ${id}, which no section started`, { offset });
   }
   const { name, instance, version } = start;
   const section = add(walk, { type, id, name, instance, version, offset, bodyOffset: w.offset });
@@ -219,7 +217,7 @@ function* readPackage(w: Window, walk: Walk, length: number): Step<void> {
   while (more && w.offset < end) more = yield* readItem(w, walk);
   walk.packaged = false;
   if (w.offset > end) {
-    throw new CprkitError("ERR_BAD_STREAM", `the package should end at byte ${end}, but its last section goes on`, {
+    throw new CprkitError("ERR_BAD_STREAM", `the package should end at byte ${end}, but its last section ends later`, {
       offset: w.offset,
     });
   }

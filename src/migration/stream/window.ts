@@ -8,22 +8,22 @@ import { CprkitError } from "../../vmstate/error.ts";
 import { decodeText } from "../../vmstate/wire/text.ts";
 import type { ByteSource } from "./source.ts";
 
-/** A piece of the parser. It yields how many bytes must stand in the window from `pos` on. */
+/** A piece of the parser. It yields how many bytes the window must hold from `pos` on. */
 export type Step<T> = Generator<number, T, void>;
 
 // A class, not closures: one hidden class keeps the record loop monomorphic.
 export class Window {
   bytes: Uint8Array;
   view: DataView;
-  /** Next byte to parse. May stand behind `end`: the bytes between are skipped when the window moves. */
+  /** Next byte to parse. May be after `end`: the bytes between are skipped when the window moves. */
   pos: number;
   /** End of the valid bytes. */
   end: number;
   /** Offset of `bytes[0]` in the input. */
   base: number;
-  /** The input has no byte behind `end`. */
+  /** The input has no bytes after `end`. */
   ended: boolean;
-  /** `bytes` belongs to the window: there may be room behind `end`. */
+  /** `bytes` belongs to the window: there may be room after `end`. */
   owned: boolean;
 
   constructor(base: number) {
