@@ -1,4 +1,4 @@
-// Ctrl-C and SIGTERM end a command in good order: its work is aborted, cleans up, and reports.
+// Ctrl-C and SIGTERM end a command cleanly: its work is aborted, cleans up, and reports.
 
 import { CprkitError, isCprkitError } from "../vmstate/error.ts";
 

@@ -5,7 +5,7 @@ import ora from "ora";
 export interface Progress {
   /** Says what is being done now. */
   step(text: string): void;
-  /** Ends it and takes the line away. */
+  /** Ends it and removes the line. */
   stop(): void;
 }
 

@@ -23,15 +23,15 @@ export interface ReadMigrationOptions {
 }
 
 /**
- * Reads a migration stream (QEVM) from bytes, a file or a pipe. Memory does not grow with guest RAM: pages pass.
+ * Reads a migration stream (QEVM) from bytes, a file or a pipe. Memory does not grow with guest RAM: pages are not kept.
  *
  * A file's JSON description is looked for at its end first, so that each section is decoded as it passes. On a pipe the
  * devices' sections are kept until the JSON arrives, at most 64 MiB; beyond that, sections stay undecoded.
  *
- * What is wrong in the stream is in the result, with byte offset and field: `stopped` if the walk ended there, else
+ * What is wrong in the stream is in the result, with byte offset and field: `stopped` if reading ended there, else
  * `problems`. Throws only for what is not a migration stream: ERR_BAD_MAGIC, ERR_VERSION_TOO_OLD, ERR_VERSION_TOO_NEW;
- * ERR_VALUE for an offset that is not a whole number from 0 on; ERR_BAD_STREAM, ERR_DEPTH or ERR_LIMIT for a damaged `vmdesc`; and what the
- * source or `onPage` throws. Source of the format: QEMU 10.0 migration/savevm.c.
+ * ERR_VALUE for an offset that is not a whole number from 0 on; ERR_BAD_STREAM, ERR_DEPTH or ERR_LIMIT for a damaged
+ * `vmdesc`; and what the source or `onPage` throws. Source of the format: QEMU 10.0 migration/savevm.c.
  */
 export async function readMigration(source: MigrationSource, options: ReadMigrationOptions = {}): Promise<Migration> {
   if (source instanceof Uint8Array) return readMigrationBytes(source, options);

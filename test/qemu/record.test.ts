@@ -274,7 +274,7 @@ it("status says once that a VM was shut down since its update, and forgets it", 
   writeJournal(at.folder, journalOf(at, { outcome: "updated", step: "done" }));
   const status = () => cprkit(["status", "--state-dir", at.base]);
   expect(status()).toMatchObject({ status: 0, stdout: expect.stringContaining("has been shut down since") });
-  expect(status()).toMatchObject({ status: 0, stdout: expect.stringContaining("has updated no VM") });
+  expect(status()).toMatchObject({ status: 0, stdout: expect.stringContaining("has not updated a VM") });
   writeJournal(at.folder, journalOf(at));
   for (let i = 0; i < 2; i++)
     expect(status()).toMatchObject({ status: 1, stdout: expect.stringContaining("stopped at") });

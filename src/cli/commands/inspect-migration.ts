@@ -22,7 +22,7 @@ export interface MigrationInspectOptions extends Selection {
   readonly output?: string | undefined;
 }
 
-/** Prints what the stream holds, all that was understood before an error too. Returns the exit code. */
+/** Prints what the stream holds, also what was read before an error. Returns the exit code. */
 export async function inspectMigration(input: OpenSource, options: MigrationInspectOptions): Promise<ExitCode> {
   const read = readOptions(options);
   if (options.ramBlock !== undefined) return await extract(input, read, options.ramBlock, options);
@@ -53,7 +53,7 @@ export function verdict({ stopped, problems }: Migration, json: boolean, path?: 
   return exitCodeOf(stopped.code);
 }
 
-/** What the user said about how the stream is to be read. Throws ERR_FILE for a description that cannot be read. */
+/** How the user wants the stream to be read. Throws ERR_FILE for a description that cannot be read. */
 function readOptions({ offset, vmdesc }: MigrationInspectOptions): ReadMigrationOptions {
   return {
     offset,

@@ -47,7 +47,7 @@ async function runStatus({ qmp, pid, stateDir, json }: StatusCommandOptions): Pr
 
 function showStatus(vms: readonly VmStatus[], problems: number): void {
   if (vms.length === 0 && problems === 0) {
-    process.stdout.write("cprkit has updated no VM of which it kept a journal here\n");
+    process.stdout.write("no journal found: cprkit has not updated a VM here\n");
   }
   for (const { qmp: path, text } of vms) process.stdout.write(`${printable(path)}: ${printable(text)}\n`);
 }

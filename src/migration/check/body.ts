@@ -174,7 +174,7 @@ const maxNames = 5;
 
 /** Fields that the destination would read and the source does not send. */
 function noteUnexpected(context: CheckContext, path: string, source: CheckBody, fields: readonly CheckField[]): void {
-  // What a test decides is asked when the machine runs; QEMU writes such tests to let old streams in.
+  // A test decides when the machine runs; QEMU has such tests so that old streams can be loaded.
   const read = fields.filter((field) => field.since <= source.version && !field.conditional);
   const [first] = read;
   if (first === undefined) return;

@@ -1,5 +1,5 @@
-// The fields of a description that are still to be compared, in order. Every question is answered in a time that does
-// not grow with their number: a description from a hostile file may have hundreds of thousands.
+// The fields of a description that are still to be compared, in order. The time of an answer does not
+// grow with their number: a description from a hostile file may have hundreds of thousands.
 
 import type { CheckField } from "./side.ts";
 
@@ -12,14 +12,14 @@ export interface FieldQueue {
   open(fields: readonly CheckField[]): void;
   /**
    * How many fields come before the one of this name; -1 if it does not come any more. `config[1]` in a stream means
-   * the second "config" of all, of those that were taken, too.
+   * the second "config" of all, including those that were taken.
    */
   ahead(name: string): number;
   /** Whether a field of this name, without its number, comes after the next one. */
   comesLater(name: string): boolean;
 }
 
-/** `plain` takes the number off a name, where one side numbers its fields and the other does not. */
+/** `plain` removes the number from a name, if one side numbers its fields and the other does not. */
 export function fieldQueue(fields: readonly CheckField[], plain: (name: string) => string): FieldQueue {
   // The next field is the last here: those below it keep their places when some are taken or put on top.
   const stack: CheckField[] = [];
