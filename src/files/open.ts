@@ -55,7 +55,9 @@ export interface OpenInput {
   all(limit: number): Uint8Array;
   /** Closes the file; standard input stays open. A second call does nothing. Reading throws ERR_FILE afterwards. */
   close(): void;
-  /** Calls `close`, for `await using`. */
+  /** Calls `close`, for `using`. */
+  [Symbol.dispose](): void;
+  /** Calls `close`, for `await using` and what else takes an AsyncDisposable. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -140,6 +142,8 @@ function openPipe(input: Input, offset: number): OpenPipe {
   };
 }
 
-function closing({ path, close }: Input): Pick<OpenInput, "path" | "close" | typeof Symbol.asyncDispose> {
-  return { path, close, [Symbol.asyncDispose]: async () => close() };
+type Closing = Pick<OpenInput, "path" | "close" | typeof Symbol.dispose | typeof Symbol.asyncDispose>;
+
+function closing({ path, close }: Input): Closing {
+  return { path, close, [Symbol.dispose]: close, [Symbol.asyncDispose]: async () => close() };
 }

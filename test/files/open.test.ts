@@ -102,6 +102,8 @@ describe("closing", () => {
     expect(openFds()).toHaveLength(before.length + 1);
     await input[Symbol.asyncDispose]();
     expect(openFds()).toEqual(before);
+    openSource(capture)[Symbol.dispose]();
+    expect(openFds()).toEqual(before);
   });
 
   test("ends reading: another file that gets the number is not read", async () => {
