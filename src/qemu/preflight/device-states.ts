@@ -1,17 +1,16 @@
 // Whether an older QEMU takes the devices' states as the running one describes them: both are asked for what they may
 // send (-dump-vmstate), and the devices of this VM are compared.
 
-import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import type { WaitOptions } from "../../linux/index.ts";
 import { checkMigration, checkSideOfJson } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { qomChildren } from "../qmp/qom.ts";
 import type { NewQemuCommand } from "../vm/new-qemu.ts";
+import { runProgram } from "../vm/run-program.ts";
 
 /** A device model whose state may not fit. */
 export interface StateDifference {
@@ -26,7 +25,8 @@ export interface StateDifference {
  * Compares what `running` may send with what `next` takes, for the device models in `types`. A dump tells what may be
  * sent, not what will be: only a section's version is certain.
  *
- * @throws CprkitError ERR_QEMU_EXITED when one of them gives no dump, ERR_BAD_STREAM when it can't be read, ERR_ABORTED
+ * @throws CprkitError ERR_QEMU_EXITED when one of them gives no dump, ERR_TIMEOUT, ERR_BAD_STREAM when it can't be read,
+ * ERR_ABORTED
  */
 export async function compareDeviceStates(
   running: NewQemuCommand,
@@ -69,21 +69,12 @@ async function dump(
     "-dump-vmstate",
     file,
   ];
-  const { timeoutMs: timeout = 10_000, signal, cwd } = options;
   try {
-    await promisify(execFile)(program, args, {
-      cwd,
-      env,
-      timeout,
-      killSignal: "SIGKILL",
-      ...(signal === undefined ? {} : { signal }),
-    });
+    await runProgram([program, ...args], "for its device states", { ...options, env });
     return await readFile(file, "utf8");
   } catch (cause) {
     if (isCprkitError(cause)) throw cause;
-    const said = cause instanceof Error ? cause.message.trim() : String(cause);
-    if (signal?.aborted === true) throw new CprkitError("ERR_ABORTED", `aborted while asking ${program}`, { cause });
-    throw new CprkitError("ERR_QEMU_EXITED", `${program} -dump-vmstate gave no answer: ${said}`, { cause });
+    throw new CprkitError("ERR_QEMU_EXITED", `${program} -dump-vmstate wrote nothing: ${String(cause)}`, { cause });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -1,13 +1,12 @@
 // The command line of a running QEMU taken apart. Which of its options take no value, its own program says: an option
 // that a list of ours lacks would swallow the word after it.
 
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
 import type { WaitOptions } from "../../linux/index.ts";
 import { type CommandOption, parseOptions } from "../command-line/parse.ts";
 import { programWords } from "./new-qemu.ts";
 import { withProbeMark } from "./probe-mark.ts";
 import type { VmProcess } from "./process.ts";
+import { runProgram } from "./run-program.ts";
 
 /**
  * The options of a running QEMU. Asks its own program for its help; one that does not answer, or that belongs to
@@ -20,13 +19,9 @@ export async function readOwnOptions(vm: VmProcess, options: WaitOptions = {}): 
   if (first === undefined || vm.uid !== process.geteuid?.()) return parseOptions(words);
   const { timeoutMs = 5_000, signal } = options;
   try {
-    const { stdout } = await promisify(execFile)(`/proc/${vm.identity.pid}/exe`, [...loaded, "-help"], {
-      env: withProbeMark(vm.env),
-      timeout: timeoutMs,
-      killSignal: "SIGKILL",
-      ...(signal === undefined ? {} : { signal }),
-    });
-    return parseOptions(words, optionsWithoutValue(stdout));
+    const command = [`/proc/${vm.identity.pid}/exe`, ...loaded, "-help"];
+    const help = await runProgram(command, "for its -help", { env: withProbeMark(vm.env), timeoutMs, signal });
+    return parseOptions(words, optionsWithoutValue(help));
   } catch {
     return parseOptions(words);
   }
