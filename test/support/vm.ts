@@ -1,8 +1,9 @@
 // Starts real QEMU processes with a counting guest, ready for a CPR update, and ends them by their process.
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { listeningUnixSockets } from "../../src/linux/index.ts";
 import { bootDisk, bootFirmware } from "../guest/boot-sector.ts";
 import { linuxGuest } from "../guest/linux-guest.ts";
 import { createSerialLog, type SerialLog } from "./serial-log.ts";
@@ -164,10 +165,7 @@ export async function startVm(options: VmOptions): Promise<Vm> {
 
 /** Whether any process listens on this UNIX socket, told by the kernel without connecting. */
 export function isListening(path: string): boolean {
-  const accepting = "00010000";
-  return readFileSync("/proc/net/unix", "utf8")
-    .split("\n")
-    .some((line) => line.endsWith(` ${path}`) && line.split(/\s+/)[3] === accepting);
+  return listeningUnixSockets().some((socket) => socket.path === path);
 }
 
 function qemuArguments(options: VmOptions, dir: string, serialPath: string, qmpPath: string): string[] {
