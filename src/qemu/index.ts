@@ -5,6 +5,7 @@ export type { FdFate, VmFd } from "./fds/fate.ts";
 export { listVmFds, type VmFdsOptions } from "./fds/list.ts";
 export { reportVmFds, type VmFdsReport } from "./fds/report.ts";
 export { type Finding, type FindingCode, findingCodes } from "./finding.ts";
+export type { UpdateRequest } from "./preflight/facts.ts";
 export { type PreflightOptions, type PreflightReport, preflight } from "./preflight/preflight.ts";
 export {
   type ConnectQmpOptions,

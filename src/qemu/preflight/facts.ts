@@ -44,7 +44,7 @@ interface Tap {
 }
 
 /** What an update is asked for, as far as it decides what must be looked at. */
-export interface Asked extends WaitOptions {
+export interface UpdateRequest extends WaitOptions {
   /** Program of the new QEMU; by default the one that the running one was started from. */
   readonly qemu?: string | undefined;
   /** The whole new command line, from the program on; by default derived from the running one. */
@@ -107,7 +107,7 @@ export interface Facts {
  *
  * @throws CprkitError ERR_USAGE for a command with -incoming; as `Qmp.execute`, and for a process that may not be looked at
  */
-export async function gatherFacts(vm: OpenVm, asked: Asked): Promise<Facts> {
+export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Facts> {
   const { qmp, process, qmpPath } = vm;
   const { pid } = process.identity;
   if (asked.command?.includes("-incoming") === true) {
@@ -159,7 +159,7 @@ export async function gatherFacts(vm: OpenVm, asked: Asked): Promise<Facts> {
 }
 
 /** A new QEMU that can't be used is an answer, too. */
-async function askNext(running: VmProcess, { qemu, command, timeoutMs, signal }: Asked): Promise<NewQemu> {
+async function askNext(running: VmProcess, { qemu, command, timeoutMs, signal }: UpdateRequest): Promise<NewQemu> {
   const asked = command?.[0] ?? qemu;
   const how = newQemuCommand(running, asked);
   const failed = (error: CprkitError) => ({ ...how, program: how.words.at(-1) ?? how.words[0], said: { error } });
@@ -227,7 +227,7 @@ function bestMode({ modes }: QemuAbilities, { said }: NewQemu): CprModeName {
 export function deriveFor(
   { cwd, program }: VmProcess,
   options: readonly CommandOption[],
-  { qemu, command }: Asked,
+  { qemu, command }: UpdateRequest,
   how: { readonly machine: string; readonly sideBySide: boolean },
 ): Derived {
   if (command !== undefined) return { args: [], moved: [], findings: [] };

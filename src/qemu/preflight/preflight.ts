@@ -10,10 +10,10 @@ import { checkFdLimits, checkHostMemory, checkUser } from "./checks/limits.ts";
 import { checkMemory } from "./checks/memory.ts";
 import { checkNewQemu } from "./checks/new-qemu.ts";
 import { checkCapabilities, checkMode, checkQemuBlockers, checkRunState } from "./checks/state.ts";
-import { type Asked, type Facts, gatherFacts } from "./facts.ts";
+import { type Facts, gatherFacts, type UpdateRequest } from "./facts.ts";
 
 /** Options of {@link preflight}. `timeoutMs` limits connecting, and each start of a QEMU. */
-export interface PreflightOptions extends Asked {
+export interface PreflightOptions extends UpdateRequest {
   /** Told what is being looked at, for progress. */
   readonly onStep?: ((text: string) => void) | undefined;
 }
@@ -116,7 +116,7 @@ export interface Examined {
 }
 
 /** Asks and checks; for an update, which goes on with the same facts. @throws CprkitError as {@link preflight} */
-export async function examine(vm: OpenVm, asked: Asked): Promise<Examined> {
+export async function examine(vm: OpenVm, asked: UpdateRequest): Promise<Examined> {
   const facts = await gatherFacts(vm, asked);
   const all = checks.flatMap((check) => check(facts));
   const findings = asked.command === undefined ? all : all.filter(({ code }) => !ofDerivedCommand.has(code));
