@@ -5,7 +5,7 @@ import { exitWithoutKoffi } from "../linux/ffi/koffi.ts";
 import { requireLinux } from "../linux/system.ts";
 import { CprkitError, isCprkitError } from "../vmstate/error.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
-import { harmless } from "./view/text.ts";
+import { print, printBug, printError, printErrorJson } from "./output.ts";
 
 type MakeCommand = () => Command;
 
@@ -23,13 +23,13 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   demo: async () => (await import("./commands/demo.ts")).demoCommand,
 };
 
-/** Runs the command line and returns the exit code. Prints what the user should see; throws only for a bug. */
+/** Runs the command line and returns the exit code. Prints what the user should see; of a bug, where it happened. */
 export async function run(argv: readonly string[]): Promise<number> {
   const name = argv[0] ?? "";
   surviveClosedOutput(mustGoOn.has(name));
   const asked = Object.hasOwn(commands, name) ? commands[name] : undefined;
   // What commander finds wrong is reported below, with everything else.
-  const output = { outputError: () => {} };
+  const output = { outputError: () => {}, writeOut: print };
   const program = new Command("cprkit")
     .description("QEMU CPR (live update): read, compare, translate and carry its states.")
     .exitOverride()
@@ -63,13 +63,17 @@ function report(error: unknown, json: boolean, command: string): number {
     return exitCodes.usage;
   }
   const known = isCprkitError(error) ? error : systemError(error);
-  if (known === undefined) throw error;
+  if (known === undefined) {
+    printBug(error);
+    return exitCodes.refused;
+  }
   say(known, json);
   return exitCodeOf(known.code);
 }
 
 function say(error: CprkitError, json: boolean): void {
-  process.stderr.write(json ? `${JSON.stringify({ error })}\n` : `cprkit: ${harmless(error.message)}\n`);
+  if (json) printErrorJson(error);
+  else printError(error.message);
 }
 
 function usageError({ message }: CommanderError, command: string): CprkitError {
@@ -115,7 +119,7 @@ function surviveClosedOutput(goOn: boolean): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     const refused = error.code !== "EPIPE";
     if (refused) {
-      process.stderr.write(`cprkit: cannot write standard output: ${error.message}\n`);
+      printError(`cannot write standard output: ${error.message}`);
       process.prependListener("exit", () => {
         process.exitCode = exitCodes.refused;
       });

@@ -1,6 +1,7 @@
 // Progress on standard error: a spinner on a terminal, nothing elsewhere, so that logs stay short.
 
 import ora from "ora";
+import { harmless } from "./view/text.ts";
 
 export interface Progress {
   /** Says what is being done now. */
@@ -11,11 +12,11 @@ export interface Progress {
 
 /** Starts to show progress. `quiet`: nothing is shown, for --json. */
 export function startProgress(text: string, quiet: boolean): Progress {
-  const spinner = ora({ text, isSilent: quiet || !isScreen(process.stderr), discardStdin: false });
+  const spinner = ora({ text: harmless(text), isSilent: quiet || !isScreen(process.stderr), discardStdin: false });
   spinner.start();
   return {
     step: (now) => {
-      spinner.text = now;
+      spinner.text = harmless(now);
       spinner.render();
     },
     stop: () => {

@@ -15,6 +15,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { openSources, startsWith } from "../input/pair.ts";
 import { maxJsonBytes, readWithProgress } from "../input/read.ts";
 import { byteOffset } from "../options.ts";
+import { print, printJson } from "../output.ts";
 import { counted, printable } from "../view/text.ts";
 
 interface CheckOptions {
@@ -54,7 +55,8 @@ export function checkCommand(): Command {
       const { inputs, close } = openSources(source, destination, options.offset);
       try {
         const findings = checkMigration(await sideOf(inputs[0], options), await sideOf(inputs[1], options));
-        process.stdout.write(options.json === true ? `${JSON.stringify({ findings })}\n` : text(findings));
+        if (options.json === true) printJson({ findings });
+        else print(text(findings));
         const bad = findings.some(({ severity }) => severity === "error" || options.strict === true);
         process.exitCode = bad ? exitCodes.finding : exitCodes.fine;
       } finally {

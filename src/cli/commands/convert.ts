@@ -7,7 +7,7 @@ import { maxCprStateBytes } from "../../cpr/limits.ts";
 import { readWhole, systemReason } from "../../files/read.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { qemuVersion } from "../options.ts";
-import { harmless } from "../view/text.ts";
+import { printWarning } from "../output.ts";
 
 interface ConvertOptions {
   readonly to?: CprAbi;
@@ -28,13 +28,19 @@ export function convertCommand(): Command {
     )
     .action((file: string, options: ConvertOptions) => {
       const { state, abi, fdForm, warnings } = loadCprState({ bytes: readWhole(file, maxCprStateBytes) });
-      for (const warning of warnings) process.stderr.write(`cprkit: warning: ${harmless(warning)}\n`);
+      for (const warning of warnings) printWarning(warning);
       const { bytes } = saveCprState(state, { abi: options.to ?? abi, fdForm, forVersion: options.for });
       writeOutput(options.output, bytes);
     });
 }
 
 function writeOutput(path: string, bytes: Uint8Array): void {
+  if (path === "-" && process.stdout.isTTY) {
+    throw new CprkitError(
+      "ERR_USAGE",
+      "a CPR state is no text for a terminal: redirect standard output, or give -o FILE",
+    );
+  }
   try {
     writeFileSync(path === "-" ? process.stdout.fd : path, bytes);
   } catch (cause) {

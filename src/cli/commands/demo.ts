@@ -8,6 +8,7 @@ import { handOverText, lookUpText, realVmText } from "../demo/view.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
 import { wholeNumber } from "../options.ts";
+import { print, printJson } from "../output.ts";
 import { startProgress } from "../progress.ts";
 
 interface DemoOptions {
@@ -31,15 +32,15 @@ export function demoCommand(): Command {
 
 async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void> {
   const json = options.json === true;
-  const print = (text: string) => {
-    if (!json) process.stdout.write(`${text}\n`);
+  const show = (text: string) => {
+    if (!json) print(`${text}\n`);
   };
   const qemu = await findQemu(options.qemu);
   const progress = startProgress("starting a new process", json);
   try {
     const handed = await handOver(options.fds, progress.step, signal);
     progress.stop();
-    print(handOverText(handed));
+    show(handOverText(handed));
 
     const lookUps = [];
     for (const fds of sizes) {
@@ -48,21 +49,19 @@ async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void>
       lookUps.push(timeLookUps(fds));
     }
     progress.stop();
-    print(lookUpText(lookUps));
+    show(lookUpText(lookUps));
 
     let vm = null;
     if (qemu.found) {
       progress.step("moving a real VM");
       vm = await moveRealVm(qemu.path, signal, progress.step);
       progress.stop();
-      print(realVmText(vm));
+      show(realVmText(vm));
     } else {
-      print(`No real VM: ${qemu.reason}`);
+      show(`No real VM: ${qemu.reason}`);
     }
     if (json)
-      process.stdout.write(
-        `${JSON.stringify({ handOver: handed, lookUps, realVm: vm, ...(qemu.found ? {} : { realVmSkipped: qemu.reason }) })}\n`,
-      );
+      printJson({ handOver: handed, lookUps, realVm: vm, ...(qemu.found ? {} : { realVmSkipped: qemu.reason }) });
     const fine =
       handed.found === handed.fds && handed.same === handed.fds && handed.leaked.old === 0 && handed.leaked.new === 0;
     const counted = vm === null || vm.firstAfter === vm.lastBefore + 1;

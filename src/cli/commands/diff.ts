@@ -12,6 +12,7 @@ import { openSources, startsWith } from "../input/pair.ts";
 import { readWithProgress } from "../input/read.ts";
 import { select } from "../input/select.ts";
 import { byteOffset } from "../options.ts";
+import { print, printJson } from "../output.ts";
 import { cprDiffText } from "../view/cpr-diff.ts";
 import { diffJson, diffText } from "../view/migration-diff.ts";
 import { verdict } from "./inspect-migration.ts";
@@ -70,7 +71,8 @@ async function diffStreams(inputs: readonly [OpenSource, OpenSource], options: D
   }
   const [a, b] = [await readOne(inputs[0], options), await readOne(inputs[1], options)];
   const differences = diffMigrations(select(a, options), select(b, options));
-  process.stdout.write(json ? `${JSON.stringify({ differences: diffJson(differences) })}\n` : diffText(differences));
+  if (json) printJson({ differences: diffJson(differences) });
+  else print(diffText(differences));
   const verdicts = [verdict(a, json, inputs[0].path), verdict(b, json, inputs[1].path)];
   const ofDifferences = differences.length === 0 ? exitCodes.fine : exitCodes.finding;
   return verdicts.find((code) => code > exitCodes.finding) ?? ofDifferences;
@@ -94,6 +96,7 @@ function diffCprStates([a, b]: readonly [OpenSource, OpenSource], json: boolean)
     }
   };
   const differences = compareCprStates(report(a), report(b));
-  process.stdout.write(json ? `${JSON.stringify({ differences })}\n` : cprDiffText(differences));
+  if (json) printJson({ differences });
+  else print(cprDiffText(differences));
   return differences.length === 0 ? exitCodes.fine : exitCodes.finding;
 }

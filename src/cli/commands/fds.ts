@@ -4,6 +4,7 @@ import { Command, Option } from "commander";
 import { reportVmFds, type VmFdsReport } from "../../qemu/fds/report.ts";
 import { interruptible } from "../interrupt.ts";
 import { wholeNumber } from "../options.ts";
+import { print, printJson, printWarning } from "../output.ts";
 import { table } from "../view/table.ts";
 import { counted, printable } from "../view/text.ts";
 
@@ -39,8 +40,12 @@ Run it as the user of QEMU, or as root. Names need QEMU's monitor; while another
 
 async function runFds({ pid, json }: FdsCommandOptions, signal: AbortSignal): Promise<void> {
   const report = await reportVmFds({ pid }, { signal });
-  process.stdout.write(json === true ? `${JSON.stringify(report)}\n` : asText(report));
-  if (json !== true) for (const text of report.warnings) process.stderr.write(`cprkit: warning: ${printable(text)}\n`);
+  if (json === true) {
+    printJson(report);
+    return;
+  }
+  print(asText(report));
+  for (const text of report.warnings) printWarning(printable(text));
 }
 
 function asText({ pid, program, version, fds }: VmFdsReport): string {

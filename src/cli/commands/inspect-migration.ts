@@ -7,9 +7,11 @@ import { CprkitError } from "../../vmstate/error.ts";
 import { type ExitCode, exitCodeOf, exitCodes } from "../exit-codes.ts";
 import { maxJsonBytes, readWithProgress } from "../input/read.ts";
 import { type Selection, select } from "../input/select.ts";
+import { print, printError, printErrorJson, printJson } from "../output.ts";
 import type { BytesAt } from "../view/hex.ts";
 import { hexView } from "../view/hex-migration.ts";
 import { overview, tree } from "../view/migration.ts";
+import { printable } from "../view/text.ts";
 import { sizeText } from "../view/values.ts";
 import { extractBlock } from "./extract.ts";
 
@@ -29,10 +31,10 @@ export async function inspectMigration(input: OpenSource, options: MigrationInsp
   const bytesAt = options.hex === true ? placesOf(input) : undefined;
   const whole = await readWithProgress(input, read, options.json === true);
   const migration = select(whole, options);
-  if (options.json === true) process.stdout.write(`${JSON.stringify(migrationToJson(migration))}\n`);
-  else if (bytesAt !== undefined) for (const line of hexView(migration, bytesAt)) process.stdout.write(line);
-  else if (options.section !== undefined || options.field !== undefined) process.stdout.write(tree(migration));
-  else process.stdout.write(overview(migration, input.size));
+  if (options.json === true) printJson(migrationToJson(migration));
+  else if (bytesAt !== undefined) for (const line of hexView(migration, bytesAt)) print(line);
+  else if (options.section !== undefined || options.field !== undefined) print(tree(migration));
+  else print(overview(migration, input.size));
   return verdict(whole, options.json === true);
 }
 
@@ -49,7 +51,8 @@ function placesOf(input: OpenSource): BytesAt {
 export function verdict({ stopped, problems }: Migration, json: boolean, path?: string): ExitCode {
   if (stopped === undefined) return problems.length === 0 ? exitCodes.fine : exitCodes.finding;
   if (path !== undefined) stopped.within(inputName(path));
-  process.stderr.write(json ? `${JSON.stringify({ error: stopped })}\n` : `cprkit: ${stopped.message}\n`);
+  if (json) printErrorJson(stopped);
+  else printError(stopped.message);
   return exitCodeOf(stopped.code);
 }
 
@@ -80,12 +83,11 @@ async function extract(
     }
     extraction.finish(block.usedLength);
     const { usedLength, pages, zeroPages, xbzrlePages } = block;
-    if (json)
-      process.stdout.write(`${JSON.stringify({ block: name, output, usedLength, pages, zeroPages, xbzrlePages })}\n`);
+    if (json) printJson({ block: name, output, usedLength, pages, zeroPages, xbzrlePages });
     else {
       const content =
         pages + zeroPages + xbzrlePages === 0 ? "; the stream has no page of it, so the file is all zeros" : "";
-      process.stdout.write(`${output}: ${sizeText(usedLength)} of RAM block "${name}"${content}\n`);
+      print(`${printable(output)}: ${sizeText(usedLength)} of RAM block "${printable(name)}"${content}\n`);
     }
     return verdict(migration, json);
   } finally {

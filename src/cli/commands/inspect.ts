@@ -6,6 +6,7 @@ import { openSource } from "../../files/index.ts";
 import { inputName } from "../../files/read.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { byteOffset } from "../options.ts";
+import { print } from "../output.ts";
 
 interface InspectOptions {
   readonly json?: true;
@@ -53,7 +54,7 @@ export function inspectCommand(): Command {
         const magic = Buffer.from(input.start.subarray(0, 4));
         if (magic.toString("latin1") === "QCPR") {
           const { showCprState } = await import("../view/cpr.ts");
-          process.stdout.write(showCprState(input.all(maxCprStateBytes), options));
+          print(showCprState(input.all(maxCprStateBytes), options));
         } else if (magic.toString("latin1") === "QEVM" || magic.toString("hex") === multifdMagic) {
           const { inspectMigration } = await import("./inspect-migration.ts");
           process.exitCode = await inspectMigration(input, options);

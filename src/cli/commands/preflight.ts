@@ -1,7 +1,6 @@
 // cprkit preflight: can this VM be updated, and what is in the way?
 
 import { Command, Option } from "commander";
-import pc from "picocolors";
 import type { Finding } from "../../qemu/finding.ts";
 import { type PreflightReport, preflight } from "../../qemu/preflight/preflight.ts";
 import { type CprModeName, cprModes } from "../../qemu/vm/binary.ts";
@@ -9,6 +8,7 @@ import { CprkitError } from "../../vmstate/error.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
 import { wholeNumber } from "../options.ts";
+import { colours, print, printJson } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { counted, printable } from "../view/text.ts";
 
@@ -61,12 +61,10 @@ async function runPreflight(given: string[], options: PreflightCommandOptions, s
   } finally {
     progress.stop();
   }
-  process.stdout.write(json === true ? `${JSON.stringify(report)}\n` : asText(report));
+  if (json === true) printJson(report);
+  else print(asText(report));
   if (!report.ok || (strict === true && report.findings.length > 0)) process.exitCode = exitCodes.finding;
 }
-
-/** Colour only on a terminal: picocolors by itself takes a CI log for one. */
-const colours = pc.createColors(process.stdout.isTTY === true && pc.isColorSupported);
 
 function asText({ vm, new: next, mode, findings, ok }: PreflightReport): string {
   const blockers = findings.filter(({ severity }) => severity === "blocker").length;
@@ -75,8 +73,8 @@ function asText({ vm, new: next, mode, findings, ok }: PreflightReport): string 
   const found =
     findings.length === 0 ? "nothing in the way" : `${counted(blockers, "blocker")}, ${counted(warnings, "warning")}`;
   return [
-    `VM       process ${vm.pid}, QEMU ${vm.version}, ${vm.machine}, ${vm.runState}; ${counted(vm.fds.open, "fd")}, CPR carries ${vm.fds.carried}`,
-    `New      QEMU ${next.version ?? "?"}, ${printable(next.program)}`,
+    `VM       process ${vm.pid}, QEMU ${printable(vm.version)}, ${printable(vm.machine)}, ${printable(vm.runState)}; ${counted(vm.fds.open, "fd")}, CPR carries ${vm.fds.carried}`,
+    `New      QEMU ${printable(next.version ?? "?")}, ${printable(next.program)}`,
     `Mode     ${mode}`,
     "",
     ...findings.flatMap(findingLines),

@@ -4,6 +4,7 @@ import { Command, Option } from "commander";
 import { allStatus, forgetEnded, type VmStatus, vmStatus } from "../../qemu/update/status.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { wholeNumber } from "../options.ts";
+import { print, printError, printJson } from "../output.ts";
 import { printable } from "../view/text.ts";
 
 interface StatusCommandOptions {
@@ -39,17 +40,17 @@ async function runStatus({ qmp, pid, stateDir, json }: StatusCommandOptions): Pr
   const target = one ? await vmStatus({ qmp, pid }, { stateDir }) : undefined;
   const { vms, problems } = target === undefined ? await allStatus({ stateDir }) : { vms: [target], problems: [] };
   if (problems.length > 0 || vms.some((status) => !isSettled(status))) process.exitCode = exitCodes.finding;
-  for (const { text } of problems) process.stderr.write(`cprkit: ${printable(text)}\n`);
-  if (json === true) process.stdout.write(`${JSON.stringify(target ?? vms)}\n`);
+  for (const { text } of problems) printError(printable(text));
+  if (json === true) printJson(target ?? vms);
   else showStatus(vms, problems.length);
   if (!one && vms.some(({ hasEnded }) => hasEnded)) await forgetEnded({ stateDir });
 }
 
 function showStatus(vms: readonly VmStatus[], problems: number): void {
   if (vms.length === 0 && problems === 0) {
-    process.stdout.write("no journal found: cprkit has not updated a VM here\n");
+    print("no journal found: cprkit has not updated a VM here\n");
   }
-  for (const { qmp: path, text } of vms) process.stdout.write(`${printable(path)}: ${printable(text)}\n`);
+  for (const { qmp: path, text } of vms) print(`${printable(path)}: ${printable(text)}\n`);
 }
 
 function isSettled({ guest, update, hasEnded }: VmStatus): boolean {

@@ -9,6 +9,7 @@ import { type PassedState, tap } from "../../qemu/tap.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { interruptible } from "../interrupt.ts";
 import { qemuVersion } from "../options.ts";
+import { print, printJson, printWarning } from "../output.ts";
 import { table } from "../view/table.ts";
 import { counted, harmless, printable } from "../view/text.ts";
 
@@ -42,10 +43,10 @@ To go back from QEMU 11.1 to 10.0, add --for 10.0.`,
 }
 
 async function runTap(options: TapCommandOptions, signal: AbortSignal): Promise<void> {
-  const print = options.json === true ? printJson : printText;
+  const show = options.json === true ? showJson : showText;
   if (options.to === "hash") {
-    process.stderr.write(
-      "cprkit: warning: no released QEMU reads the hash ABI: it would read an empty state, and the guest would wake up in empty memory\n",
+    printWarning(
+      "no released QEMU reads the hash ABI: it would read an empty state, and the guest would wake up in empty memory",
     );
   }
   if (resolve(options.listen) === resolve(options.connect)) {
@@ -58,22 +59,22 @@ async function runTap(options: TapCommandOptions, signal: AbortSignal): Promise<
     to: options.to,
     forVersion: options.for,
     signal,
-    onListening: () => print({ event: "listening", path: options.listen }),
+    onListening: () => show({ event: "listening", path: options.listen }),
     onSource: () => {
       reached = "the state had not passed, and the old QEMU keeps the guest";
-      print({ event: "connected", connecting: options.connect });
+      show({ event: "connected", connecting: options.connect });
     },
     onState: (state) => {
       reached =
         "the state had passed, but the new QEMU had not said that it is ready; ask both QEMUs which one runs the guest";
       if (options.record !== undefined) record(options.record, state.received);
-      print({ event: "state", state });
+      show({ event: "state", state });
     },
   });
   const result = await passing.catch((error: unknown) => {
     throw isCprkitError(error, "ERR_ABORTED") ? new CprkitError(error.code, reached, { cause: error }) : error;
   });
-  print({ event: "hangup", by: result.hungUpBy, nonblockRestored: result.nonblockRestored });
+  show({ event: "hangup", by: result.hungUpBy, nonblockRestored: result.nonblockRestored });
 }
 
 type TapEvent =
@@ -82,45 +83,41 @@ type TapEvent =
   | { readonly event: "state"; readonly state: PassedState }
   | { readonly event: "hangup"; readonly by: string; readonly nonblockRestored: number };
 
-function printJson(event: TapEvent): void {
+function showJson(event: TapEvent): void {
   if (event.event !== "state") {
-    process.stdout.write(`${JSON.stringify(event)}\n`);
+    printJson(event);
     return;
   }
   const { received, sent, ...rest } = event.state;
-  process.stdout.write(
-    `${JSON.stringify({ event: "state", received: received.length, sent: sent.length, ...rest })}\n`,
-  );
+  printJson({ event: "state", received: received.length, sent: sent.length, ...rest });
 }
 
-function printText(event: TapEvent): void {
+function showText(event: TapEvent): void {
   switch (event.event) {
     case "listening":
-      process.stdout.write(`Waiting for the old QEMU at ${event.path}\n`);
+      print(`Waiting for the old QEMU at ${printable(event.path)}\n`);
       break;
     case "connected":
-      process.stdout.write(`The old QEMU has connected; connecting to the new one at ${event.connecting}\n`);
+      print(`The old QEMU has connected; connecting to the new one at ${printable(event.connecting)}\n`);
       break;
     case "state": {
       const { fds, abi, received, sent, warnings, relayMs } = event.state;
-      for (const warning of warnings) process.stdout.write(`warning: ${printable(warning)}\n`);
+      for (const warning of warnings) print(`warning: ${printable(warning)}\n`);
       if (fds.length > 0) {
         const rows = fds.map(({ name, id, fd, what }) => [printable(name), String(id), String(fd), printable(what)]);
-        process.stdout.write(table(["NAME", "ID", "FD", "WHAT"], rows, ["ID", "FD"]));
+        print(table(["NAME", "ID", "FD", "WHAT"], rows, ["ID", "FD"]));
       }
       const form = abi === undefined ? "" : `${abi} ABI, `;
       const changed = sent === received ? "" : `, sent on as ${counted(sent.length, "byte")}`;
-      process.stdout.write(
+      print(
         `${form}${counted(fds.length, "fd")}, ${counted(received.length, "byte")}${changed}, passed on in ${relayMs.toFixed(1)} ms\n`,
       );
       break;
     }
     case "hangup":
       if (event.nonblockRestored > 0)
-        process.stdout.write(
-          `Set O_NONBLOCK again on ${counted(event.nonblockRestored, "fd")} where the new QEMU had cleared it\n`,
-        );
-      process.stdout.write(
+        print(`Set O_NONBLOCK again on ${counted(event.nonblockRestored, "fd")} where the new QEMU had cleared it\n`);
+      print(
         event.by === "destination"
           ? "The new QEMU hung up: it is ready for the main channel\n"
           : "The old QEMU hung up\n",
@@ -133,8 +130,6 @@ function record(path: string, bytes: Uint8Array): void {
     writeFileSync(path, bytes);
   } catch (cause) {
     // The update continues: a full disk must not cost a VM.
-    process.stderr.write(
-      `cprkit: warning: cannot write ${harmless(path)}: ${systemReason(cause)}; the update continues\n`,
-    );
+    printWarning(`cannot write ${harmless(path)}: ${systemReason(cause)}; the update continues`);
   }
 }

@@ -14,6 +14,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
 import { nearWords } from "../near.ts";
 import { wholeNumber } from "../options.ts";
+import { print, printJson, printWarning } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { table } from "../view/table.ts";
 import { counted, printable } from "../view/text.ts";
@@ -144,7 +145,7 @@ function showPlan(plan: UpdatePlan, json: boolean): void {
     ...plan.findings.map(({ severity, code, message, remedy }) => `# ${severity} [${code}] ${message}; ${remedy}`),
     shellQuoted(plan.command),
   ];
-  process.stdout.write(`${lines.map(printable).join("\n")}\n`);
+  print(`${lines.map(printable).join("\n")}\n`);
 }
 
 function showRecovery(recovery: Recovery, json: boolean, wantedBack: boolean): void {
@@ -155,18 +156,18 @@ function showRecovery(recovery: Recovery, json: boolean, wantedBack: boolean): v
     printJson(recovery);
     return;
   }
-  for (const warning of recovery.warnings) process.stderr.write(`cprkit: warning: ${printable(warning)}\n`);
+  for (const warning of recovery.warnings) printWarning(printable(warning));
   if (recovery.report !== undefined) {
     showReport(recovery.report, json);
     return;
   }
   if (recovery.outcome === "outdated") {
-    process.stdout.write(`outdated: ${printable(recovery.why)}\n`);
+    print(`outdated: ${printable(recovery.why)}\n`);
     return;
   }
   const where = recovery.pid === undefined ? "no QEMU runs the guest" : `pid ${recovery.pid} has the guest`;
   const late = wantedBack && recovery.outcome === "updated" ? " (too late to take it back)" : "";
-  process.stdout.write(`${recovery.outcome}${late}: ${where}; ${printable(recovery.why)}\n`);
+  print(`${recovery.outcome}${late}: ${where}; ${printable(recovery.why)}\n`);
 }
 
 function showReport(report: UpdateReport, json: boolean): void {
@@ -174,18 +175,14 @@ function showReport(report: UpdateReport, json: boolean): void {
     printJson(report);
     return;
   }
-  for (const warning of report.warnings) process.stderr.write(`cprkit: warning: ${printable(warning)}\n`);
+  for (const warning of report.warnings) printWarning(printable(warning));
   const { from, to, pid, sourcePid, mode, downtimeMs, totalMs, fds } = report;
   const rows = report.phases.map(({ step, ms }) => [step, ms.toFixed(1)]);
-  process.stdout.write(table(["STEP", "MS"], rows, ["MS"]));
+  print(table(["STEP", "MS"], rows, ["MS"]));
   const downtime = downtimeMs === undefined ? "not measured (the guest was paused)" : `${downtimeMs.toFixed(1)} ms`;
   const carried = fds === undefined ? "" : `, ${counted(fds.length, "fd")} carried`;
-  process.stdout.write(
-    `QEMU ${from} (pid ${sourcePid}) -> ${to} (pid ${pid}), ${mode}: downtime ${downtime}, ` +
-      `total ${totalMs.toFixed(0)} ms${carried}\nThe guest is ${report.runState}; QMP at ${printable(report.qmp)}\n`,
+  print(
+    `QEMU ${printable(from)} (pid ${sourcePid}) -> ${printable(to)} (pid ${pid}), ${mode}: downtime ${downtime}, ` +
+      `total ${totalMs.toFixed(0)} ms${carried}\nThe guest is ${printable(report.runState)}; QMP at ${printable(report.qmp)}\n`,
   );
-}
-
-function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`);
 }

@@ -4,7 +4,7 @@ import { type CprReport, reportCprState } from "../../cpr/index.ts";
 import { type Span, spanRecorder } from "../../vmstate/trace.ts";
 import { type HexField, hexDump, hexFields } from "./hex.ts";
 import { table } from "./table.ts";
-import { counted, printable } from "./text.ts";
+import { counted, jsonLine, printable } from "./text.ts";
 
 export interface CprViewOptions {
   readonly json?: boolean;
@@ -13,7 +13,7 @@ export interface CprViewOptions {
 
 /** The text that `cprkit inspect` prints for a CPR state. Throws as reportCprState. */
 export function showCprState(bytes: Uint8Array, options: CprViewOptions): string {
-  if (options.json === true) return `${JSON.stringify(reportCprState({ bytes }))}\n`;
+  if (options.json === true) return `${jsonLine(reportCprState({ bytes }))}\n`;
   if (options.hex !== true) return summary(reportCprState({ bytes }));
   const { observer, spans } = spanRecorder("CprState");
   reportCprState({ bytes }, observer);
@@ -53,7 +53,7 @@ function summary(report: CprReport): string {
           : devices.length === 0
             ? "empty"
             : devices.map((device) => printable(device.name)).join(", ");
-      return `subsection "${name}" at 0x${offset.toString(16)}: ${what}`;
+      return `subsection "${printable(name)}" at 0x${offset.toString(16)}: ${what}`;
     }),
     ...report.warnings.map((warning) => `warning: ${printable(warning)}`),
   ];
