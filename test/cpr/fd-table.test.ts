@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CprState, type FdEntry, loadCprState, saveCprState } from "../../src/cpr/index.ts";
+import { textBytes, Writer } from "../../src/vmstate/index.ts";
 
 /** QEMU's list: newest first, each look-up a search. */
 class Model {
@@ -114,3 +115,67 @@ describe("the table", () => {
     expect(state.size).toBe(5000);
   });
 });
+
+/** A stream of the list ABI with these entries, in this order, as QEMU 10.0 sends it (no subsection). */
+function streamOf(entries: readonly FdEntry[]): Uint8Array {
+  const writer = new Writer();
+  writer.uint32(0x51435052);
+  writer.uint32(1);
+  for (const entry of entries) {
+    writer.uint8(1);
+    writer.uint32(textBytes(entry.name).length + 1);
+    writer.text(entry.name);
+    writer.uint8(0);
+    writer.uint32(entry.id >>> 0);
+    writer.uint8(0x20);
+  }
+  writer.uint8(0);
+  return writer.finish().bytes.slice();
+}
+
+it("takes up any list that a QEMU can send, with repeated keys too, as QEMU's list does", () => {
+  const keys = fc.tuple(
+    fc.constantFrom("ram0", "vfio0_interrupt", "__proto__", "", "\udc80"),
+    fc.constantFrom(0, 1, 2, 70_000, -1),
+  );
+  const step = fc.tuple(keys, fc.constantFrom("find", "delete", "open" as const));
+  fc.assert(
+    fc.property(fc.array(keys, { maxLength: 40 }), fc.array(step, { maxLength: 20 }), (sent, steps) => {
+      const entries = sent.map(([entryName, entryId], at) => ({ name: entryName, id: entryId, fd: 100 + at }));
+      const bytes = streamOf(entries);
+      const fds = placesOfFds(entries).map((offset, at) => ({ offset, fd: 100 + at }));
+      const { state, dropped } = loadCprState({ bytes, fds });
+      const model = new Model();
+      // QEMU keeps all of them, and finds the first.
+      model.entries = entries.filter(
+        ({ name: a, id: b }, at) => entries.findIndex((other) => other.name === a && other.id === b) === at,
+      );
+      expect(state.entries()).toEqual(model.entries);
+      expect(dropped.map((entry) => entry.fd).sort()).toEqual(
+        entries.filter((entry) => !model.entries.includes(entry)).map((entry) => entry.fd),
+      );
+      for (const [[stepName, stepId], call] of steps) {
+        if (call === "find") expect(state.findFd(stepName, stepId)).toBe(model.find(stepName, stepId));
+        else if (call === "delete") expect(state.deleteFd(stepName, stepId)).toBe(model.delete(stepName, stepId));
+        else {
+          const found = model.find(stepName, stepId);
+          if (found < 0) model.entries.unshift({ name: stepName, id: stepId, fd: 7 });
+          expect(state.openFd("/path", stepName, stepId, () => 7)).toBe(found < 0 ? 7 : found);
+        }
+      }
+      const walked: FdEntry[] = [];
+      state.walkFds((entry) => walked.push(entry) > 0);
+      expect(walked).toEqual(model.entries);
+    }),
+    { seed: 2, numRuns: 2000 },
+  );
+});
+
+/** Offsets of the bytes 20, one for each entry. */
+function placesOfFds(entries: readonly FdEntry[]): number[] {
+  let at = 8;
+  return entries.map((entry) => {
+    at += 1 + 4 + textBytes(entry.name).length + 1 + 4 + 1;
+    return at - 1;
+  });
+}

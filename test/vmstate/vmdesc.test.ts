@@ -485,3 +485,12 @@ test("a subsection of another version than its JSON says is refused: it could no
   expect(codeOf(caught(() => load(description, { bytes: stream("00000001") })))).toBe("ERR_VERSION_TOO_OLD");
   expect(codeOf(caught(() => load(description, { bytes: stream("00000003") })))).toBe("ERR_VERSION_TOO_NEW");
 });
+
+test("an array of timers of which one is not armed is written as it was read", () => {
+  const timers = [0, 1].map((index) => `{"name":"t","index":${index},"type":"timer","size":8}`);
+  const { description } = fromVmdesc(`{"vmsd_name":"d","version":1,"fields":[${timers}]}`);
+  const sent = bytesOf("ffffffffffffffff 0000000000000007");
+  const state = load(description, { bytes: sent });
+  expect(state).toEqual({ t: [null, 7n] });
+  expect(hexOf(save(description, state).bytes)).toBe(hexOf(sent));
+});

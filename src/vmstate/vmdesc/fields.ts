@@ -74,7 +74,9 @@ export function run(
               writer.observer?.leaveElement(writer.pos);
               if (!set) at += 1;
             } else {
-              if (value[at] === undefined || value[at] === null) throw misfit("a value", value[at]);
+              // A timer that is not armed is null, too.
+              const isMissing = value[at] === undefined || (value[at] === null && field.descriptions !== undefined);
+              if (isMissing) throw misfit("a value", value[at]);
               writer.observer?.enterElement("value", writer.pos);
               (field as Field<unknown>).save(writer, value[at], siblings);
               writer.observer?.leaveElement(writer.pos);
