@@ -21,7 +21,7 @@ export type CprDifference =
       readonly b: string | undefined;
     };
 
-/** Where an fd stands, and its number where the stream has it. */
+/** Where an fd is, and its number where the stream has it. */
 export interface Place {
   readonly offset: number;
   readonly fd: number | null;
@@ -62,7 +62,7 @@ function fdDifferences(a: readonly ReportedFd[], b: readonly ReportedFd[]): CprD
   return differences;
 }
 
-/** Entries by key; of a key that comes twice the first counts. */
+/** Entries by key; of a repeated key the first counts. */
 function places(fds: readonly ReportedFd[]): Map<string, ReportedFd> {
   const found = new Map<string, ReportedFd>();
   for (const entry of fds) {

@@ -5,7 +5,7 @@ import { CprkitError } from "../vmstate/error.ts";
 import type { FdForm } from "../vmstate/index.ts";
 import { maxNameLength } from "./limits.ts";
 
-/** How the fds stand in the stream: as QEMU's list (10.0 to 11.1) or as the hash table of RFC V2. */
+/** How the fds are written in the stream: as QEMU's list (10.0 to 11.1) or as the hash table of RFC V2. */
 export type CprAbi = "list" | "hash";
 
 /** "QCPR" */
@@ -90,7 +90,7 @@ function empty(abi: CprAbi): Detected {
   return { abi, fdForm: "passed", firstFd: undefined };
 }
 
-/** Tells the form of the fds from the one behind the name whose length stands at `offset`. */
+/** Tells the form of the fds from the one after the name whose length is at `offset`. */
 function withEntries(abi: CprAbi, bytes: Uint8Array, offset: number): Detected {
   if (bytes.length < offset + 4) throw cutShort(bytes, "the length of a name");
   const length = be32(bytes, offset);

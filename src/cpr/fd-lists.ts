@@ -71,7 +71,7 @@ function push({ names, ids, fds }: FdColumns, name: string, id: number, fd: numb
   fds.push(fd);
 }
 
-/** Bytes of a name with its NUL; neighbours often have the same names. */
+/** Bytes of a name with its NUL; neighbours often share a name. */
 function lengths(): (name: string) => number {
   const names = new Array<string>(knownNames).fill("");
   const known = new Array<number>(knownNames).fill(1);

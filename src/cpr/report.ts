@@ -8,12 +8,12 @@ import { type CprInput, loadCprState } from "./stream.ts";
 
 /** An entry in the order of the stream, duplicates too. */
 export interface ReportedFd {
-  /** Text without loss: a byte that is no UTF-8 stands as U+DC80..U+DCFF. */
+  /** Text without loss: a byte that is not valid UTF-8 is kept as U+DC80..U+DCFF. */
   readonly name: string;
   readonly id: number;
   /** Byte offset of the fd in the stream. */
   readonly offset: number;
-  /** Its number in a cpr-exec stream, or the one that came beside the stream; else null. */
+  /** Its number in a cpr-exec stream, or the one that came with the stream; else null. */
   readonly fd: number | null;
 }
 

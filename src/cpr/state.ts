@@ -196,7 +196,7 @@ function checkFd(name: string, id: number, fd: number): void {
   }
 }
 
-/** Asked once a name, not once an fd. */
+/** Asked once per name, not once per fd. */
 function checkNewName(name: string): void {
   if (name.includes("\0")) throw badName(JSON.stringify(name));
 }

@@ -24,11 +24,11 @@ import type { VfioSubsection } from "./vfio.ts";
 /** A QEMU release, such as "10.0"; "11.1.3" is as good. */
 export type QemuVersion = `${number}.${number}` | `${number}.${number}.${number}`;
 
-/** A whole QCPR stream, and the fds that came beside it. */
+/** A whole QCPR stream, and the fds that came with it. */
 export interface CprInput {
   /** The whole stream, from "QCPR" to its end. */
   readonly bytes: Uint8Array;
-  /** The fds that came beside it, in order. Left out: they are unknown, and each reads as -1. */
+  /** The fds that came with it, in order. Left out: they are unknown, and each reads as -1. */
   readonly fds?: readonly PassedFd[] | undefined;
 }
 
@@ -37,7 +37,7 @@ export interface LoadCprOptions {
   readonly trace?: CprTrace | undefined;
   /** Sees every field with its place. */
   readonly observer?: Observer | undefined;
-  /** Refuses a stream whose fds stand in the other form: what came over a socket must not hold numbers. */
+  /** Refuses a stream whose fds have the other form: what came over a socket must not hold numbers. */
   readonly fdForm?: FdForm | undefined;
 }
 
@@ -94,7 +94,7 @@ export function loadCprState(input: CprInput, options: LoadCprOptions = {}): Loa
     fdForm,
     dropped,
     warnings: dropped.map(
-      ({ name, id }) => `${JSON.stringify(name)} id ${id} stands more than once: the first one counts`,
+      ({ name, id }) => `${JSON.stringify(name)} id ${id} appears more than once: the first one counts`,
     ),
   };
 }

@@ -44,8 +44,8 @@ function unlessAtEnd<T>(field: Field<T>): Field<T | undefined> {
     ...field,
     optional: true,
     load: (reader: Reader, current, siblings) => {
-      // Nobody writes it twice, and saving could not give it back.
-      if (current !== undefined) throw reader.error("ERR_DUPLICATE", "this subsection stands more than once");
+      // Nobody writes it two times, and saving could not give it back.
+      if (current !== undefined) throw reader.error("ERR_DUPLICATE", "this subsection appears more than once");
       return reader.remaining === 0 ? undefined : field.load(reader, current, siblings);
     },
     save: (writer, value, siblings) => {

@@ -8,11 +8,11 @@ import { type Output, Writer } from "./wire/writer.ts";
 
 /** Options of {@link load}. */
 export interface LoadOptions<State> {
-  /** The body's version, which stands outside it (a section's header). Default: the description's own. */
+  /** The body's version, which is outside it (a section's header). Default: the description's own. */
   readonly version?: number | undefined;
   /** Loads into this object, which keeps what the stream does not hold. Default: a new one. */
   readonly into?: Partial<State> | undefined;
-  /** Called for every field, with where it stands. */
+  /** Called for every field, with its place. */
   readonly observer?: Observer | undefined;
 }
 
@@ -41,7 +41,7 @@ export function load<State>(description: Description<State>, input: Input, optio
   return state;
 }
 
-/** As {@link load}, from where `reader` stands; what follows the body is left to the caller. */
+/** As {@link load}, from the place of `reader`; what follows the body is left to the caller. */
 export function loadFrom<State>(
   reader: Reader,
   description: Description<State>,
@@ -67,7 +67,7 @@ export function save<State>(description: Description<State>, state: State, optio
   return writer.finish();
 }
 
-/** As {@link save}, to where `writer` stands. */
+/** As {@link save}, to the place of `writer`. */
 export function saveTo<State>(writer: Writer, description: Description<State>, state: State): void {
   try {
     saveBody(writer, description, state);

@@ -1,10 +1,10 @@
-// Explains a stream: the same reader, with a hook that notes where every field stands.
+// Explains a stream: the same reader, with a hook that notes where every field is.
 
 import { type LoadOptions, load } from "./codec.ts";
 import type { Description } from "./description.ts";
 import type { Input, Observer } from "./wire/reader.ts";
 
-/** Where a field, an element or a body stands. */
+/** Where a field, an element or a body is. */
 export interface Span {
   /** As in errors: "CprState/fds[3]/cpr fd/namelen". */
   readonly path: string;
@@ -26,7 +26,7 @@ export interface Trace<State> {
 }
 
 /**
- * Loads as `load` does and tells where every field stands. Throws as `load` does; to keep the spans up to the fault,
+ * Loads as `load` does and tells where every field is. Throws as `load` does; to keep the spans up to the fault,
  * give `load` the observer of {@link spanRecorder} instead.
  */
 export function trace<State>(
@@ -52,7 +52,7 @@ export function spanRecorder(path: string): { readonly observer: Observer; reado
       const depth = outer === undefined ? 0 : outer.span.depth + 1;
       const span: Open = { path: own, type, start: offset, end: offset, value: undefined, depth };
       spans.push(span);
-      // A subsection is named by its description: no need to say it twice.
+      // A subsection is named by its description: it is not repeated.
       return { span, inside: within === undefined || type === "subsection" ? own : `${own}/${within}` };
     },
     ({ span }, offset, value) => {

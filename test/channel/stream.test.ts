@@ -289,7 +289,7 @@ describe("a peer that lies", () => {
       expect(received.entries().map(({ name }) => name)).toEqual(["ram0"]);
       expect(compareOpenFiles(received.findFd("ram0", 0), fds[1] as number)).not.toBe("different");
       expect(dropped.map(({ fd }) => isOpen(fd))).toEqual([false]);
-      expect(warnings).toEqual([expect.stringContaining('"ram0" id 0 stands more than once')]);
+      expect(warnings).toEqual([expect.stringContaining('"ram0" id 0 appears more than once')]);
       hangUp();
       hangUp();
       closeFds([received.findFd("ram0", 0), ...fds]);

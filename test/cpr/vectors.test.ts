@@ -220,11 +220,13 @@ describe("a stream that is refused", () => {
 
   it("never shows raw control characters of a name", () => {
     const bytes = stream("01 00000003 1b0a00 00000000 20 01 00000003 1b0a00 00000000 20 00");
-    expect(loadCprState({ bytes }).warnings).toEqual(['"\\u001b\\n" id 0 stands more than once: the first one counts']);
+    expect(loadCprState({ bytes }).warnings).toEqual([
+      '"\\u001b\\n" id 0 appears more than once: the first one counts',
+    ]);
   });
 });
 
-describe("a key that stands more than once", () => {
+describe("a key that appears more than once", () => {
   const fds = [11, 12, 13, 14].map((fd) => ({ offset: 0, fd }));
   const entries = [key("a"), key("b"), key("a"), key("a", "00000001")];
   const list = stream(...entries.map((entry) => `01 ${entry} 20`), "00");
@@ -241,7 +243,7 @@ describe("a key that stands more than once", () => {
         { name: "a", id: 1, fd: 14 },
       ]);
       expect(dropped).toEqual([{ name: "a", id: 0, fd: 13 }]);
-      expect(warnings).toEqual(['"a" id 0 stands more than once: the first one counts']);
+      expect(warnings).toEqual(['"a" id 0 appears more than once: the first one counts']);
       const again = loadCprState(saveCprState(state, { abi }));
       expect([again.state.entries(), again.dropped, again.warnings]).toEqual([state.entries(), [], []]);
     },

@@ -1,8 +1,8 @@
 // The table behind CprState: (name, id) -> fd in O(1), in the order of saving, without building a key per look-up.
 //
 // Name first: a dictionary gives the place of its part in one array that all names share (a string keeps its hash, so
-// a look-up hashes nothing anew). Then the id: a part is indexed by it, as long as ids are dense (interrupt vectors,
-// or just 0). All other ids, negative or far apart, stand in one hash table. docs/decisions/0002-fd-table.md tells
+// a look-up hashes nothing again). Then the id: a part is indexed by it, as long as ids are dense (interrupt vectors,
+// or just 0). All other ids, negative or far apart, are in one hash table. docs/decisions/0002-fd-table.md says
 // what else was tried, with figures.
 
 import { SparseIndex } from "./sparse-index.ts";
@@ -153,7 +153,7 @@ export class FdTable {
     return entry;
   }
 
-  /** Makes a part long enough for `id`: in place if nothing stands behind it, else at the end of all. Returns it. */
+  /** Makes a part long enough for `id`: in place if nothing comes after it, else at the end of all. Returns it. */
   #widen(name: string, part: number, id: number): number {
     const length = at(this.#slots, part - headLength);
     const wanted = Math.max(id + 1, length * 2);
@@ -201,7 +201,7 @@ export class FdTable {
   }
 }
 
-// A part's head, counted back from the slot of id 0: its number of slots, how many of its name's entries stand in the
+// A part's head, counted back from the slot of id 0: its number of slots, how many of its name's entries are in the
 // sparse index, the number of the name, its entries in all.
 const headLength = 1;
 const headSparse = 2;

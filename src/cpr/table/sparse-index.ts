@@ -1,5 +1,5 @@
 // (number, id) -> entry, for the ids of the fd table that no array can hold: negative ones and ones far apart. Open
-// addressing over one Int32Array: number, id, entry + 1 of each key stand side by side, in one cache line.
+// addressing over one Int32Array: number, id, entry + 1 of each key are side by side, in one cache line.
 
 export class SparseIndex {
   /** Rows of number, id, entry + 1: 0 where nothing was ever, `deleted` where something was. */
@@ -28,7 +28,7 @@ export class SparseIndex {
     const row = this.#rowOf(number, id);
     if (row < 0) return -1;
     const entry = at(this.#rows, row + rowEntry) - 1;
-    // Not 0: the search for a key behind it goes on here.
+    // Not 0: the search for a key after it goes on here.
     this.#rows[row + rowEntry] = deleted;
     this.#size -= 1;
     return entry;

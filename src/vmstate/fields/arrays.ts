@@ -35,7 +35,7 @@ export interface VarrayOptions {
 }
 
 /**
- * As many elements as the field `countField`, which stands before it, says (VMSTATE_VARRAY_*,
+ * As many elements as the field `countField`, which must come before it, says (VMSTATE_VARRAY_*,
  * VMSTATE_STRUCT_VARRAY_*). The count may be of any integer kind. Throws ERR_LIMIT when it is negative or
  * 2^31 and more, ERR_COUNT when the rest of the input cannot hold so many.
  */

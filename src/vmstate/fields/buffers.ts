@@ -29,7 +29,7 @@ export interface VbufferOptions {
   readonly times?: number;
 }
 
-/** As many raw bytes as the field `lengthField`, which stands before it, says (VMSTATE_VBUFFER_UINT32). */
+/** As many raw bytes as the field `lengthField`, which must come before it, says (VMSTATE_VBUFFER_UINT32). */
 export function vbuffer(lengthField: string, { times = 1 }: VbufferOptions = {}): Field<Uint8Array> {
   return {
     type: "buffer",
@@ -56,7 +56,7 @@ export function partialBuffer(size: number, start: number, end: number): Field<U
     end < start ||
     end > size
   )
-    throw new CprkitError("ERR_DESCRIPTION", `bytes ${start} to ${end} are no part of a buffer of ${size}`);
+    throw new CprkitError("ERR_DESCRIPTION", `bytes ${start} to ${end} are not part of a buffer of ${size}`);
   return {
     type: "buffer",
     size: end - start,

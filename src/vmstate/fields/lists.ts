@@ -13,7 +13,7 @@ export interface ListOptions {
 
 /** What a list field loads into and saves from. Every array is one; so may be a table of your own. */
 export interface ListTable<State> {
-  /** Adds an element behind all others. */
+  /** Adds an element after all others. */
   push(element: State): unknown;
   /** Calls `visit` for each element, head first. */
   forEach(visit: (element: State) => void): void;
@@ -24,7 +24,7 @@ export interface TableOptions<Table> extends ListOptions {
   /** Makes a table of your own to load into; when the target holds one already, that one is filled. */
   readonly create: () => Table;
   /**
-   * One object for all elements, filled anew for each: faster, for a table whose `push` copies what it keeps. Default:
+   * One object for all elements, refilled for each: faster, for a table whose `push` copies what it keeps. Default:
    * an object for each element, which the table may keep.
    */
   readonly reuse?: boolean;

@@ -37,7 +37,7 @@ export interface TmpConversion<State> {
 }
 
 /**
- * A scratch structure beside its parent (VMSTATE_WITH_TMP): it stands on the wire like a nested one. Its state is the
+ * A scratch structure beside its parent (VMSTATE_WITH_TMP): on the wire it looks like a nested one. Its state is the
  * field's value; or, with a conversion, `fromParent` makes it on save and `toParent` uses it on load.
  */
 export function withTmp<State>(description: Description<State>, options?: TmpOptions): Field<State>;

@@ -29,7 +29,7 @@ export interface OwnTable<Table> {
   /** Makes the table to load into; when the target holds one already, that one is filled. */
   readonly create: () => Table;
   /**
-   * One key object and one value object for all entries, filled anew for each: faster, for a table whose `set` copies
+   * One key object and one value object for all entries, refilled for each: faster, for a table whose `set` copies
    * what it keeps. Default: new objects for each entry, which the table may keep.
    */
   readonly reuse?: boolean;
@@ -87,7 +87,7 @@ interface Entries<Key, Value> {
   readonly version: number;
   readonly value: Description<Value>;
   readonly key: Description<Key> | undefined;
-  /** Made anew for each load or save: what is the same for all keys is done once. */
+  /** Made for each load or save: what is the same for all keys is done once. */
   readonly keyLoader: (reuse: boolean) => (reader: Reader) => Key;
   readonly keySaver: () => (writer: Writer, key: Key) => void;
 }
@@ -152,7 +152,7 @@ function sorted<Key, Value>(compare: (a: Key, b: Key) => number): Keeping<Key, V
   return {
     reuses: false,
     begin: () => new Map(),
-    // The sort is stable: of equal keys the one that came last stands last, and wins.
+    // The sort is stable: of equal keys the one that came last stays last, and wins.
     end: (table) =>
       new Map(
         sort(table).filter(

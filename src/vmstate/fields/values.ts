@@ -57,7 +57,7 @@ export function cpuDouble(): Field<number | bigint> {
 const maxBitmapBits = 2 ** 28;
 
 /**
- * A bitmap of as many bits as `bits` says, or the field of this name, which stands before it (VMSTATE_BITMAP). Bit n
+ * A bitmap of as many bits as `bits` says, or the field of this name, which must come before it (VMSTATE_BITMAP). Bit n
  * of the value is bit n of the map. On the wire: words of 64 bits, the lowest first. Bits above the size in the last
  * word are kept, as QEMU sends what is in memory. Throws ERR_LIMIT above 2^28 bits.
  */

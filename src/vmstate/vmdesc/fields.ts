@@ -92,7 +92,7 @@ export function run(
   };
 }
 
-/** The body of a "struct", "vstruct" or "tmp" as the JSON description has it, at the version that stands there. */
+/** The body of a "struct", "vstruct" or "tmp" as the JSON description has it, at the version given there. */
 export function described(type: string, description: Description<PlainState>, length?: number): Field<PlainState> {
   const field = vstruct(description, description.version);
   return { ...field, type, size: length ?? field.size };

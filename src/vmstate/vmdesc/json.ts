@@ -1,5 +1,5 @@
 // Reads and writes JSON as QEMU's description needs it: lists repeat their keys in one object, once for each element,
-// so members are kept in order, repeated ones too. Every value knows where it stands, for error messages.
+// so members are kept in order, repeated ones too. Every value knows its offset, for error messages.
 
 import { CprkitError } from "../error.ts";
 

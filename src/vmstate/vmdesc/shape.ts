@@ -3,7 +3,7 @@
 import { CprkitError } from "../error.ts";
 import type { JsonArray, JsonNode, JsonObject } from "./json.ts";
 
-/** A VMSD's body as it stands in the JSON: alone, under "struct", or one of a list's groups of keys. */
+/** A VMSD's body as the JSON has it: alone, under "struct", or one of a list's groups of keys. */
 export interface BodyShape {
   readonly offset: number;
   readonly name: string;
@@ -22,7 +22,7 @@ export interface EntryShape {
   readonly arrayLength: number | undefined;
   readonly index: number | undefined;
   readonly struct: BodyShape | undefined;
-  /** Bodies whose keys stand in the entry itself: that of a vstruct or tmp, those of a list's or tree's elements. */
+  /** Bodies whose keys are in the entry itself: that of a vstruct or tmp, those of a list's or tree's elements. */
   readonly groups: readonly BodyShape[];
 }
 
@@ -59,7 +59,7 @@ export function deviceShape(value: JsonNode): DeviceShape {
   };
 }
 
-/** The value's members. Throws ERR_BAD_STREAM if it is no object. */
+/** The value's members. Throws ERR_BAD_STREAM if it is not an object. */
 export function objectAt(value: JsonNode, what: string): JsonObject {
   if (value.kind !== "object") throw bad(value, `${what} must be an object`);
   return value;
@@ -70,7 +70,7 @@ export function member(object: JsonObject, key: string): JsonNode | undefined {
   return object.members.findLast((one) => one.key === key)?.value;
 }
 
-/** The items of the array `key`. Throws ERR_BAD_STREAM if it is no array. */
+/** The items of the array `key`. Throws ERR_BAD_STREAM if it is not an array. */
 export function itemsOf(object: JsonObject, key: string): JsonArray["items"] {
   const value = member(object, key);
   if (value?.kind !== "array") throw bad(value ?? object, `"${key}" must be an array`);

@@ -14,7 +14,7 @@ export type VmdescStyle = "10.0" | "11.1";
 export interface VmdescOptions {
   /** Default "10.0". */
   readonly for?: VmdescStyle | undefined;
-  /** What stands before the description in "devices": the section's idstr and instance id. */
+  /** What comes before the description in "devices": the section's idstr and instance id. */
   readonly device?: { readonly name: string; readonly instanceId: number } | undefined;
 }
 

@@ -1,4 +1,4 @@
-// Reads VMState's scalars from bytes and hands out the fds that came beside them. Everything is big-endian.
+// Reads VMState's scalars from bytes and hands out the fds that came with them. Everything is big-endian.
 
 import { CprkitError } from "../error.ts";
 import { decodeText } from "./text.ts";
@@ -10,7 +10,7 @@ export interface PassedFd {
 }
 
 /**
- * How fds stand in the bytes (QEMU 10.2 migration/qemu-file.c):
+ * How fds are written in the bytes (QEMU 10.2 migration/qemu-file.c):
  * - "passed": one byte 0x20 for each, the fd itself beside the bytes (cpr-transfer);
  * - "number": the fd's number as s32, nothing beside the bytes (cpr-exec).
  */
@@ -20,7 +20,7 @@ export type FdForm = "passed" | "number";
 export interface Input {
   readonly bytes: Uint8Array;
   /**
-   * The fds that came beside the bytes, in the order of their arrival. Left out: they are unknown (a capture), and
+   * The fds that came with the bytes, in the order of their arrival. Left out: they are unknown (a capture), and
    * each fd reads as {@link unknownFd}.
    */
   readonly fds?: readonly PassedFd[] | undefined;
@@ -185,7 +185,7 @@ export class Reader {
     return text;
   }
 
-  /** Whether the same bytes stand in two places. Four at a time: it is most of what reading a name costs. */
+  /** Whether the same bytes are in two places. Four at a time: it is most of what reading a name costs. */
   #same(a: number, b: number, length: number): boolean {
     const view = this.#view;
     const whole = length & ~3;

@@ -1,6 +1,6 @@
 // Text that survives: bytes to a JavaScript string and back without a loss, also when they are not valid UTF-8.
 //
-// A byte that is no part of valid UTF-8 becomes the lone surrogate U+DC80..U+DCFF ("surrogateescape", Python's PEP
+// A byte that is not part of valid UTF-8 becomes the lone surrogate U+DC80..U+DCFF ("surrogateescape", Python's PEP
 // 383). Valid UTF-8 never decodes to a lone surrogate, so both directions are unambiguous. Written here because the
 // pure folders may not count on TextDecoder, which has no such mode.
 
@@ -122,7 +122,7 @@ function codePoint(text: string, at: number): number {
   if (point >= 0xd800 && point <= 0xdfff && (point < 0xdc80 || point > 0xdcff)) {
     throw new CprkitError(
       "ERR_VALUE",
-      `text holds the lone surrogate U+${point.toString(16)}, which stands for no byte`,
+      `text holds the lone surrogate U+${point.toString(16)}, which does not encode a byte`,
     );
   }
   return point;

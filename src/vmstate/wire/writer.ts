@@ -46,7 +46,7 @@ export class Writer {
   #bytes: Uint8Array;
   #view: DataView;
   readonly #fds: PassedFd[];
-  /** Texts that were written, by the low bits of their length: neighbours often have the same names. */
+  /** Texts that were written, by the low bits of their length: neighbours often share a name. */
   readonly #known: (KnownText | undefined)[];
 
   constructor(fdForm: FdForm = "passed", capacity = 256) {
@@ -103,7 +103,7 @@ export class Writer {
     return this.pos - at;
   }
 
-  /** Text with a NUL behind it; returns the bytes written. Throws ERR_VALUE if `value` holds a NUL. */
+  /** Text with a NUL after it; returns the bytes written. Throws ERR_VALUE if `value` holds a NUL. */
   cstring(value: string): number {
     // Room also for the last word of a copy.
     const at = this.#reserve(value.length * 3 + 4);
@@ -121,7 +121,7 @@ export class Writer {
     return length;
   }
 
-  /** Writes `length` bytes once more that stand at `start`: four at a time, the last word may write too many. */
+  /** Writes the `length` bytes at `start` once more: four at a time, the last word may write too many. */
   #repeat(start: number, length: number): void {
     const view = this.#view;
     const at = this.pos;
