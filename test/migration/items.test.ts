@@ -377,11 +377,11 @@ describe("an end byte that comes too early", () => {
   const wholeRam = [ram, further(3, 2, eos)];
 
   it.each<[string, Part, RegExp]>([
-    ["before a section", [timerSection, 0, other, end(json)], /the stream goes on/],
-    ["in place of a section's type", [timerSection, 0, other.subarray(1), end(json)], /the stream goes on/],
-    ["before a section, without a description", [wholeRam, 0, other, end()], /the stream goes on/],
+    ["before a section", [timerSection, 0, other, end(json)], /the stream continues/],
+    ["in place of a section's type", [timerSection, 0, other.subarray(1), end(json)], /the stream continues/],
+    ["before a section, without a description", [wholeRam, 0, other, end()], /the stream continues/],
     ["in a stream whose description names more", [timerSection, end(json)], /section "other" is missing/],
-    ["while RAM is still being sent", [ram, end()], /section "ram" has begun, but did not end/],
+    ["while RAM is still being sent", [ram, end()], /section "ram" has started, but did not end/],
   ])("is found %s", (_name, part, reason) => {
     const { complete, stopped } = read(part);
     expect(complete).toBe(false);

@@ -61,7 +61,7 @@ function isBody(value: unknown): boolean {
   return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
-/** The tree without what stands behind `end`; a field across it keeps the elements before it, or no value. */
+/** The tree without what comes after `end`; a field across it keeps the elements before it, or no value. */
 export function clip(fields: readonly FieldNode[], end: number): readonly FieldNode[] {
   return fields
     .filter((field) => field.offset < end)

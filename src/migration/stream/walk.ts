@@ -230,14 +230,14 @@ function* readEnd(w: Window, walk: Walk): Step<void> {
   const endOffset = w.offset - 1;
   const fromElsewhere = walk.options.vmdesc !== undefined;
   const early = (reason: string) =>
-    new CprkitError("ERR_BAD_STREAM", `the end byte 00 stands here, but ${reason}`, { offset: endOffset });
+    new CprkitError("ERR_BAD_STREAM", `the end byte 00 is here, but ${reason}`, { offset: endOffset });
   if (!(yield* has(w, 1)) || w.bytes[w.pos] !== item.description) {
     const described = walk.vmdescription !== undefined && !fromElsewhere;
     if (described || ((yield* has(w, 1)) && (yield* itemFollows(w, 0, walk.started))))
-      throw early("the stream goes on");
-    // A stream with its description is whole without: a background snapshot sends no END for RAM.
+      throw early("the stream continues");
+    // A stream with its description is whole without this: a background snapshot sends no END for RAM.
     for (const section of unfinished(walk))
-      throw early(`section "${sectionLabel(section)}" has begun, but did not end`);
+      throw early(`section "${sectionLabel(section)}" has started, but did not end`);
     for (const name of missing(walk)) note(walk, early(`section "${name}" is missing, which the description has`));
     return;
   }
@@ -252,13 +252,13 @@ function* readEnd(w: Window, walk: Walk): Step<void> {
   for (const name of missing(walk)) throw early(`section "${name}" is missing, which the description has`);
 }
 
-/** Sections that began with START and had no END (QEMU 10.0 migration/savevm.c sends one for each, but see above). */
+/** Sections with a START, but without an END (QEMU 10.0 migration/savevm.c sends one for each, but see above). */
 function unfinished({ sections }: Walk): Section[] {
   const ended = new Set(sections.filter(({ type }) => type === "end").map(({ id }) => id));
   return sections.filter(({ type, id }) => type === "start" && !ended.has(id));
 }
 
-/** Devices of the description that no section brought. */
+/** Devices of the description that have no section. */
 function missing({ sections, vmdesc }: Walk): string[] {
   const names = new Set(sections.map((section) => sectionLabel(section)));
   const devices = vmdesc?.devices ?? [];
