@@ -152,8 +152,11 @@ export async function tap(options: TapOptions): Promise<TapResult> {
     // Closing both is the hang-up for whichever side has not hung up.
     closeFds(open);
     // Also after an error: the old QEMU runs on, with fds that must not block it.
-    if (held.length > 0) restoreNonblock();
-    closeFds(held);
+    try {
+      if (held.length > 0) restoreNonblock();
+    } finally {
+      closeFds(held);
+    }
   }
 }
 

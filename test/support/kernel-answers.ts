@@ -4,11 +4,13 @@
 import { constants } from "node:os";
 import { interpose } from "../../src/linux/ffi/koffi.ts";
 import type { Libc } from "../../src/linux/ffi/libc.ts";
+import { isCprkitError } from "../../src/vmstate/index.ts";
+import { expectNoFdLeak } from "./fds.ts";
 
 type Call = { [K in keyof Libc]: Libc[K] extends (...args: never[]) => unknown ? K : never }[keyof Libc];
 
 /** A system call at one place in the code. */
-export interface Site {
+interface Site {
   readonly call: Call;
   /** The functions of src/ that led to it, innermost first. */
   readonly from: string;
@@ -43,8 +45,39 @@ const refusals: Partial<Record<Call, keyof typeof constants.errno>> = {
   pidfdSendSignal: "EPERM",
 };
 
+/**
+ * Refuses every system call that `action` makes, at each place from which it makes one, once and always. Gives what was
+ * wrong: an error that is not a clear one of cprkit's, an fd left open or closed too many, more than 8 s.
+ *
+ * @param action resolves with the errors that it met
+ */
+export async function sweep(action: () => Promise<readonly unknown[]>): Promise<{ sites: Site[]; wrong: string[] }> {
+  const sites = await sitesOf(action);
+  const wrong: string[] = [];
+  for (const site of sites) {
+    for (const how of ["once", "always"] as const) {
+      const name = `${site.call} ${how}, ${site.from}`;
+      const start = performance.now();
+      try {
+        const { result } = await expectNoFdLeak(() => refusing(site, how, action));
+        for (const error of result) if (!isClear(error)) wrong.push(`${name}: ${String(error)}`);
+      } catch (error) {
+        wrong.push(`${name}: ${String(error)}`);
+      }
+      const spent = performance.now() - start;
+      if (spent > 8_000) wrong.push(`${name}: ${spent} ms`);
+    }
+  }
+  return { sites, wrong };
+}
+
+/** One of cprkit's own, in one line. */
+function isClear(error: unknown): boolean {
+  return isCprkitError(error) && error.message.length > 20 && !error.message.includes("\n");
+}
+
 /** Runs `action` and gives every place from which it makes a system call that can fail, in order of its first call. */
-export async function sitesOf(action: () => Promise<unknown>): Promise<Site[]> {
+async function sitesOf(action: () => Promise<unknown>): Promise<Site[]> {
   const sites = new Map<string, Site>();
   const restore = watch((call) => {
     const from = placeOf();
@@ -60,7 +93,7 @@ export async function sitesOf(action: () => Promise<unknown>): Promise<Site[]> {
 }
 
 /** Runs `action` while the kernel refuses at `site`: the first time, or always. Says whether it came there. */
-export async function refusing<T>(
+async function refusing<T>(
   site: Site,
   how: "once" | "always",
   action: () => Promise<T>,
