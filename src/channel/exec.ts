@@ -63,7 +63,7 @@ export interface LoadExecOptions {
 }
 
 /**
- * Takes up the state that an older program left at execve, or returns undefined if there is none. All fds of the state
+ * Loads the state that an older program left at execve, or returns undefined if there is none. All fds of the state
  * are close-on-exec afterwards, the memfd is closed.
  *
  * @throws CprkitError ERR_BAD_STREAM if the variable does not hold the number of an open memfd, ERR_LIMIT if that has
@@ -143,7 +143,7 @@ function writeExecState(state: CprState, options: ExecCprOptions): number {
 function readAll(fd: number): Uint8Array {
   const stat = fstatSync(fd);
   if (!stat.isFile())
-    throw new CprkitError("ERR_BAD_STREAM", "expected a memfd with a CPR state, found no file at all");
+    throw new CprkitError("ERR_BAD_STREAM", "expected a memfd with a CPR state, found another kind of fd");
   if (stat.size > maxCprStateBytes) {
     throw new CprkitError("ERR_LIMIT", `a file of ${stat.size} bytes: no CPR state has more than ${maxCprStateBytes}`, {
       offset: maxCprStateBytes,

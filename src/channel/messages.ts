@@ -74,5 +74,5 @@ export function splitMessage(message: Message, maxFds: number): Message[] {
 
 function checkMaxFds(maxFds: number): void {
   if (Number.isInteger(maxFds) && maxFds >= 1 && maxFds <= maxFdsPerMessage) return;
-  throw new CprkitError("ERR_VALUE", `fds a message: expected 1 to ${maxFdsPerMessage}, found ${maxFds}`);
+  throw new CprkitError("ERR_VALUE", `fds per message: expected 1 to ${maxFdsPerMessage}, found ${maxFds}`);
 }

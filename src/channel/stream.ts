@@ -138,7 +138,7 @@ export async function receiveStream(socket: number, options: ReceiveOptions = {}
       const chunk = buffer.subarray(bytes, bytes + received.bytesRead);
       bytes += chunk.length;
       if (bytes > maxBytes) {
-        throw new CprkitError("ERR_LIMIT", `the stream is longer than ${maxBytes} bytes: no CPR state is`, {
+        throw new CprkitError("ERR_LIMIT", `the stream is longer than ${maxBytes} bytes, which no CPR state is`, {
           offset: maxBytes,
         });
       }

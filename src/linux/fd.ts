@@ -23,7 +23,7 @@ const oNonblock = 0o4000;
 export function closeFd(fd: number): void {
   failWaiters(asFd(fd));
   const closed = libc().close(fd);
-  // Whatever else Linux says (EINTR; EIO about data of before), it has closed the fd: nobody may try that number again.
+  // Whatever else Linux says (EINTR; EIO for data written earlier), it has closed the fd: nobody may try that number again.
   if (closed === -errno.EBADF) check(closed, "close", () => `closing fd ${fd}`);
 }
 

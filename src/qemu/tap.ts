@@ -1,4 +1,4 @@
-// Sits on the CPR channel between two QEMUs: tells of each fd that passes, hands out the bytes, translates the ABI if
+// Sits on the CPR channel between two QEMUs: reports each fd that passes and the bytes, translates the ABI if
 // asked. To the old QEMU it is the new one, to the new one it is the old: it passes on the end of the stream and the
 // hang-up, each in its own direction, and never half-closes toward the old QEMU, which takes that for the hang-up.
 
@@ -72,7 +72,7 @@ export interface PassedState {
   readonly received: Uint8Array;
   /** The bytes as the new QEMU got them. */
   readonly sent: Uint8Array;
-  /** Undefined if the bytes are no state that cprkit can read; they were passed on all the same. */
+  /** Undefined if cprkit cannot read the bytes as a state; they were passed on anyway. */
   readonly abi: CprAbi | undefined;
   /** Open in `onState` and until the tap ends, closed afterwards. */
   readonly fds: readonly PassedEntry[];

@@ -63,7 +63,7 @@ describe("cutMessages", () => {
     expect(() => cutMessages(output, 16)).toThrow(expect.objectContaining({ code: "ERR_FD_INVALID", offset: 7 }));
   });
 
-  it.each([0, -1, 1.5, 254, Number.NaN])("refuses %d fds a message", (maxFds) => {
+  it.each([0, -1, 1.5, 254, Number.NaN])("refuses %d fds per message", (maxFds) => {
     const output = { bytes: new Uint8Array(2), fds: [{ offset: 0, fd: 3 }] };
     expect(() => cutMessages(output, maxFds)).toThrow(expect.objectContaining({ code: "ERR_VALUE" }));
     expect(() => splitMessage({ bytes: output.bytes, fds: [3] }, maxFds)).toThrow("expected 1 to 253");

@@ -34,7 +34,7 @@ interface Entry {
 
 describeQemu("a cprkit process takes QEMU's fds and gives them to another", ["10.0", "11.1"], (qemu) => {
   for (const [from, to] of moves) {
-    it(`${from} to ${to}, 16 fds a message`, () =>
+    it(`${from} to ${to}, 16 fds per message`, () =>
       expectNoFdLeak(async () => {
         const options = { from: qemu[from], to: qemu[to], extraBackends: 40 };
         const paths = freshPaths();
@@ -88,7 +88,7 @@ describeQemu("a cprkit process takes QEMU's fds and gives them to another", ["10
     }));
 
   for (const to of ["10.0", "11.1"] as const) {
-    it(`with 17 fds a message instead, ${to} loses some: 16 is the limit, and the guest stays where it is`, () =>
+    it(`with 17 fds per message instead, ${to} loses some: 16 is the limit, and the guest stays where it is`, () =>
       expectNoFdLeak(async () => {
         const options = { from: qemu["10.0"], to: qemu[to], extraBackends: 40 };
         const paths = freshPaths();

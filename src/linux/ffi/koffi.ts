@@ -67,7 +67,7 @@ function loadKoffi(): Koffi {
     throw new CprkitError(
       "ERR_FFI_UNAVAILABLE",
       `the npm package koffi, which cprkit makes system calls through, cannot be loaded on ${platform}-${arch} ` +
-        `(Node ${version}); install it beside cprkit with "npm install koffi@3.3.4", without --omit=optional`,
+        `(Node ${version}); install it next to cprkit with "npm install koffi@3.3.4", without --omit=optional`,
       { cause },
     );
   }

@@ -20,7 +20,7 @@ export function listFds(pid: ProcessRef = "self"): number[] {
 /**
  * The link of /proc/PID/fd/N, such as "/memfd:pc.ram (deleted)", "anon_inode:[eventfd]" or "socket:[123]".
  *
- * @throws CprkitError ERR_SYSCALL when the process or the fd does not exist or may not be looked at.
+ * @throws CprkitError ERR_SYSCALL when the process or the fd does not exist or may not be inspected.
  */
 export function readFdLink(pid: ProcessRef, fd: number): string {
   return readProcessLink(pid, `fd/${asFd(fd)}`);
@@ -55,7 +55,7 @@ export interface FdInfo {
 /**
  * Reads /proc/PID/fdinfo/N.
  *
- * @throws CprkitError ERR_SYSCALL when the process or the fd does not exist or may not be looked at, ERR_FD_INVALID for
+ * @throws CprkitError ERR_SYSCALL when the process or the fd does not exist or may not be inspected, ERR_FD_INVALID for
  * what is not the number of an fd.
  */
 export function readFdInfo(pid: ProcessRef, fd: number): FdInfo {
@@ -80,7 +80,7 @@ export function readFdInfo(pid: ProcessRef, fd: number): FdInfo {
 const oNonblock = 0o4000;
 const oCloexec = 0o2000000;
 
-/** What tells a process from a later one with the same pid. */
+/** What distinguishes a process from a later one with the same pid. */
 export interface ProcessIdentity {
   /** Its process id, in this process's pid namespace. */
   readonly pid: number;
@@ -89,7 +89,7 @@ export interface ProcessIdentity {
 }
 
 /**
- * What tells the process that has this pid now from all later ones.
+ * Identifies the process that has this pid now, to distinguish it from all later ones.
  *
  * @throws CprkitError ERR_SYSCALL with ENOENT when there is no such process.
  */
@@ -177,7 +177,7 @@ function statFd({ pid, fd }: { pid: number; fd: number }): BigIntStats {
   try {
     return statSync(`${processPath(pid)}/fd/${fd}`, { bigint: true });
   } catch (cause) {
-    throw new CprkitError("ERR_FD_INVALID", `fd ${fd} of process ${pid} is not open or may not be looked at`, {
+    throw new CprkitError("ERR_FD_INVALID", `fd ${fd} of process ${pid} is not open or may not be inspected`, {
       cause,
     });
   }

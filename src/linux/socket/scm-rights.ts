@@ -1,4 +1,4 @@
-// Carries bytes together with fds over a UNIX stream socket (SCM_RIGHTS), one message a call.
+// Carries bytes together with fds over a UNIX stream socket (SCM_RIGHTS), one message per call.
 
 import { CprkitError } from "../../vmstate/error.ts";
 import { asFd, isFd } from "../as-fd.ts";

@@ -63,7 +63,7 @@ const acceptsConnections = 0x10000;
 /**
  * Reads the text of /proc/PID/net/unix (Linux net/unix/af_unix.c, unix_seq_show). Each socket has one line of its own,
  * so an inode that occurs twice is once or twice part of a name: which is not known, and it is left out. A line with
- * the inode of something that is not a UNIX socket can't be told from a real one.
+ * the inode of something that is not a UNIX socket can't be distinguished from a real one.
  */
 export function parseUnixTable(text: string): UnixSocket[] {
   const found = new Map<number, UnixSocket>();

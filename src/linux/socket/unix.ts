@@ -157,7 +157,7 @@ export function privateSocketDir(directory: string): string {
   const uid = process.geteuid?.();
   const mode = (stat.mode & 0o777).toString(8).padStart(4, "0");
   if (!stat.isDirectory() || stat.uid !== uid || (stat.mode & 0o077) !== 0) {
-    const found = stat.isDirectory() ? `uid ${stat.uid} and mode ${mode}` : "no folder";
+    const found = stat.isDirectory() ? `uid ${stat.uid} and mode ${mode}` : "another kind of file";
     throw new CprkitError(
       "ERR_FILE",
       `${path}: expected a folder of uid ${uid} with mode 0700, found ${found}; choose another folder, or ` +
@@ -199,7 +199,7 @@ function removeStaleSocket(path: string, address: Uint8Array): void {
       syscall: "bind",
     });
   }
-  onFile(path, "removed (an unused socket of before)", () => unlinkIfSame(path, found));
+  onFile(path, "removed (it is a socket that is not in use)", () => unlinkIfSame(path, found));
 }
 
 function onFile<T>(path: string, what: string, action: () => T): T {
@@ -240,7 +240,7 @@ function tidyAway(path: string, socket: Stats): void {
   try {
     unlinkIfSame(path, socket);
   } catch {
-    // A folder that was made read-only meanwhile must cost nobody the fds that are closed after this.
+    // A folder that was made read-only meanwhile must not keep the fds that are closed after this open.
   }
 }
 

@@ -5,10 +5,10 @@
  *
  * - carried: CPR hands it to the new QEMU under `name` and `id`.
  * - reopened: the new QEMU opens the same path.
- * - recreated: the new QEMU makes one of its own; nothing is missing.
+ * - recreated: the new QEMU creates its own; nothing is missing.
  * - inherited: comes from whoever starts the new QEMU (stdin, stdout, stderr).
- * - lost: neither carried nor made again by itself.
- * - unknown: can't be told from outside.
+ * - lost: neither carried nor recreated.
+ * - unknown: can't be seen from outside.
  */
 export type FdFate = "carried" | "reopened" | "recreated" | "inherited" | "lost" | "unknown";
 
@@ -22,7 +22,7 @@ export interface VmFd {
   readonly what: string;
   /** What becomes of it in an update. */
   readonly fate: FdFate;
-  /** Carried: the name in CprState. Absent where it can't be told from outside. */
+  /** Carried: the name in CprState. Absent where it can't be seen from outside. */
   readonly name?: string;
   /** Carried: the id in CprState. */
   readonly id?: number;

@@ -16,7 +16,7 @@ export interface VmFdsOptions {
   readonly qmp?: Qmp | undefined;
   /** The VM's command line, to recognise fds that were passed by number and the order of memory backends. */
   readonly options?: readonly CommandOption[] | undefined;
-  /** Absolute path of the socket that `qmp` is connected to: that connection is told from a client's. */
+  /** Absolute path of the socket that `qmp` is connected to: to distinguish that connection from a client's. */
   readonly qmpPath?: string | undefined;
 }
 
@@ -81,7 +81,7 @@ function socketInode(link: string): number | undefined {
 function otherFate(fd: number, link: string, context: Context): Fate {
   const option = context.passed.get(fd);
   if (option !== undefined)
-    return { fate: "lost", why: `passed to QEMU from outside (-${option}); CPR carries no such fd` };
+    return { fate: "lost", why: `passed to QEMU from outside (-${option}); CPR does not carry it` };
   if (fd <= 2) return { fate: "inherited", why: "stdin, stdout or stderr" };
   const inode = socketInode(link);
   if (inode !== undefined) return socketFate(context.sockets.get(inode), context.qmpPath);
@@ -94,14 +94,14 @@ function socketFate(socket: SocketInfo | undefined, qmpPath: string | undefined)
   switch (socket?.kind) {
     case "listening":
       return socket.family === "tcp"
-        ? { fate: "recreated", why: "the new QEMU listens anew, once this one has let the port go" }
-        : { fate: "recreated", why: "the new QEMU listens anew, at a path of its own" };
+        ? { fate: "recreated", why: "the new QEMU listens again, once this one has released the port" }
+        : { fate: "recreated", why: "the new QEMU listens too, at a path of its own" };
     case "accepted":
       // QMP serves one client at a time: this is cprkit.
       if (socket.at === qmpPath) return { fate: "recreated", why: "cprkit's own connection, for asking QEMU" };
-      return { fate: "lost", why: "CPR carries no character device: the client must connect again" };
+      return { fate: "lost", why: "CPR does not carry character devices: the client must connect again" };
     case "connected":
-      return { fate: "recreated", why: "the new QEMU connects anew, unless the socket was passed from outside" };
+      return { fate: "recreated", why: "the new QEMU connects again, unless the socket was passed from outside" };
     default:
       return { fate: "unknown", why: "not in this network namespace's tables" };
   }
@@ -116,16 +116,16 @@ const fates: readonly (Fate & { readonly match: RegExp })[] = [
   {
     match: /^\/dev\/net\/tun$/,
     fate: "lost",
-    why: "CPR carries no tap device, and its interface is held until this QEMU ends",
+    why: "CPR does not carry tap devices, and its interface is held until this QEMU ends",
   },
   { match: /^\/dev\/(vhost-vsock|vhost-vdpa)/, fate: "lost", why: "held by this QEMU until it ends" },
   { match: /^\/dev\/(vfio\/|iommu$)/, fate: "lost", why: "this QEMU's CPR does not carry VFIO devices" },
   {
     match: /^\/dev\/(ptmx|pts\/)/,
     fate: "recreated",
-    why: "a pseudo-terminal under another name: readers must open it anew",
+    why: "a pseudo-terminal under another name: readers must open it again",
   },
-  { match: /^\/memfd:/, fate: "recreated", why: "no guest RAM" },
+  { match: /^\/memfd:/, fate: "recreated", why: "not guest RAM" },
   { match: /^pipe:/, fate: "unknown", why: "a pipe: QEMU's own, or inherited" },
   { match: /\(deleted\)$/, fate: "lost", why: "the file has been removed: it can't be opened again" },
   { match: /^\//, fate: "reopened", why: "by its path" },

@@ -107,7 +107,7 @@ function backendId(block: string): string {
   return block.replace(/^\/objects\//, "");
 }
 
-/** A backend that nothing uses has no block name, and its memory file is called like its type: only its size tells. */
+/** A backend that nothing uses has no block name, and its memory file is called like its type: only its size identifies it. */
 function matchBySize(
   nameless: readonly { readonly fd: number; readonly block: MonitorRamBlock }[],
   backends: readonly MemoryBackend[],

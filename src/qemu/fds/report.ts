@@ -25,7 +25,7 @@ export interface VmFdsReport {
 
 /**
  * Lists every fd of a running QEMU with what becomes of it in a CPR update. A process without a free monitor is
- * looked at from outside alone, with a warning.
+ * inspected only from outside, with a warning.
  *
  * @throws CprkitError ERR_SYSCALL when there is no such process or it may not be looked at; as {@link openVm} when
  * only a QMP socket is named and can't be connected to; ERR_ABORTED.

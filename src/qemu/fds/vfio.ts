@@ -30,7 +30,7 @@ export async function vfioFacts(qmp: Qmp): Promise<VfioFacts> {
   return { preserved: major > 10 || (major === 10 && minor >= 1), devices, iommufds };
 }
 
-/** The VFIO fds that CPR carries. Names follow QEMU 10.1 hw/vfio; with several devices some can't be told apart. */
+/** The VFIO fds that CPR carries. Names follow QEMU 10.1 hw/vfio; with several devices some can't be distinguished. */
 export function carriedVfio(links: ReadonlyMap<number, string>, facts: VfioFacts | undefined): Map<number, Fate> {
   const fates = new Map<number, Fate>();
   if (facts?.preserved !== true) return fates;
@@ -53,14 +53,14 @@ export function carriedVfio(links: ReadonlyMap<number, string>, facts: VfioFacts
     } else if (link === "/dev/iommu" || link === "anon_inode:[iommufd]") {
       fates.set(fd, carried(only(facts.iommufds), 0, "iommufd"));
     } else if (facts.devices.length > 0 && /^anon_inode:\[?eventfd/.test(link)) {
-      const why = "if it is an interrupt of a VFIO device, carried under the device's name; else made anew";
+      const why = "if it is an interrupt of a VFIO device, carried under the device's name; else created again";
       fates.set(fd, { fate: "unknown", why });
     }
   }
   return fates;
 }
 
-/** The one element; with several it can't be told which is meant. */
+/** The one element; with several it is not known which is meant. */
 function only<T>(values: readonly T[]): T | undefined {
   return values.length === 1 ? values[0] : undefined;
 }

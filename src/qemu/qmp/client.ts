@@ -223,7 +223,7 @@ function openSession(socket: Socket, label: string, maxEvents: number): Session 
     } else if ("return" in message || "error" in message) {
       onReply(message);
     } else {
-      fail(`neither reply nor event: ${JSON.stringify(message).slice(0, 200)}`);
+      fail(`expected a reply or an event, found ${JSON.stringify(message).slice(0, 200)}`);
     }
   };
 
@@ -286,7 +286,7 @@ function openSession(socket: Socket, label: string, maxEvents: number): Session 
       const onTimeout = () =>
         `${label}: connected, but no QMP greeting within ${limits.timeoutMs} ms. Most likely another client holds ` +
         "this monitor (QEMU serves one at a time; others wait): close that one, or give QEMU a second -qmp socket. " +
-        "Else QEMU is stopped or its main loop is blocked, or this is no QMP monitor";
+        "Else QEMU is stopped or its main loop is blocked, or this is not a QMP monitor";
       const message = await waitFor<Message>("waiting for QMP's greeting", limits, onTimeout, (settle) => {
         greeter = settle;
         if (greeting !== undefined) settle.resolve(greeting);
@@ -329,7 +329,7 @@ function checked<C extends string>(label: string, command: C, value: unknown): Q
   const schema = Object.hasOwn(qmpReturns, command) ? qmpReturns[command as QmpCommand] : z.unknown();
   const parsed = schema.safeParse(value);
   if (!parsed.success) {
-    const text = `${label}: "${command}" returned what is not described: ${z.prettifyError(parsed.error)}`;
+    const text = `${label}: "${command}" returned something unexpected: ${z.prettifyError(parsed.error)}`;
     throw new CprkitError("ERR_QMP", text.replaceAll("\n", "; "));
   }
   // The schema was picked by the same name as the type; the compiler can't follow that through a generic.

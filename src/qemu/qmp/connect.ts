@@ -1,4 +1,4 @@
-// Opens the UNIX socket of a QMP monitor. What stands in the way is said in QEMU's terms, with what to do about it.
+// Opens the UNIX socket of a QMP monitor. What is in the way is said in QEMU's terms, with what to do about it.
 
 import { connectUnix, type WaitOptions } from "../../linux/index.ts";
 import { checkTimeout } from "../../linux/wait/options.ts";

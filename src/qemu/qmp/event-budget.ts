@@ -6,7 +6,7 @@ import { CprkitError } from "../../vmstate/error.ts";
 const maxEventBytes = 1024 * 1024;
 /** What may come at once, in bytes. */
 const burstBytes = 128 * 1024 * 1024;
-/** What may come for ever, in bytes a second: 20,000 I/O errors a second are 8 MiB. */
+/** What may come all the time, in bytes per second: 20,000 I/O errors per second are 8 MiB. */
 const bytesPerSecond = 8 * 1024 * 1024;
 
 /**
@@ -18,7 +18,10 @@ export function eventBudget(now: () => number = () => performance.now()): (bytes
   let at = now();
   return (bytes) => {
     if (bytes > maxEventBytes) {
-      throw new CprkitError("ERR_QMP", `an event of ${bytes} bytes, of at most ${maxEventBytes}: this is not QEMU's`);
+      throw new CprkitError(
+        "ERR_QMP",
+        `an event of ${bytes} bytes, above the limit of ${maxEventBytes}: this is not a QEMU`,
+      );
     }
     const time = now();
     left = Math.min(burstBytes, left + ((time - at) / 1000) * bytesPerSecond) - bytes;
@@ -26,7 +29,7 @@ export function eventBudget(now: () => number = () => performance.now()): (bytes
     if (left >= 0) return;
     throw new CprkitError(
       "ERR_QMP",
-      `a flood of events, more than ${burstBytes} bytes beyond ${bytesPerSecond} bytes a second: this is not QEMU's`,
+      `too many events, more than ${burstBytes} bytes beyond ${bytesPerSecond} bytes per second: this is not a QEMU`,
     );
   };
 }

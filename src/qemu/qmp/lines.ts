@@ -70,7 +70,7 @@ export function qmpLines(maxBytes: number = maxQmpMessageBytes): QmpLines {
         const at = chunk.indexOf(0x0a, from);
         const end = at < 0 ? chunk.length : at;
         if (prettyBytes + partBytes + (end - from) > maxBytes) {
-          throw new CprkitError("ERR_QMP", `a QMP message is longer than ${maxBytes} bytes: this is no QMP monitor`);
+          throw new CprkitError("ERR_QMP", `a QMP message is longer than ${maxBytes} bytes: this is not a QMP monitor`);
         }
         if (at < 0) {
           if (from < chunk.length) {
