@@ -101,6 +101,10 @@ function assemble(parts: Omit<AnyDescription, "hooks"> & { readonly hooks?: Hook
     for (const needed of field.needs ?? []) {
       if (!seen.has(needed)) throw wrong(name, `field "${fieldName}" needs "${needed}", which does not come before it`);
     }
+    if (field.exists === undefined && field.mustExist !== true && (field.version ?? 0) > version) {
+      const reason = `field "${fieldName}" exists from version ${field.version} on`;
+      throw wrong(name, `${reason}, but the description has version ${version}: it would never be sent`);
+    }
     seen.add(fieldName);
   }
   for (const { key, description } of subsections) {

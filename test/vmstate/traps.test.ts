@@ -111,3 +111,12 @@ export const none: StateOf<typeof device> = 5;
     rmSync(project, { recursive: true, force: true });
   }
 });
+
+test("a field that no version of its description has is refused: its value would be lost without a word", () => {
+  const cell = vmstate({ name: "cell", version: 4, minimumVersion: 4, fields: { x: uint8() } });
+  for (const lost of [since(3, uint8()), qlist(cell, { version: 4 })]) {
+    const error = caught(() => vmstate({ name: "d", version: 2, fields: { lost } }));
+    expect(codeOf(error)).toBe("ERR_DESCRIPTION");
+    expect(String(error)).toMatch(/field "lost" exists from version [34] on, but the description has version 2/);
+  }
+});

@@ -18,7 +18,6 @@ import {
   qlist,
   qtailq,
   save,
-  since,
   struct,
   toVmdesc,
   uint8,
@@ -156,7 +155,7 @@ describe("written", () => {
     const dev = vmstate({
       name: "dev",
       version: 1,
-      fields: { x: uint8(), never: since(2, uint8()) },
+      fields: { x: uint8(), never: existsIf([], () => false, uint8()) },
       subsections: { sub, other: vmstate({ name: "dev/other", version: 1, fields: {} }) },
     });
     expect(toVmdesc(dev, { x: 1, sub: { y: 2, deep: {} } }, { device: { name: '0:1/"dev"', instanceId: 4 } })).toBe(
