@@ -1,7 +1,6 @@
 // The one place from which the command line writes to standard output and standard error. Whatever came from outside and
 // was not made printable on the way (names, QEMU's words, the system's) is made harmless here.
 
-import pc from "picocolors";
 import { harmless, harmlessLines, jsonLine } from "./view/text.ts";
 
 /** Writes lines for people to standard output. */
@@ -35,23 +34,8 @@ export function printBug(error: unknown): void {
   process.stderr.write(`cprkit: this is a bug in cprkit: ${harmlessLines(stack)}\n`);
 }
 
-/** Stands for the escape character of our own colours: nobody outside can know it. */
-const ownEscape = crypto.randomUUID();
-
-/** Colour only on a terminal: picocolors by itself takes a CI log for one. */
-const onTerminal = pc.createColors(process.stdout.isTTY === true && pc.isColorSupported);
-
-/** Colours for text that {@link print} writes. */
-export const colours = {
-  bold: paint(onTerminal.bold),
-  green: paint(onTerminal.green),
-  red: paint(onTerminal.red),
-  yellow: paint(onTerminal.yellow),
-};
-
-function paint(colour: (text: string) => string): (text: string) => string {
-  return (text) => colour(harmlessLines(text)).replaceAll("\x1b", ownEscape);
-}
+/** Stands for the escape character of our own colours (colours.ts): nobody outside can know it. */
+export const ownEscape = `escape ${Math.random()}`;
 
 function shown(text: string): string {
   return harmlessLines(text).replaceAll(ownEscape, "\x1b");

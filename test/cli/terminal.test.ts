@@ -226,8 +226,8 @@ describe("words of a QEMU", () => {
 });
 
 it.skipIf(!existsSync("/usr/bin/script"))("colours of our own reach a terminal, those of a stranger do not", () => {
-  const module = join(repoRoot, "dist/cli/output.js");
-  const program = `import(${JSON.stringify(module)}).then(({ print, colours }) =>
+  const program = `Promise.all(["output", "colours"].map((name) =>
+    import(${JSON.stringify(join(repoRoot, "dist/cli/"))} + name + ".js"))).then(([{ print }, { colours }]) =>
     print(colours.red("own \\x1b[32mstranger") + " \\x1b[33mstranger\\n"))`;
   const command = `${process.execPath} -e '${program}'`;
   // script(1) is a terminal.

@@ -5,10 +5,11 @@ import type { Finding } from "../../qemu/finding.ts";
 import { type PreflightReport, preflight } from "../../qemu/preflight/preflight.ts";
 import { type CprModeName, cprModes } from "../../qemu/vm/binary.ts";
 import { CprkitError } from "../../vmstate/error.ts";
+import { colours } from "../colours.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
 import { wholeNumber } from "../options.ts";
-import { colours, print, printJson } from "../output.ts";
+import { print, printJson } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { counted, printable } from "../view/text.ts";
 
