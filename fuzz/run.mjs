@@ -2,12 +2,13 @@
 // use. Its native part needs glibc 2.38; where the system's is older, node runs on the glibc of the fetched QEMU 11.1.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { build } from "vite";
 import { packed, unpacked } from "./corpus.mjs";
+import { reduced } from "./reduce.mjs";
 
 const jazzerVersion = "4.0.0";
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -31,7 +32,7 @@ if (values.help || !chosen.every((name) => targets.includes(name)) || !numbers.e
     `usage: npm run fuzz -- [TARGET...] [--seconds 60 | --runs N] [--seed 1] [--keep]
 
 Each target runs for so many seconds, or executions. What it finds is kept in .cache/fuzz and used again the next time;
---keep also writes the smallest set with the same coverage to fuzz/corpus, which npm test replays.
+--keep also writes those worth keeping to fuzz/corpus, which npm test replays.
 Targets: ${targets.join(", ")}
 `,
   );
@@ -42,11 +43,11 @@ const work = join(cache, "fuzz");
 const jazzer = fetchJazzer();
 const bundles = await bundled();
 let failed = false;
-for (const name of chosen) failed = !fuzz(name) || failed;
+for (const name of chosen) failed = !(await fuzz(name)) || failed;
 process.exitCode = failed ? 1 : 0;
 
 /** Runs one target. False if it found something, which is then in .cache/fuzz/NAME. */
-function fuzz(name) {
+async function fuzz(name) {
   const folder = join(work, name);
   const corpus = join(folder, "corpus");
   mkdirSync(corpus, { recursive: true });
@@ -62,19 +63,16 @@ function fuzz(name) {
     process.stdout.write(`${name} FAILED: see ${folder}\n${end.log.slice(-4000)}\n`);
     return false;
   }
-  if (values.keep) keep(name, corpus);
+  if (values.keep) await keep(name, corpus);
   return true;
 }
 
-/** Writes the smallest set of inputs that covers the same to fuzz/corpus. */
-function keep(name, corpus) {
-  const small = join(work, name, "small");
-  rmSync(small, { recursive: true, force: true });
-  mkdirSync(small);
-  const { status, log } = jazz(name, [small, corpus], ["-merge=1", "-max_len=8192"]);
-  if (status !== 0) throw new Error(`the corpus of ${name} can't be merged:\n${log.slice(-2000)}`);
-  const inputs = readdirSync(small).map((file) => readFileSync(join(small, file)));
-  writeFileSync(join(root, "fuzz/corpus", `${name}.txt`), packed(inputs));
+/** Writes the inputs worth keeping to fuzz/corpus; long ones are left out, to keep the files small. */
+async function keep(name, corpus) {
+  const inputs = readdirSync(corpus).map((file) => new Uint8Array(readFileSync(join(corpus, file))));
+  const short = inputs.filter(({ length }) => length > 0 && length <= 1500);
+  const kept = await reduced(pathToFileURL(bundles.get(name)).href, short);
+  writeFileSync(join(root, "fuzz/corpus", `${name}.txt`), packed(kept));
 }
 
 function jazz(name, folders, flags) {
@@ -88,10 +86,11 @@ function jazz(name, folders, flags) {
     "-print_final_stats=1",
   ];
   const [program, ...before] = nodeWords();
-  const result = spawnSync(program, [...before, ...words], { encoding: "utf8", maxBuffer: 1 << 30 });
-  const log = `${result.stdout}${result.stderr}`;
-  writeFileSync(join(work, name, "log.txt"), log);
-  return { status: result.status, log };
+  const path = join(work, name, "log.txt");
+  const fd = openSync(path, "w");
+  const { status } = spawnSync(program, [...before, ...words], { stdio: ["ignore", fd, fd] });
+  closeSync(fd);
+  return { status, log: readFileSync(path, "utf8") };
 }
 
 /** How node is started: on the system's glibc if it is new enough. */
