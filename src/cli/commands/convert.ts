@@ -38,7 +38,7 @@ function writeOutput(path: string, bytes: Uint8Array): void {
   if (path === "-" && process.stdout.isTTY) {
     throw new CprkitError(
       "ERR_USAGE",
-      "a CPR state is no text for a terminal: redirect standard output, or give -o FILE",
+      "a CPR state is binary, and standard output is a terminal: redirect standard output, or give -o FILE",
     );
   }
   try {
