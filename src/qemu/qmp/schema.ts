@@ -132,7 +132,6 @@ export const qmpReturns = {
     z.looseObject({ name: z.string(), abstract: z.boolean().optional(), parent: z.string().optional() }),
   ),
   "human-monitor-command": z.string(),
-  "add-fd": z.looseObject({ "fdset-id": z.number(), fd: z.number() }),
   "query-fdsets": z.array(
     z.looseObject({
       "fdset-id": z.number(),
