@@ -24,7 +24,7 @@ export const findingCodes = {
   "tap-queues": "a tap interface with several queues, which both QEMUs serve for a while",
   "device-held": "a device of the host that only one QEMU can hold",
   "qemu-crash": "the running QEMU is known to crash when it saves this device",
-  "vhost-user": "a vhost-user backend must accept the new QEMU beside the old one",
+  "vhost-user": "a vhost-user backend must accept the new QEMU while the old one is connected",
   "device-hotplugged": "a device that is not on the command line",
   "device-unplugged": "a device of the command line that is no longer in the VM",
   "chardev-client": "a client is connected, and its connection will be closed",

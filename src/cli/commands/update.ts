@@ -48,7 +48,7 @@ export function updateCommand(): Command {
     )
     .addOption(new Option("--timeout <seconds>", "longest wait for each step").argParser(wholeNumber(1, 86_400)))
     .addOption(new Option("--state-dir <folder>", "where journals and logs are kept"))
-    .addOption(new Option("--allow <code...>", "go on in spite of the findings with these codes").argParser(allowCode))
+    .addOption(new Option("--allow <code...>", "go on despite the findings with these codes").argParser(allowCode))
     .addOption(new Option("--before-pause <command>", "run this just before the guest stops; if it fails, roll back"))
     .addOption(new Option("--on-success <command>", "run this after the update"))
     .addOption(new Option("--on-failure <command>", "run this after a failure, when the guest is settled"))

@@ -1,5 +1,5 @@
-// From the command line of a running QEMU to the one of its successor, which runs beside it for a while: what both
-// would fight for gets another name, what would empty a file appends to it, what can't be had twice is a finding.
+// From the command line of a running QEMU to the one of its successor; for a while both run. What both would fight for
+// gets another name, what would empty a file appends to it, what can't be had twice is a finding.
 
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";

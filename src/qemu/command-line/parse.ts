@@ -1,6 +1,6 @@
 // A QEMU command line taken apart: options with their values, and the key=value lists within.
 
-/** One option of a command line; `name` is "" for a word that is no option (a disk image). */
+/** One option of a command line; `name` is "" for a word that is not an option (a disk image). */
 export interface CommandOption {
   /** Without its dashes. */
   readonly name: string;

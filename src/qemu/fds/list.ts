@@ -53,7 +53,7 @@ interface Context {
   readonly qmpPath: string | undefined;
 }
 
-/** What an fd that vanished meanwhile was is of no interest. */
+/** An fd that was closed meanwhile is left out. */
 function present<T>(look: () => T): T | undefined {
   try {
     return look();

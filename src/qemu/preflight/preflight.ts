@@ -85,7 +85,7 @@ const ofDerivedCommand: ReadonlySet<FindingCode> = new Set([
 ]);
 
 /**
- * Looks at a running VM and at the QEMU that shall take over, and lists what is in the way of an update, blockers
+ * Looks at a running VM and at the QEMU that is to take over, and lists what is in the way of an update, blockers
  * first. Reads only: the one thing that it sets, the migration parameter "mode" for the length of one query, is set
  * back at once, and left alone while a migration is under way.
  *
@@ -108,7 +108,7 @@ export async function preflight(target: VmTarget, options: PreflightOptions = {}
   }
 }
 
-/** What is known of a VM and of the QEMU that shall take over, and what is in the way. */
+/** What is known of a VM and of the QEMU that is to take over, and what is in the way. */
 export interface Examined {
   readonly facts: Facts;
   /** Blockers first. */

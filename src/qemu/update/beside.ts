@@ -1,4 +1,4 @@
-// The two QEMUs of an update before the guest is stopped: the old one prepared, the new one started beside it.
+// The two QEMUs of an update before the guest is stopped: the old one prepared, the new one started at the same time.
 
 import { setTimeout as delay } from "node:timers/promises";
 import { listeningUnixSockets } from "../../linux/index.ts";

@@ -7,7 +7,7 @@ import type { MovedName } from "../command-line/derive.ts";
 
 /**
  * Makes each public path a link to what the new QEMU made, in one step. For sockets once the old QEMU has ended: it
- * removes the paths of its sockets when it ends, whoever's they are by then.
+ * removes the paths of its sockets when it ends, even if they belong to another process by then.
  *
  * @returns what could not be done, in words
  */

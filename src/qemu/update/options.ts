@@ -16,7 +16,7 @@ export interface UpdateOptions {
   readonly timeoutMs?: number | undefined;
   /** Folder for journals, locks, sockets and logs. Default: see the guide. */
   readonly stateDir?: string | undefined;
-  /** Codes of findings that shall not stop the update. */
+  /** Codes of findings that must not stop the update. */
   readonly allow?: readonly string[] | undefined;
   readonly hooks?: UpdateHooks | undefined;
   /** Rolls back while that can be done, and is too late after it. */

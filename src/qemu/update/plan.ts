@@ -32,7 +32,7 @@ export interface Prepared {
   /** The folder of this VM's journal. */
   readonly folder: string;
   readonly vfio: boolean;
-  /** cpr-exec: the new command with names of its own, for a try beside the running QEMU; undefined if that can't be. */
+  /** cpr-exec: the new command with names of its own, for a trial while the old QEMU runs; undefined if it can't be. */
   readonly rehearsal: Rehearsal | undefined;
 }
 

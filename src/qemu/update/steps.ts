@@ -11,7 +11,7 @@ export const allSteps = [
   "planned",
   "locked",
   "journalled",
-  /** cpr-exec: the new command was started beside the old one, got as far as its monitor, and was ended. */
+  /** cpr-exec: the new command was started while the old one ran, got as far as its monitor, and was ended. */
   "rehearsed",
   /** Mode and capabilities are set on the source; it reports no blocker. */
   "source-set",

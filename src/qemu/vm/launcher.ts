@@ -1,4 +1,4 @@
-// What stands before the new QEMU's command so that it gets the running one's limits and cgroup.
+// The words before the new QEMU's command that give it the running one's limits and cgroup.
 
 import { accessSync, constants, readFileSync } from "node:fs";
 import { join } from "node:path";

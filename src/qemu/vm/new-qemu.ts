@@ -1,4 +1,4 @@
-// The QEMU that shall take over: how it is started, and what it has.
+// The QEMU that is to take over: how it is started, and what it has.
 
 import { basename, resolve } from "node:path";
 import type { WaitOptions } from "../../linux/index.ts";
@@ -7,14 +7,14 @@ import { prefixOf } from "../command-line/derive.ts";
 import { type BinaryAnswer, probeBinary } from "./probe.ts";
 import type { VmProcess } from "./process.ts";
 
-/** How the QEMU that shall take over is started. */
+/** How the QEMU that is to take over is started. */
 export interface NewQemuCommand {
-  /** The program, with what stands before it when a dynamic loader runs it. */
+  /** The program, and before it the dynamic loader with its options, if one runs it. */
   readonly words: readonly [string, ...string[]];
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** The QEMU that shall take over. */
+/** The QEMU that is to take over. */
 export interface NewQemu extends NewQemuCommand {
   /** The program alone, for people. */
   readonly program: string;
@@ -35,7 +35,7 @@ export function programWords({ argv, program }: VmProcess): readonly [string, ..
 const loaderOptionsWithValue = new Set(["--library-path", "--preload", "--argv0", "--audit", "--inhibit-rpath"]);
 
 /**
- * How to start the QEMU that shall take over, and its environment.
+ * How to start the QEMU that is to take over, and its environment.
  *
  * @param asked what the user named: a path is meant from our folder, a bare name is looked for in PATH. Without it the
  * new QEMU comes from where the running one came from.

@@ -63,7 +63,7 @@ export async function probeBinary(
       });
       child.once(event, () => resolve());
     });
-  // Of a wrapper that was killed, the program beside it may hold the output open: "close" may never come.
+  // A wrapper that was killed may leave its program behind, which holds the output open: "close" may never come.
   const [exited, closed] = [ended("exit"), ended("close")];
   let qmp: Qmp | undefined;
   try {

@@ -1,4 +1,4 @@
-// Where updates keep their journals, locks, logs and sockets: a folder a VM, named after its QMP socket.
+// Where updates keep their journals, locks, logs and sockets: one folder per VM, named after its QMP socket.
 
 import { createHash } from "node:crypto";
 import { statSync } from "node:fs";

@@ -68,7 +68,7 @@ const held: readonly { readonly match: RegExp; readonly finding: (id: string) =>
       warning(
         "vhost-user",
         `${id}: its backend must serve the new QEMU while the running one is still connected; many serve only one`,
-        "look into the backend's manual; else unplug the device for the update",
+        "see the backend's documentation, or unplug the device for the update",
         id,
       ),
   },

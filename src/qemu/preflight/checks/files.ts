@@ -159,7 +159,7 @@ export function checkSockets({ derived, options, listening, process }: Facts): F
       blocker(
         "socket-folder",
         `${folder}, where the new QEMU must make a socket or a file, is missing or not writable`,
-        "make it again with the owner and mode it had",
+        "recreate it with the owner and mode that it had",
         folder,
       ),
     ),

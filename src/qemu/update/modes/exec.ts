@@ -1,5 +1,5 @@
 // cpr-exec: QEMU saves itself and executes the new program in its own process: same pid, same fds. There is no second
-// process to go back to, so the new command is tried beside the running guest first.
+// process to go back to, so the new command is tried first, while the guest runs.
 
 import { setTimeout as delay } from "node:timers/promises";
 import { readExecCprState } from "../../../channel/index.ts";
@@ -54,7 +54,7 @@ async function rehearse(run: Run): Promise<void> {
   const { prepared, timeoutMs, options } = run;
   const { rehearsal } = prepared;
   if (rehearsal === undefined) {
-    run.warnings.push("the new command could not be tried beside the running QEMU: if it fails, the guest is lost");
+    run.warnings.push("the new command could not be tried first: if it fails, the guest is lost");
     return;
   }
   const trial = await startBeside(run, rehearsal.command, rehearsal.qmp, ["defer"]);

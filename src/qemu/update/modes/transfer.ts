@@ -1,4 +1,4 @@
-// cpr-transfer: the new QEMU builds its machine beside the running guest, with the fds that the tap brings it; only
+// cpr-transfer: the new QEMU builds its machine while the guest runs, with the fds that the tap brings it; only
 // then is the guest stopped, for as long as its devices' state needs to pass.
 
 import { setTimeout as delay } from "node:timers/promises";

@@ -1,4 +1,4 @@
-// What an update writes down before it acts, so that another process can finish it: one small JSON file a VM, always
+// What an update writes down before it acts, so that another process can finish it: one small JSON file per VM, always
 // either the old or the new text, also when the power fails.
 
 import { lstatSync, readdirSync, readFileSync, rmSync } from "node:fs";
