@@ -31,6 +31,8 @@ export const findingCodes = {
   pty: "a pseudo-terminal gets another name",
   "fd-option": "an option names an fd that the parent process passed",
   "port-taken": "an option listens on a port that the running QEMU holds",
+  "parent-exit": "the new QEMU does not end with the program that started the old one",
+  chroot: "the running QEMU sees another root folder",
   stdio: "an option uses standard input or output",
   // The new QEMU.
   "new-unusable": "the new QEMU can't be started or does not answer",
@@ -61,7 +63,8 @@ export const findingCodes = {
   "no-room": "the folder of the state has no room for guest RAM that is copied",
   cgroup: "cprkit can't put the new QEMU into the running one's cgroup",
   "systemd-main": "systemd would end the new QEMU together with the old one",
-  user: "QEMU runs as another user than cprkit",
+  user: "QEMU runs as another user, and cprkit may not start one as that user",
+  rights: "the new QEMU can't be given the rights of the running one",
   "nofile-new": "RLIMIT_NOFILE is too low for the new QEMU",
   "nofile-own": "RLIMIT_NOFILE is too low for cprkit",
   "nofile-in-flight": "RLIMIT_NOFILE is too low for the fds in flight",

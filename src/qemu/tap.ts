@@ -37,6 +37,8 @@ import { CprkitError, isCprkitError } from "../vmstate/index.ts";
 export interface TapOptions {
   /** Path to listen on: the old QEMU's `migrate` names it as the CPR channel. At most 107 bytes. */
   readonly listen: string;
+  /** Mode of that socket. Default 0600: only this user, and root, can connect. */
+  readonly listenMode?: number | undefined;
   /** Path on which the new QEMU waits for its CPR state. */
   readonly connect: string;
   /** Writes the state in this ABI. Default: as it came. */
@@ -105,7 +107,7 @@ export async function tap(options: TapOptions): Promise<TapResult> {
   raiseNofileLimit();
   const { signal, timeoutMs = 30_000, peerUid } = options;
   const uid = { uid: peerUid };
-  const listener = listenUnix(options.listen);
+  const listener = listenUnix(options.listen, { mode: options.listenMode });
   const open: number[] = [];
   let held: readonly number[] = [];
   const guards: (() => number)[] = [];

@@ -1,11 +1,13 @@
 // The time limit of a program that is asked something, with the one meaning that every wait of cprkit has.
 
 import { expect, it } from "vitest";
+import { readVmProcess } from "../../src/qemu/vm/process.ts";
 import { runProgram } from "../../src/qemu/vm/run-program.ts";
 
 const env = {};
+const like = readVmProcess(process.pid);
 const run = (script: string, options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {}) =>
-  runProgram(["/bin/sh", "-c", script], "what it can do", { env, ...options });
+  runProgram(["/bin/sh", "-c", script], "what it can do", { like, env, ...options });
 
 it("gives what it printed, with any limit above 0", async () => {
   for (const timeoutMs of [undefined, 5_000.5, Number.POSITIVE_INFINITY, 2 ** 40]) {
@@ -36,5 +38,7 @@ it("says what it said when it fails or is not there", async () => {
     code: "ERR_QEMU_EXITED",
     message: expect.stringMatching(/\/bin\/sh, asked what it can do, gave no answer: .*cannot$/s),
   });
-  await expect(runProgram(["/nonexistent/qemu"], "x", { env })).rejects.toMatchObject({ code: "ERR_QEMU_EXITED" });
+  await expect(runProgram(["/nonexistent/qemu"], "x", { like, env })).rejects.toMatchObject({
+    code: "ERR_QEMU_EXITED",
+  });
 });

@@ -58,6 +58,12 @@ describe("deriving", () => {
       "-serial file:a.log",
       "-chardev file,id=cprkit-serial0,path=a.log,append=on -serial chardev:cprkit-serial0",
     ],
+    ["drops a change of user that has been made", "-run-with user=qemu -m 1G", "-m 1G"],
+    [
+      "drops what would end the new QEMU together with cprkit",
+      "-run-with async-teardown=on,exit-with-parent=on",
+      "-run-with async-teardown=on",
+    ],
     ["moves the pidfile", "-pidfile vm.pid", "-pidfile vm.pid.cpr1"],
     ["moves VNC on a socket", "-vnc unix:v,password=on", "-vnc unix:v.cpr1,password=on"],
   ];
@@ -100,6 +106,8 @@ describe("deriving", () => {
     expect(codes('-netdev {"type":"tap","id":"n","fd":"7"}')).toEqual(["fd-option"]);
     expect(codes("-drive file=/dev/fdset/1")).toEqual(["fd-option"]);
     expect(codes("-snapshot")).toEqual(["snapshot"]);
+    expect(codes("-run-with exit-with-parent=on")).toEqual(["parent-exit"]);
+    expect(codes("-run-with chroot=/srv/vm")).toEqual(["chroot"]);
     expect(codes("-serial stdio")).toEqual(["stdio"]);
     expect(codes(`-qmp unix:/${"x".repeat(103)},server=on`)).toEqual(["socket-path"]);
   });

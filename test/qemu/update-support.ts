@@ -1,6 +1,8 @@
 // VMs for the tests of live updates: each in a folder of its own, so that every QEMU that ever ran in it can be found.
 import { type ChildProcess, spawn } from "node:child_process";
 import {
+  chmodSync,
+  chownSync,
   closeSync,
   existsSync,
   openSync,
@@ -30,6 +32,10 @@ export interface UpdatableOptions {
   /** Words in place of the serial port that the test listens to, for example -serial file:PATH. */
   readonly serialArgs?: (dir: string) => readonly string[];
   readonly extraArgs?: (dir: string) => readonly string[];
+  /** Words before the program, such as setpriv's. */
+  readonly prefix?: readonly string[];
+  /** The user to whom the VM's folder belongs, and a state folder outside of it. */
+  readonly owner?: { readonly uid: number; readonly gid: number };
 }
 
 export interface Updatable {
@@ -69,13 +75,18 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
   // A file, not a pipe: the test counts its own fds while this QEMU ends.
   const output = join(dir, "output");
   const fd = openSync(output, "w");
-  const child = spawn(options.qemu, args, { stdio: ["ignore", fd, fd] });
+  const { prefix = [], owner } = options;
+  for (const name of owner === undefined ? [] : ["", ...readdirSync(dir)]) {
+    chownSync(join(dir, name), owner?.uid ?? 0, owner?.gid ?? 0);
+  }
+  const [program = "", ...words] = [...prefix, options.qemu, ...args];
+  const child = spawn(program, words, { stdio: ["ignore", fd, fd] });
   closeSync(fd);
   const exited = new Promise<void>((resolve) => child.once("close", () => resolve()));
   const vm: Updatable = {
     dir,
     qmp,
-    stateDir: join(dir, "state"),
+    stateDir: join(owner === undefined ? dir : passableDir(), "state"),
     serial,
     child,
     pid: child.pid ?? 0,
@@ -98,6 +109,13 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
     await sleep(5);
   }
   return vm;
+}
+
+/** A folder of ours that another user can pass through. */
+function passableDir(): string {
+  const dir = privateDir();
+  chmodSync(dir, 0o711);
+  return dir;
 }
 
 function argumentsOf(options: UpdatableOptions, dir: string, serialPath: string, qmp: string): string[] {

@@ -90,6 +90,7 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
       continue;
     }
     lookForFds(name, value, note);
+    if (name === "chroot") note(chrooted(`-chroot ${value}`));
     if (name === "pidfile") derived.push({ name, value: move(value, "pidfile") });
     else if (name === "serial" && value.startsWith("file:")) {
       // The short form can't append: a new QEMU would empty the log.
@@ -101,7 +102,10 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
         ["append", "on"],
       ];
       derived.push({ name: "chardev", value: formatKeyValues(parts) }, { name, value: `chardev:${id}` });
-    } else derived.push({ name, value: rewritten(name, value, context) });
+    } else {
+      const kept = rewritten(name, value, context);
+      if (kept !== "" || value === "") derived.push({ name, value: kept });
+    }
   }
   return { args: formatOptions(withMachine(derived, how.machine)), moved, findings };
 }
@@ -126,6 +130,8 @@ function rewritten(name: string, value: string, context: Context): string {
       return rewrittenVnc(value, context);
     case "spice":
       return rewrittenSpice(value, context);
+    case "run-with":
+      return rewrittenRunWith(value, context);
     case "netdev":
     case "nic":
       lookForListeners(`-${name}`, value, context);
@@ -191,6 +197,23 @@ function rewrittenSpice(value: string, { move, note, sideBySide }: Context): str
   if (sideBySide && (getValue(parts, "port") ?? getValue(parts, "tls-port")) !== undefined)
     note(portTaken(`-spice ${value}`));
   return value;
+}
+
+/** The user is changed already, and the new QEMU's parent is cprkit, which ends. "" when nothing is left. */
+function rewrittenRunWith(value: string, { note, sideBySide }: Context): string {
+  const parts = parseKeyValues(value);
+  if (getValue(parts, "chroot") !== undefined) note(chrooted(`-run-with ${value}`));
+  if (sideBySide && isOn(parts, "exit-with-parent")) {
+    const message = `-run-with ${value}: the new QEMU does not end with the program that started the old one`;
+    note(warning("parent-exit", message, "let that program end the QEMU whose pid is in its pidfile"));
+  }
+  const gone = sideBySide ? ["user", "exit-with-parent"] : ["user"];
+  return formatKeyValues(parts.filter(([key]) => !gone.includes(key)));
+}
+
+function chrooted(option: string): Finding {
+  const message = `${option}: the running QEMU sees another root folder, which the new one can't enter`;
+  return blocker("chroot", message, "start the VM without it, in a mount namespace or a container if need be");
 }
 
 function lookForListeners(option: string, value: string, { note, sideBySide }: Context): void {

@@ -1,7 +1,8 @@
 // Whether an older QEMU takes the devices' states as the running one describes them: both are asked for what they may
 // send (-dump-vmstate), and the devices of this VM are compared.
 
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { constants } from "node:fs";
+import { chown, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { WaitOptions } from "../../linux/index.ts";
@@ -10,6 +11,7 @@ import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { qomChildren } from "../qmp/qom.ts";
 import type { NewQemuCommand } from "../vm/new-qemu.ts";
+import type { VmProcess } from "../vm/process.ts";
 import { runProgram } from "../vm/run-program.ts";
 
 /** A device model whose state may not fit. */
@@ -29,13 +31,13 @@ export interface StateDifference {
  * ERR_ABORTED
  */
 export async function compareDeviceStates(
-  running: NewQemuCommand,
-  next: NewQemuCommand,
+  vm: VmProcess,
+  [running, next]: readonly [NewQemuCommand, NewQemuCommand],
   machine: string,
   types: ReadonlySet<string>,
-  options: WaitOptions & { readonly cwd: string },
+  options: WaitOptions,
 ): Promise<StateDifference[]> {
-  const [here, there] = await Promise.all([dump(running, machine, options), dump(next, machine, options)]);
+  const [here, there] = await Promise.all([dump(vm, running, machine, options), dump(vm, next, machine, options)]);
   const [source, destination] = [checkSideOfJson(here), checkSideOfJson(there)];
   const ours = { ...source, sections: source.sections.filter(({ name }) => types.has(name)) };
   const findings = checkMigration(ours, destination).filter(
@@ -52,26 +54,28 @@ export async function compareDeviceStates(
 }
 
 async function dump(
+  vm: VmProcess,
   { words: [program, ...words], env }: NewQemuCommand,
   machine: string,
-  options: WaitOptions & { readonly cwd: string },
+  options: WaitOptions,
 ): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "cprkit-dump-"));
   const file = join(folder, "vmstate.json");
-  const args = [
-    ...words,
-    "-machine",
-    machine,
-    "-nodefaults",
-    "-no-user-config",
-    "-display",
-    "none",
-    "-dump-vmstate",
-    file,
-  ];
+  const empty = ["-nodefaults", "-no-user-config", "-display", "none"];
   try {
-    await runProgram([program, ...args], "for its device states", { ...options, env });
-    return await readFile(file, "utf8");
+    const { uid, gid } = vm.credentials;
+    if (uid !== process.geteuid?.()) await chown(folder, uid, gid);
+    const command = [program, ...words, "-machine", machine, ...empty, "-dump-vmstate", file];
+    await runProgram(command, "for its device states", { ...options, like: vm, env });
+    // In a folder of that user's own it may be a link to another user's file.
+    const opened = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const { size, uid: owner } = await opened.stat();
+      if (owner !== uid || size > maxDumpBytes) throw new Error(`${file} is not what QEMU wrote`);
+      return await opened.readFile("utf8");
+    } finally {
+      await opened.close();
+    }
   } catch (cause) {
     if (isCprkitError(cause)) throw cause;
     throw new CprkitError("ERR_QEMU_EXITED", `${program} -dump-vmstate wrote nothing: ${String(cause)}`, { cause });
@@ -79,6 +83,9 @@ async function dump(
     await rm(folder, { recursive: true, force: true });
   }
 }
+
+/** QEMU 11.1's has 1.4 MB. */
+const maxDumpBytes = 64 * 1024 * 1024;
 
 /** The device models in a VM, those that the machine makes by itself among them. @throws CprkitError as `Qmp.execute` */
 export async function deviceTypes(qmp: Qmp): Promise<Set<string>> {

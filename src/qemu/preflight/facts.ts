@@ -16,6 +16,7 @@ import type { Qmp } from "../qmp/client.ts";
 import { addedDevices, qomChildren, qomProperties } from "../qmp/qom.ts";
 import type { QmpReturn } from "../qmp/schema.ts";
 import { type CprModeName, compareVersions, machinesOf, type QemuAbilities } from "../vm/binary.ts";
+import { type Credentials, notGivable, readCredentials } from "../vm/credentials.ts";
 import { type Launcher, launcherFor } from "../vm/launcher.ts";
 import { askModes, isUnderWay } from "../vm/modes.ts";
 import { askNewQemu, type NewQemu, type NewQemuCommand, newQemuCommand, programWords } from "../vm/new-qemu.ts";
@@ -99,7 +100,7 @@ export interface Facts {
   readonly stateDifferences: readonly StateDifference[] | CprkitError;
   readonly host: HostMemory;
   /** Of cprkit's own process. */
-  readonly own: { readonly nofile: number; readonly fds: number; readonly uid: number | undefined };
+  readonly own: { readonly nofile: number; readonly fds: number; readonly credentials: Credentials };
 }
 
 /**
@@ -154,7 +155,7 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     next,
     stateDifferences: differences,
     host: readHostMemory(pid),
-    own: { nofile: getNofileLimit().soft, fds: listFds().length, uid: globalThis.process.geteuid?.() },
+    own: { nofile: getNofileLimit().soft, fds: listFds().length, credentials: readCredentials("self") },
   };
 }
 
@@ -163,17 +164,17 @@ async function askNext(running: VmProcess, { qemu, command, timeoutMs, signal }:
   const asked = command?.[0] ?? qemu;
   const how = newQemuCommand(running, asked);
   const failed = (error: CprkitError) => ({ ...how, program: how.words.at(-1) ?? how.words[0], said: { error } });
-  const own = process.geteuid?.();
-  if (running.uid !== own) {
+  const problems = notGivable(readCredentials("self"), running.credentials);
+  if (problems.length > 0) {
     // The program, its libraries and its environment are that user's choice, and would run with our rights.
-    const who = `QEMU (pid ${running.identity.pid}) runs as uid ${running.uid}, cprkit as uid ${own}`;
-    return failed(new CprkitError("ERR_UPDATE_REFUSED", `${who}: run cprkit as that user; nothing was started`));
+    const what = `process ${running.identity.pid} has rights that cprkit can't give to another one`;
+    return failed(new CprkitError("ERR_UPDATE_REFUSED", `${what}: ${problems.join("; ")}. Nothing was started`));
   }
   if (asked === undefined && !existsSync(how.words[0])) {
     const text = `the program of process ${running.identity.pid}, ${how.words[0]}, is not there any more`;
     return failed(new CprkitError("ERR_QEMU_NOT_FOUND", `${text}: name the new one with --qemu`));
   }
-  return askNewQemu(how, running.cwd, { timeoutMs, signal });
+  return askNewQemu(how, running, { timeoutMs, signal });
 }
 
 /** What the VM says by itself, without anything known of the new QEMU. */
@@ -294,14 +295,14 @@ async function stateDifferences(
 ): Promise<readonly StateDifference[] | CprkitError> {
   const isOlder = "abilities" in said && compareVersions(said.abilities.version, version) < 0;
   if (!isOlder || !said.abilities.machines.some(({ name }) => name === machine)) return [];
-  const { cwd, identity } = process;
+  const { identity } = process;
   const firmware = options.flatMap(({ name, value = "" }) => (name === "L" ? ["-L", value] : []));
   // The very program that runs, even if its file has been replaced.
   const [, ...rest] = programWords(process);
   const running: NewQemuCommand = { words: [`/proc/${identity.pid}/exe`, ...rest, ...firmware], env: process.env };
   try {
     const types = await deviceTypes(qmp);
-    return await compareDeviceStates(running, { words, env }, machine, types, { timeoutMs, signal, cwd });
+    return await compareDeviceStates(process, [running, { words, env }], machine, types, { timeoutMs, signal });
   } catch (error) {
     if (!isCprkitError(error) || error.code === "ERR_ABORTED") throw error;
     return error;

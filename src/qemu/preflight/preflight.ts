@@ -6,7 +6,7 @@ import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { checkChardevs, checkCrashes, checkHeldDevices, checkHotplug, checkTaps, checkVfio } from "./checks/devices.ts";
 import { checkBinary, checkImages, checkSockets, checkStartFiles } from "./checks/files.ts";
 import { checkCgroup, checkMonitor, checkRoom, checkService } from "./checks/host.ts";
-import { checkFdLimits, checkHostMemory, checkUser } from "./checks/limits.ts";
+import { checkFdLimits, checkHostMemory, checkRights } from "./checks/limits.ts";
 import { checkMemory } from "./checks/memory.ts";
 import { checkNewQemu } from "./checks/new-qemu.ts";
 import { checkCapabilities, checkMode, checkQemuBlockers, checkRunState } from "./checks/state.ts";
@@ -59,7 +59,7 @@ const checks: readonly ((facts: Facts) => readonly Finding[])[] = [
   checkSockets,
   ({ derived }) => derived.findings,
   checkMonitor,
-  checkUser,
+  checkRights,
   checkFdLimits,
   checkHostMemory,
   checkCgroup,
@@ -74,6 +74,8 @@ const ofDerivedCommand: ReadonlySet<FindingCode> = new Set([
   "device-unplugged",
   "fd-option",
   "port-taken",
+  "parent-exit",
+  "chroot",
   "stdio",
   "file-missing",
   "file-emptied",

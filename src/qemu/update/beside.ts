@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { listeningUnixSockets } from "../../linux/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
+import { moreRights, readCredentials } from "../vm/credentials.ts";
 import { type Destination, startDestination } from "./peers/destination.ts";
 import { markVariable } from "./peers/marked.ts";
 import { hasEnded } from "./peers/peer.ts";
@@ -47,15 +48,14 @@ export async function startBeside(
   incoming: readonly string[],
 ): Promise<Destination> {
   const { prepared, journal } = run;
-  const words = [...prepared.launcher, ...command, ...incoming.flatMap((value) => ["-incoming", value])];
-  const destination = await startDestination({
-    command: words,
-    cwd: prepared.vm.process.cwd,
+  return startDestination({
+    like: prepared.vm.process,
+    launcher: prepared.launcher,
+    command: [...command, ...incoming.flatMap((value) => ["-incoming", value])],
     env: { ...prepared.env, [markVariable]: journal.id },
     log: journal.log,
     qmpPath,
   });
-  return destination;
 }
 
 /** Notes the destination, so that a later cprkit finds it. */
@@ -94,10 +94,18 @@ export async function connectDestination(
   try {
     const qmp = await guard(connectQmp(destination.qmpPath, { waitMs: timeoutMs, timeoutMs, signal }));
     destination.qmp = qmp;
+    expectOwnRights(run, destination);
     return qmp;
   } catch (error) {
     // A session that came about later would hold the one place at the monitor.
     given.abort();
     throw error;
   }
+}
+
+/** The new QEMU must not have got rights that the old one does not have. */
+function expectOwnRights({ prepared, options }: Run, { identity }: Destination): void {
+  const more = moreRights(readCredentials(identity.pid), prepared.vm.process.credentials);
+  if (more.length === 0 || options.allow?.includes("rights") === true) return;
+  throw new CprkitError("ERR_UPDATE_REFUSED", `the new QEMU has got more rights than the old one: ${more.join("; ")}`);
 }

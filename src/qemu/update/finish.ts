@@ -23,7 +23,7 @@ export async function goForward({ journal, source, destination, step, warn }: Fi
     await step("source-ended", async () => {
       const pidfiles = journal.moved.filter(({ kind }) => kind === "pidfile");
       // Before the old one ends: systemd then finds the new process in it, and lets the service live.
-      for (const problem of handOver(pidfiles)) warn(problem);
+      for (const problem of handOver(pidfiles, journal.owner)) warn(problem);
       const problem = await endSource(
         source,
         pidfiles.some((name) => name.old === name.public),
@@ -32,7 +32,7 @@ export async function goForward({ journal, source, destination, step, warn }: Fi
     });
   }
   await step("names-handed-over", async () => {
-    for (const problem of handOver(journal.moved)) warn(problem);
+    for (const problem of handOver(journal.moved, journal.owner)) warn(problem);
     await restoreSettings(destination, journal);
   });
 }

@@ -4,14 +4,19 @@ import { lstatSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { listeningUnixSockets } from "../../linux/index.ts";
 import type { MovedName } from "../command-line/derive.ts";
+import { asUser, type FileUser } from "../vm/as-user.ts";
 
 /**
- * Makes each public path a link to what the new QEMU made, in one step. For sockets once the old QEMU has ended: it
+ * Makes each public path a link to what the new QEMU made, in one step, with the rights of QEMU's user. For sockets once the old QEMU has ended: it
  * removes the paths of its sockets when it ends, even if they belong to another process by then.
  *
  * @returns what could not be done, in words
  */
-export function handOver(moved: readonly MovedName[]): string[] {
+export function handOver(moved: readonly MovedName[], owner: FileUser | undefined): string[] {
+  return asUser(owner, () => handOverAll(moved));
+}
+
+function handOverAll(moved: readonly MovedName[]): string[] {
   const problems: string[] = [];
   for (const name of moved) {
     try {
@@ -31,8 +36,10 @@ export function handOver(moved: readonly MovedName[]): string[] {
 }
 
 /** Removes what a QEMU that was killed left behind: it had no time to do it. */
-export function removeNames(moved: readonly MovedName[]): void {
-  for (const { new: path } of moved) removeUnused(path);
+export function removeNames(moved: readonly MovedName[], owner: FileUser | undefined): void {
+  asUser(owner, () => {
+    for (const { new: path } of moved) removeUnused(path);
+  });
 }
 
 function removeUnused(path: string): void {

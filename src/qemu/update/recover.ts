@@ -196,7 +196,7 @@ async function close(
   }
   const outcome = guest === "source" ? "rolled-back" : "lost";
   if (guest === "source") await restoreSettings(source, journal);
-  removeNames(journal.moved);
+  removeNames(journal.moved, journal.owner);
   removeFiles(journal, guest === "lost");
   const unclosed = closeJournal(folder, journal, outcome, why);
   if (unclosed !== undefined) warnings.push(unclosed);

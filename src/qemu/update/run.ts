@@ -1,12 +1,13 @@
 // One update under way: its steps, its journal, its files.
 
 import { existsSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import type { CarriedFd, UpdateOptions } from "./options.ts";
 import type { Destination } from "./peers/destination.ts";
 import type { Peer } from "./peers/peer.ts";
 import type { Prepared } from "./plan.ts";
+import { handOverFolder, removeHandOverFolder } from "./record/hand-over-folder.ts";
 import { type Journal, writeJournal } from "./record/journal.ts";
 import { isPastReturn, type UpdateStep } from "./steps.ts";
 
@@ -77,11 +78,12 @@ export function removeFiles(journal: Journal, lost = false): void {
   for (const file of journal.files) {
     if (!(lost && file === journal.stateFile) && existsSync(file)) rmSync(file, { force: true });
   }
+  removeHandOverFolder(dirname(journal.log), journal.id);
 }
 
-/** A path of this update in its folder. */
+/** A path of this update in its hand-over folder. */
 export function fileOf(folder: string, id: string, kind: string): string {
-  return join(folder, `${id}.${kind}`);
+  return join(handOverFolder(folder, id), kind);
 }
 
 /** Turns what was thrown into an error of cprkit's. */

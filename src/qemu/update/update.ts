@@ -2,7 +2,7 @@
 // the guest is. The state machine is described in docs/decisions/0008-update-state-machine.md.
 
 import { randomBytes } from "node:crypto";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { CprkitError } from "../../vmstate/error.ts";
 import { publicName } from "../command-line/derive.ts";
 import { type OpenVm, openVm, realPath, type VmTarget } from "../vm/open.ts";
@@ -17,6 +17,7 @@ import type { UpdateOptions, UpdateReport } from "./options.ts";
 import { askPeer, type Peer, releasePeer } from "./peers/peer.ts";
 import { restoreSettings } from "./peers/tell.ts";
 import { type Prepared, prepare, refuseBlocked, roomySignal } from "./plan.ts";
+import { makeHandOverFolder } from "./record/hand-over-folder.ts";
 import { bootId, closeJournal, type Journal, listJournals, makeFolder, removeOldLogs } from "./record/journal.ts";
 import { refuseHeld, takeLock, takeProcessLock } from "./record/lock.ts";
 import { asCprkitError, fileOf, type Run, removeFiles, stepper } from "./run.ts";
@@ -92,7 +93,9 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
   const { journal, prepared } = run;
   let failure: CprkitError | undefined;
   try {
-    await run.step("journalled");
+    await run.step("journalled", async () =>
+      makeHandOverFolder(prepared.folder, journal.id, prepared.vm.process.credentials),
+    );
     await modes[journal.mode](run);
   } catch (error) {
     failure = asCprkitError(error);
@@ -163,7 +166,7 @@ async function rolledBack(run: Run, failure: CprkitError, { guest, why }: Settle
   const outcome = guest === "source" ? "rolled-back" : guest === "lost" ? "lost" : undefined;
   if (outcome !== undefined) {
     if (guest === "source") await restoreSettings(source, journal);
-    removeNames(journal.moved);
+    removeNames(journal.moved, journal.owner);
     removeFiles(journal, outcome === "lost");
   }
   const unclosed = outcome === undefined ? undefined : closeJournal(prepared.folder, journal, outcome, failure.message);
@@ -180,7 +183,7 @@ async function rolledBack(run: Run, failure: CprkitError, { guest, why }: Settle
 /** The new QEMU had the guest, and has ended since. */
 function lostAfter({ journal, prepared }: Run, { identity }: Peer): CprkitError {
   const why = `the new QEMU (pid ${identity.pid}) had taken it over and has ended since; its log is ${journal.log}`;
-  removeNames(journal.moved);
+  removeNames(journal.moved, journal.owner);
   closeJournal(prepared.folder, journal, "lost", why);
   return new CprkitError("ERR_UPDATE_FAILED", `the guest is lost, no QEMU runs it: ${why}`);
 }
@@ -226,6 +229,8 @@ async function newRun(
   const { timeoutMs = 60_000 } = options;
   const id = randomBytes(3).toString("hex");
   const { startTime, pid } = vm.process.identity;
+  const { uid, gid, groups } = vm.process.credentials;
+  const owner = { uid, gid, groups: [...groups] };
   const stateFile = plan.mode === "cpr-transfer" ? undefined : fileOf(folder, id, "vm");
   const journal: Journal = {
     version: 1,
@@ -247,8 +252,9 @@ async function newRun(
       fileOf(folder, id, "m"),
       ...(stateFile === undefined ? [] : [stateFile]),
     ],
-    log: fileOf(folder, id, "log"),
+    log: join(folder, `${id}.log`),
     vfio: prepared.vfio,
+    owner,
     request: {
       ...(options.qemu === undefined ? {} : { qemu: plan.command[0] ?? options.qemu }),
       ...(options.command === undefined ? {} : { command: [...options.command] }),

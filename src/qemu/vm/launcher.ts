@@ -1,12 +1,81 @@
-// The words before the new QEMU's command that give it the running one's limits and cgroup.
+// Starts a program as a running QEMU was started: with its rights, and for a successor also its limits and cgroup.
 
-import { accessSync, constants, readFileSync } from "node:fs";
+import { accessSync, closeSync, constants, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { createMemfd } from "../../linux/index.ts";
+import { type Credentials, hasSameRights, readCredentials, setprivWords } from "./credentials.ts";
 import type { VmProcess } from "./process.ts";
 
-/** How the new QEMU is started. */
+/** A command as spawn(2) of node:child_process takes it. */
+export interface Start {
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The child must inherit this fd as its number {@link environmentFd}; `close` it once the child has been started. */
+  readonly environment: number | undefined;
+  close(): void;
+}
+
+/** What is started. */
+export interface Wanted {
+  readonly words: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+}
+
+/** The fd by which a child with other rights than ours gets its environment. */
+export const environmentFd = 9;
+
+/**
+ * The command that starts a program with the rights of `running` and no more. Its environment, folder and library paths
+ * take effect only once it has those rights.
+ */
+export function startLike(running: VmProcess, wanted: Wanted, before: readonly string[] = []): Start {
+  const { words, env, cwd } = wanted;
+  const own = readCredentials("self");
+  const { credentials } = running;
+  if (hasSameRights(own, credentials)) {
+    const [program = "", ...args] = [...before, ...umaskWords(own, credentials), ...words];
+    return { program, args, cwd, env, environment: undefined, close: () => undefined };
+  }
+  const script = `. /proc/self/fd/${environmentFd} && exec ${environmentFd}<&- && cd "$0" && exec "$@"`;
+  const chain = [...before, ...umaskWords(own, credentials), ...setprivWords(own, credentials)];
+  const [program = "", ...args] = [...chain, "/bin/sh", "-c", script, cwd, ...words];
+  const environment = environmentFile(env);
+  const close = () => closeSync(environment);
+  return { program, args, cwd: "/", env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" }, environment, close };
+}
+
+type Stdio = "ignore" | "pipe" | number;
+
+/** The stdio of spawn with the environment's fd at its place. */
+export function withEnvironment(stdio: readonly Stdio[], { environment }: Start): Stdio[] {
+  const all = [...stdio];
+  if (environment === undefined) return all;
+  while (all.length < environmentFd) all.push("ignore");
+  all[environmentFd] = environment;
+  return all;
+}
+
+function umaskWords(own: Credentials, { umask }: Credentials): readonly string[] {
+  return own.umask === umask ? [] : ["/bin/sh", "-c", 'umask "$0" && exec "$@"', umask.toString(8).padStart(4, "0")];
+}
+
+/** As a file that sh(1) reads: in a command's words every user could see it. A name that is not one of sh's is left out. */
+function environmentFile(env: Readonly<Record<string, string | undefined>>): number {
+  const fd = createMemfd("environment");
+  const lines = Object.entries(env).flatMap(([name, value]) =>
+    value === undefined || !/^[A-Za-z_]\w*$/.test(name) ? [] : `export ${name}='${value.replaceAll("'", `'\\''`)}'\n`,
+  );
+  const bytes = Buffer.from(`unset PATH\n${lines.join("")}`);
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+  return fd;
+}
+
+/** What a successor of a running QEMU needs in addition to its rights. */
 export interface Launcher {
-  /** Words before the program. */
+  /** Words before the program, for {@link startLike}. */
   readonly words: readonly string[];
   /** The running QEMU's cgroup, if cprkit may not put a process into it: the new one would stay in cprkit's own. */
   readonly closedCgroup: string | undefined;

@@ -53,16 +53,16 @@ export function newQemuCommand(vm: VmProcess, asked: string | undefined): NewQem
 }
 
 /**
- * Starts the program for a moment, without a guest, in the running VM's folder. A program that can't be used is an
- * answer, not an error.
+ * Starts the program for a moment, without a guest, in the running VM's folder and with its rights. A program that can't
+ * be used is an answer, not an error.
  *
  * @throws CprkitError ERR_ABORTED
  */
-export async function askNewQemu(command: NewQemuCommand, cwd: string, options: WaitOptions): Promise<NewQemu> {
+export async function askNewQemu(command: NewQemuCommand, running: VmProcess, options: WaitOptions): Promise<NewQemu> {
   const { words, env } = command;
   const program = words.at(-1) ?? words[0];
   try {
-    return { ...command, program, said: await probeBinary(words, { ...options, cwd, env }) };
+    return { ...command, program, said: await probeBinary(words, { ...options, like: running, env }) };
   } catch (error) {
     if (options.signal?.aborted === true || !isCprkitError(error)) throw error;
     return { ...command, program, said: { error } };

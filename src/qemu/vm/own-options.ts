@@ -3,24 +3,22 @@
 
 import type { WaitOptions } from "../../linux/index.ts";
 import { type CommandOption, parseOptions } from "../command-line/parse.ts";
+import { notGivable, readCredentials } from "./credentials.ts";
 import { programWords } from "./new-qemu.ts";
-import { withProbeMark } from "./probe-mark.ts";
 import type { VmProcess } from "./process.ts";
 import { runProgram } from "./run-program.ts";
 
 /**
- * The options of a running QEMU. Asks its own program for its help; one that does not answer, or that belongs to
- * another user, is taken to have the options that QEMU 7.2 to 11.1 have. Never throws.
+ * The options of a running QEMU. Asks its own program for its help, with the rights that it runs with; one that can't be
+ * asked is taken to have the options that QEMU 7.2 to 11.1 have. Never throws.
  */
 export async function readOwnOptions(vm: VmProcess, options: WaitOptions = {}): Promise<readonly CommandOption[]> {
-  const [first, ...loaded] = programWords(vm);
+  const [, ...loaded] = programWords(vm);
   const words = vm.argv.slice(1 + loaded.length);
-  // Another user's program must not run with our rights.
-  if (first === undefined || vm.uid !== process.geteuid?.()) return parseOptions(words);
-  const { timeoutMs = 5_000, signal } = options;
+  if (notGivable(readCredentials("self"), vm.credentials).length > 0) return parseOptions(words);
   try {
     const command = [`/proc/${vm.identity.pid}/exe`, ...loaded, "-help"];
-    const help = await runProgram(command, "for its -help", { env: withProbeMark(vm.env), timeoutMs, signal });
+    const help = await runProgram(command, "for its -help", { timeoutMs: 5_000, ...options, like: vm, env: vm.env });
     return parseOptions(words, optionsWithoutValue(help));
   } catch {
     return parseOptions(words);

@@ -18,7 +18,7 @@ export function withProbeMark(env: Readonly<Record<string, string | undefined>>)
   return { ...env, [variable]: `${pid}:${startTime}` };
 }
 
-/** Ends the probes of this user whose asker was killed. Never throws: it is not what the caller came for. */
+/** Ends the probes of this user, for root of all, whose asker was killed. Never throws: it is not what the caller came for. */
 export function endStrayProbes(): void {
   for (const name of readdirSync("/proc")) {
     if (!/^\d+$/.test(name)) continue;
@@ -36,7 +36,8 @@ const variable = "CPRKIT_PROBE";
 
 function isStray(name: string): boolean {
   // Anybody can write such a mark, but only into a process of their own.
-  if (statSync(`/proc/${name}`).uid !== process.geteuid?.()) return false;
+  const user = process.geteuid?.();
+  if (user !== 0 && statSync(`/proc/${name}`).uid !== user) return false;
   const [, pid, startTime] = markPattern.exec(`\0${readFileSync(`/proc/${name}/environ`, "latin1")}`) ?? [];
   if (pid === undefined || startTime === undefined || Number(pid) === process.pid) return false;
   // A container's probe names its asker by the container's pids.

@@ -1,12 +1,14 @@
 // Asks a QEMU binary what it can do: it is started once, for a moment, with a machine that has nothing in it.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeFd, closeFds, socketPair, type WaitOptions } from "../../linux/index.ts";
+import { closeFd, socketPair, type WaitOptions } from "../../linux/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
 import { machinesOf, type QemuAbilities } from "./binary.ts";
+import { startLike, withEnvironment } from "./launcher.ts";
 import { askModes } from "./modes.ts";
 import { endStrayProbes, withProbeMark } from "./probe-mark.ts";
+import { readVmProcess, type VmProcess } from "./process.ts";
 
 /** What a QEMU binary has, modules included: QEMU loads them all to answer (QEMU 10.0 qom/qom-qmp-cmds.c). */
 export interface BinaryAnswer {
@@ -23,31 +25,36 @@ export interface BinaryAnswer {
  * Starts the binary with an empty machine, asks it, and ends it.
  *
  * @param command the program and the words before QEMU's own options
+ * @param options `like`: whose rights, umask and folder it gets (default: those of this process)
  * @throws CprkitError ERR_QEMU_NOT_FOUND if it can't be started, ERR_QEMU_EXITED if it ends by itself (with what it
  * printed), ERR_TIMEOUT if it does not answer within `timeoutMs` (default 10 s), ERR_ABORTED, ERR_QMP.
  */
 export async function probeBinary(
   command: readonly string[],
-  options: WaitOptions & { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  options: WaitOptions & { readonly like?: VmProcess; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<BinaryAnswer> {
-  const { timeoutMs = 10_000, signal, cwd, env } = options;
-  const [program = "", ...words] = command;
+  const { timeoutMs = 10_000, signal, like = readVmProcess(process.pid), env = process.env } = options;
+  const [program = ""] = command;
   endStrayProbes();
-  const [ours, theirs] = socketPair();
   const empty = ["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none"];
+  const words = [...command, ...empty, "-chardev", "socket,id=m,fd=3", "-qmp", "chardev:m"];
+  const start = startLike(like, { words, cwd: like.cwd, env: withProbeMark(env) });
+  const [ours, theirs] = socketPair();
   let child: ChildProcess;
   try {
-    child = spawn(program, [...words, ...empty, "-chardev", "socket,id=m,fd=3", "-qmp", "chardev:m"], {
-      stdio: ["ignore", "pipe", "pipe", theirs],
-      ...(cwd === undefined ? {} : { cwd }),
-      env: withProbeMark(env ?? process.env),
+    child = spawn(start.program, start.args, {
+      stdio: withEnvironment(["ignore", "pipe", "pipe", theirs], start),
+      cwd: start.cwd,
+      env: start.env,
     });
   } catch (cause) {
     // Some refusals come at once: an empty name, a command line that is too long.
-    closeFds([ours, theirs]);
+    closeFd(ours);
     throw cannotStart(program, cause);
+  } finally {
+    closeFd(theirs);
+    start.close();
   }
-  closeFd(theirs);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding("utf8").on("data", (text: string) => {

@@ -4,6 +4,8 @@ import { cprExecVariable } from "../../channel/index.ts";
 import { type ProcessIdentity, processIdentity } from "../../linux/index.ts";
 import { readProcessFile, readProcessLink } from "../../linux/process/proc.ts";
 
+import { type Credentials, readCredentials } from "./credentials.ts";
+
 /** Soft and hard value of one line of /proc/PID/limits, in the kernel's unit; Infinity for "unlimited". */
 interface ProcessLimit {
   readonly soft: number;
@@ -27,9 +29,7 @@ export interface VmProcess {
   readonly cgroup: string | undefined;
   /** By the kernel's names, such as "Max open files". */
   readonly limits: ReadonlyMap<string, ProcessLimit>;
-  /** Effective. */
-  readonly uid: number;
-  readonly gid: number;
+  readonly credentials: Credentials;
 }
 
 /** @throws CprkitError ERR_SYSCALL when there is no such process or it may not be looked at. */
@@ -45,8 +45,6 @@ export function readVmProcess(pid: number): VmProcess {
       return equals < 1 || name === cprExecVariable ? [] : [[name, entry.slice(equals + 1)]];
     }),
   );
-  const status = readProcessFile(pid, "status");
-  const effective = (name: string) => Number(new RegExp(`^${name}:\\s+\\d+\\s+(\\d+)`, "m").exec(status)?.[1]);
   const isDaemon = argv.some((word) => /^--?daemonize$/.test(word));
   // A daemon has gone to "/" after it opened its files.
   const startedIn = isDaemon ? env["PWD"] : undefined;
@@ -60,8 +58,7 @@ export function readVmProcess(pid: number): VmProcess {
     isDaemon,
     cgroup: /^0::(.*)$/m.exec(readProcessFile(pid, "cgroup"))?.[1],
     limits: readLimits(pid),
-    uid: effective("Uid"),
-    gid: effective("Gid"),
+    credentials: readCredentials(pid),
   };
 }
 

@@ -1,16 +1,22 @@
 // Runs a program to its end and gives what it printed.
 
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
+import { type ChildProcess, spawn } from "node:child_process";
 import type { WaitOptions } from "../../linux/index.ts";
 import { checkTimeout, maxDelayMs } from "../../linux/wait/options.ts";
 import { CprkitError } from "../../vmstate/error.ts";
+import { startLike, withEnvironment } from "./launcher.ts";
+import { withProbeMark } from "./probe-mark.ts";
+import type { VmProcess } from "./process.ts";
 
 /** How a program is run. `timeoutMs` defaults to 10 s. */
 export interface RunOptions extends WaitOptions {
-  readonly cwd?: string | undefined;
+  /** Whose rights and folder it gets. */
+  readonly like: VmProcess;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
+
+/** What is kept of the output, in bytes. */
+const maxBytes = 16 * 1024 * 1024;
 
 /**
  * Runs `command` without a shell and resolves with its standard output. At the time limit, and when the signal fires, it
@@ -20,31 +26,70 @@ export interface RunOptions extends WaitOptions {
  * @throws CprkitError ERR_QEMU_EXITED if it can't be started, fails, or prints more than 16 MiB; ERR_TIMEOUT; ERR_ABORTED.
  */
 export async function runProgram(command: readonly string[], asked: string, options: RunOptions): Promise<string> {
-  const { timeoutMs = 10_000, signal, cwd, env } = options;
-  const [program = "", ...words] = command;
+  const { timeoutMs = 10_000, signal, like, env } = options;
+  const [program = ""] = command;
   if (checkTimeout(timeoutMs) === 0) {
     throw new CprkitError("ERR_TIMEOUT", `no time left to ask ${program} ${asked}: it was not started`);
   }
+  const noAnswer = (why: string, cause?: unknown) =>
+    new CprkitError("ERR_QEMU_EXITED", `${program}, asked ${asked}, gave no answer: ${why}`, { cause });
+  const start = startLike(like, { words: command, env: withProbeMark(env), cwd: like.cwd });
+  let child: ChildProcess;
   try {
-    const { stdout } = await promisify(execFile)(program, words, {
-      env,
-      // To execFile 0 means no limit, and it takes whole numbers only.
-      timeout: timeoutMs > maxDelayMs ? 0 : Math.ceil(timeoutMs),
-      killSignal: "SIGKILL",
-      maxBuffer: 16 * 1024 * 1024,
-      ...(cwd === undefined ? {} : { cwd }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-    return stdout;
+    const stdio = withEnvironment(["ignore", "pipe", "pipe"], start);
+    child = spawn(start.program, start.args, { cwd: start.cwd, env: start.env, stdio });
   } catch (cause) {
-    if (signal?.aborted === true)
-      throw new CprkitError("ERR_ABORTED", `aborted while asking ${program} ${asked}`, { cause });
-    const { killed, signal: endedBy } = cause as { killed?: boolean; signal?: string };
-    if (killed === true && endedBy === "SIGKILL") {
-      const text = `${program}, asked ${asked}, was not done within ${timeoutMs} ms`;
-      throw new CprkitError("ERR_TIMEOUT", text, { cause });
-    }
-    const said = cause instanceof Error ? cause.message.trim() : String(cause);
-    throw new CprkitError("ERR_QEMU_EXITED", `${program}, asked ${asked}, gave no answer: ${said}`, { cause });
+    throw noAnswer(cause instanceof Error ? cause.message : String(cause), cause);
+  } finally {
+    start.close();
   }
+  const { output, said } = collect(child);
+  let isLate = false;
+  const end = () => void child.kill("SIGKILL");
+  const timer = setTimeout(
+    () => {
+      isLate = true;
+      end();
+    },
+    Math.min(timeoutMs, maxDelayMs),
+  );
+  signal?.addEventListener("abort", end, { once: true });
+  if (signal?.aborted === true) end();
+  const failure = await new Promise<string | undefined>((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("exit", (code, by) => {
+      const how = code === 0 ? undefined : `it ended with ${by ?? `status ${code}`}`;
+      child.once("close", () => resolve(how));
+      // What a wrapper left behind may hold the output open.
+      setTimeout(() => resolve(how), 200);
+    });
+  });
+  clearTimeout(timer);
+  signal?.removeEventListener("abort", end);
+  for (const stream of [child.stdout, child.stderr]) stream?.destroy();
+  if (signal?.aborted === true) throw new CprkitError("ERR_ABORTED", `aborted while asking ${program} ${asked}`);
+  if (isLate) throw new CprkitError("ERR_TIMEOUT", `${program}, asked ${asked}, was not done within ${timeoutMs} ms`);
+  if (failure !== undefined) throw noAnswer(said() === "" ? failure : `${failure}: ${said()}`);
+  const bytes = output();
+  if (bytes === undefined) throw noAnswer(`it printed more than ${maxBytes} bytes`);
+  return bytes.toString("utf8");
+}
+
+/** The output so far, undefined when it is too much; and the start of what came on standard error. */
+function collect(child: ChildProcess): { readonly output: () => Buffer | undefined; readonly said: () => string } {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  let text = "";
+  child.stdout?.on("data", (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > maxBytes) child.kill("SIGKILL");
+    else chunks.push(chunk);
+  });
+  child.stderr?.setEncoding("utf8").on("data", (more: string) => {
+    if (text.length < 4096) text += more;
+  });
+  return {
+    output: () => (size > maxBytes ? undefined : Buffer.concat(chunks)),
+    said: () => text.trim(),
+  };
 }

@@ -1,11 +1,12 @@
 // Files that the new QEMU opens by path: are they there, and the same ones?
 
-import { accessSync, constants, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { statFile } from "../../../linux/process/stat-file.ts";
 import { objectParts } from "../../command-line/monitors.ts";
 import { type CommandOption, getValue, isOn } from "../../command-line/parse.ts";
 import { blocker, type Finding, warning } from "../../finding.ts";
+import { mayWriteIn } from "../../vm/as-user.ts";
 import type { Facts } from "../facts.ts";
 
 export function checkBinary({ process, next }: Facts): Finding[] {
@@ -144,7 +145,7 @@ function startTime(ticks: bigint): number {
 /** Sockets that the new QEMU makes, and those that it connects to. */
 export function checkSockets({ derived, options, listening, process }: Facts): Finding[] {
   const folders = [...new Set(derived.moved.map((name) => dirname(name.new)))];
-  const unwritable = folders.filter((folder) => !isWritable(folder));
+  const unwritable = folders.filter((folder) => !mayWriteIn(folder, process.credentials));
   const peers = options.flatMap(({ name, value }) => {
     if (name !== "chardev" || value === undefined) return [];
     const parts = objectParts(value);
@@ -174,13 +175,4 @@ export function checkSockets({ derived, options, listening, process }: Facts): F
         ),
       ),
   ];
-}
-
-function isWritable(folder: string): boolean {
-  try {
-    accessSync(folder, constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,14 +1,22 @@
 // Numbers of fds, and memory for the second process.
 
 import { blocker, type Finding, warning } from "../../finding.ts";
+import { notGivable } from "../../vm/credentials.ts";
 import type { Facts } from "../facts.ts";
 import { mebibytes } from "./memory.ts";
 
-/** The new QEMU runs as the old one's user, so cprkit must do so, too. */
-export function checkUser({ process, own }: Facts): Finding[] {
-  if (own.uid === process.uid) return [];
-  const message = `QEMU runs as uid ${process.uid}, cprkit as uid ${own.uid}: the new QEMU must run as the old one's user`;
-  return [blocker("user", message, `run cprkit as that user: sudo -u '#${process.uid}' cprkit update …`)];
+/** The new QEMU gets the rights of the old one, no more and no fewer. */
+export function checkRights({ process: { credentials }, own }: Facts): Finding[] {
+  const problems = notGivable(own.credentials, credentials);
+  if (problems.length === 0) return [];
+  const { uid } = own.credentials;
+  if (uid !== credentials.uid) {
+    const message = `QEMU runs as uid ${credentials.uid}, cprkit as uid ${uid}: the new QEMU must run as the old one's user`;
+    const remedy = `run cprkit as root, or as that user: sudo -u '#${credentials.uid}' cprkit update …`;
+    return [blocker("user", message, remedy)];
+  }
+  const message = `the new QEMU can't be given the rights of the old one: ${problems.join("; ")}`;
+  return [blocker("rights", message, "run cprkit where QEMU was started, or as root")];
 }
 
 /** The channels of an update, and what a QEMU opens for a moment while it starts. */

@@ -11,9 +11,9 @@ import type { Facts } from "../facts.ts";
 
 export function checkNewQemu(facts: Facts): Finding[] {
   const { said, program } = facts.next;
-  // Another user's VM: nothing was started; checkUser says so.
-  if (facts.process.uid !== facts.own.uid) return [];
   if ("error" in said) {
+    // Nothing was started: checkRights says why.
+    if (said.error.code === "ERR_UPDATE_REFUSED") return [];
     const remedy = "name the new QEMU's program with --qemu; try to start it by hand";
     return [blocker("new-unusable", said.error.reason, remedy, program)];
   }

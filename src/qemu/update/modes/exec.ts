@@ -65,7 +65,7 @@ async function rehearse(run: Run): Promise<void> {
   } finally {
     await releasePeer(trial);
     await killPeer(trial);
-    removeNames(rehearsal.moved);
+    removeNames(rehearsal.moved, run.journal.owner);
   }
 }
 

@@ -95,8 +95,21 @@ function startTap(run: Run, listen: string, connect: string): Tapped {
   const state = new Promise<PassedState>((resolve) => {
     onState = resolve;
   });
-  const { forVersion } = prepared;
-  const result = tap({ listen, connect, forVersion, signal: over.signal, timeoutMs, onListening, onState });
+  const { forVersion, vm } = prepared;
+  const { uid } = vm.process.credentials;
+  // In a folder of QEMU's user alone.
+  const listenMode = uid === process.geteuid?.() ? undefined : 0o666;
+  const result = tap({
+    listen,
+    listenMode,
+    connect,
+    peerUid: uid,
+    forVersion,
+    signal: over.signal,
+    timeoutMs,
+    onListening,
+    onState,
+  });
   const early = result.then(({ hungUpBy }): never => {
     const who = hungUpBy === "source" ? "old" : "new";
     throw new CprkitError("ERR_PEER", `the ${who} QEMU hung up the CPR channel before the guest could be handed over`);

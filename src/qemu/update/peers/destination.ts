@@ -4,6 +4,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { processIdentity } from "../../../linux/index.ts";
 import { CprkitError } from "../../../vmstate/error.ts";
+import { startLike, withEnvironment } from "../../vm/launcher.ts";
+import type { VmProcess } from "../../vm/process.ts";
 import type { Peer } from "./peer.ts";
 
 /** A QEMU that this process started. */
@@ -17,9 +19,11 @@ export interface Destination extends Peer {
 }
 
 export interface StartOptions {
-  /** Program and words, behind the launcher's. */
+  /** The running QEMU: the new one gets its rights and no more. */
+  readonly like: VmProcess;
+  /** Words that give it what else it needs, before its command. */
+  readonly launcher: readonly string[];
   readonly command: readonly string[];
-  readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
   /** Gets stdout and stderr. */
   readonly log: string;
@@ -32,14 +36,18 @@ export interface StartOptions {
  * @throws CprkitError ERR_QEMU_NOT_FOUND, ERR_FILE
  */
 export async function startDestination(options: StartOptions): Promise<Destination> {
-  const { command, cwd, env, log, qmpPath } = options;
-  const [program = "", ...words] = command;
-  const output = openLog(log);
+  const { like, launcher, command, env, log, qmpPath } = options;
+  const [program = ""] = command;
+  const start = startLike(like, { words: command, cwd: like.cwd, env }, launcher);
+  let output: number | undefined;
   let child: ChildProcess;
   try {
-    child = spawn(program, words, { cwd, env, detached: true, stdio: ["ignore", output, output] });
+    output = openLog(log);
+    const stdio = withEnvironment(["ignore", output, output], start);
+    child = spawn(start.program, start.args, { cwd: start.cwd, env: start.env, detached: true, stdio });
   } finally {
-    closeSync(output);
+    if (output !== undefined) closeSync(output);
+    start.close();
   }
   const { pid } = child;
   // At once: this process has not yet been told of an end, so even a zombie is still there to be identified.

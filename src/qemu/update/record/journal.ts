@@ -2,7 +2,7 @@
 // either the old or the new text, also when the power fails.
 
 import { lstatSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { CprkitError } from "../../../vmstate/error.ts";
 import { publicName } from "../../command-line/derive.ts";
@@ -44,6 +44,8 @@ const journalSchema = z.object({
   ),
   /** The path of the QMP socket that people use. */
   publicQmp: z.string(),
+  /** The user that QEMU runs as; missing in journals of cprkit 0.1, which updated only its own user's. */
+  owner: z.object({ uid: z.number(), gid: z.number(), groups: z.array(z.number()) }).optional(),
   /** The file that holds the state in cpr-exec and cpr-reboot. */
   stateFile: z.string().optional(),
   /** What to remove at the end, in the state folder. */
@@ -108,10 +110,11 @@ export function readJournal(folder: string): Journal | undefined {
 
 /** A path that no update of this VM would have written down: acting on it would harm somebody else. */
 function foreignPath(folder: string, journal: Journal): string | undefined {
-  const { files, stateFile, log, moved, publicQmp, source } = journal;
+  const { id, files, stateFile, log, moved, publicQmp, source } = journal;
   if (publicName(source.qmp) !== publicQmp) return publicQmp;
   for (const file of [...files, log, ...(stateFile === undefined ? [] : [stateFile])]) {
-    if (dirname(file) !== folder || file !== join(folder, file.slice(folder.length + 1))) return file;
+    const isHere = [folder, join(folder, basename(id))].includes(dirname(file));
+    if (!isHere || file !== join(folder, file.slice(folder.length + 1))) return file;
   }
   const isGeneration = (path: string, name: string) => publicName(path) === name;
   const odd = moved.find((name) => {
