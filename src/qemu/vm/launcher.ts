@@ -12,7 +12,7 @@ export interface Start {
   readonly args: readonly string[];
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The child must inherit this fd as its number {@link environmentFd}; `close` it once the child has been started. */
+  /** The child must inherit this fd as its number 9 ({@link withEnvironment}); `close` it once the child has been started. */
   readonly environment: number | undefined;
   close(): void;
 }
@@ -25,7 +25,7 @@ export interface Wanted {
 }
 
 /** The fd by which a child with other rights than ours gets its environment. */
-export const environmentFd = 9;
+const environmentFd = 9;
 
 /**
  * The command that starts a program with the rights of `running` and no more. Its environment, folder and library paths
