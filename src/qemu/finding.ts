@@ -70,6 +70,7 @@ export const findingCodes = {
   "nofile-in-flight": "RLIMIT_NOFILE is too low for the fds in flight",
   "memory-low": "not enough memory for the second process",
   "cgroup-memory": "the cgroup's memory limit leaves no room for the second process",
+  kernel: "the kernel refuses a system call that an update needs",
 } as const satisfies Record<string, string>;
 
 /** One of {@link findingCodes}. */

@@ -1,6 +1,6 @@
 // What an update writes down, and whom it believes: state folders, journals and locks that another user made, or that
 // are damaged. Each of these was followed once.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -26,9 +26,10 @@ import {
   removeOldLogs,
   writeJournal,
 } from "../../src/qemu/update/record/journal.ts";
-import { lockHolder, takeLock, takeProcessLock } from "../../src/qemu/update/record/lock.ts";
+import { takeLock, takeProcessLock } from "../../src/qemu/update/record/lock.ts";
 import { stateBase, vmFolder } from "../../src/qemu/vm/state-dir.ts";
 import { repoRoot } from "../support/cli.ts";
+import { expectNoFdLeak } from "../support/fds.ts";
 import { isRoot, nobody, readableRepo } from "../support/other-user.ts";
 import { killAllVms, privateDir } from "../support/vm.ts";
 
@@ -149,6 +150,36 @@ it.runIf(isRoot)("root does nothing of what another user's journal says", () => 
   expect(readFileSync(victim, "utf8")).toBe("root's");
 });
 
+it.runIf(isRoot)("--resume does not start a program that another user may have replaced since", () => {
+  const at = place();
+  chmodSync(at.dir, 0o755);
+  const [theirs, ours] = [join(at.dir, "theirs"), join(at.dir, "ours")];
+  for (const dir of [theirs, ours]) {
+    mkdirSync(dir, { mode: 0o755 });
+    writeFileSync(join(dir, "qemu"), "", { mode: 0o755 });
+  }
+  chownSync(theirs, nobody.uid, nobody.gid);
+  symlinkSync(join(theirs, "qemu"), join(ours, "link"));
+  chmodSync(join(ours, "qemu"), 0o777);
+  const resume = (request: Partial<Journal["request"]>, owner: Journal["owner"]) => {
+    const journal = journalOf(at, { owner });
+    writeJournal(at.folder, { ...journal, request: { ...journal.request, ...request } });
+    return cprkit(["update", "--resume", "--qmp", at.qmp, "--state-dir", at.base]);
+  };
+  const root = { uid: 0, gid: 0, groups: [] };
+  for (const program of [join(theirs, "qemu"), join(ours, "qemu"), join(ours, "link")]) {
+    const stderr = expect.stringMatching(
+      /may have been replaced by another user \(.*take the update back with .*--abort/,
+    );
+    expect(resume({ qemu: program }, root)).toMatchObject({ status: 4, stderr });
+    expect(resume({ command: [program, "-M", "q35"] }, root)).toMatchObject({ status: 4, stderr });
+  }
+  // Of that user's own QEMU it is that user's choice; what is gone can't be started.
+  const lost = expect.stringContaining("lost: no QEMU runs the guest");
+  expect(resume({ qemu: join(theirs, "qemu") }, { ...nobody, groups: [] })).toMatchObject({ stdout: lost });
+  expect(resume({ qemu: join(ours, "absent") }, root)).toMatchObject({ stdout: lost });
+});
+
 it.runIf(isRoot)("a plain user does not believe another plain user's journal either, and its own it does", () => {
   const repo = readableRepo();
   const at = place();
@@ -238,16 +269,18 @@ it("what a killed process left of a lock goes with the next one", () => {
   expect(readdirSync(folder)).toEqual([]);
 });
 
-it("two monitors of one QEMU are one lock", () => {
-  const { base } = place();
-  const own = processIdentity("self");
-  mkdirSync(join(base, "process-4194000-1"));
-  const unlock = takeProcessLock(base, own);
-  expect(lockHolder(join(base, `process-${own.pid}-${own.startTime}`))).toEqual(own);
-  expect(existsSync(join(base, "process-4194000-1"))).toBe(false);
-  expect(() => takeProcessLock(base, own)).toThrow(/is updating this VM/);
-  unlock();
-  takeProcessLock(base, own)();
+it("a QEMU is one lock, whichever monitor or state folder an update is given", async () => {
+  const child = spawn("sleep", ["1000"], { stdio: "ignore" });
+  const identity = processIdentity(child.pid);
+  await expectNoFdLeak(() => {
+    const unlock = takeProcessLock(identity);
+    expect(() => takeProcessLock(identity)).toThrow(`process ${process.pid} is updating this VM`);
+    unlock();
+    takeProcessLock(identity)();
+    const later = { ...identity, startTime: identity.startTime + 1n };
+    expect(() => takeProcessLock(later)).toThrow(/locking process \d+: open failed with ESRCH/);
+  });
+  child.kill("SIGKILL");
 });
 
 it("status tells of a journal that it can't read, with the way out, and of one of a later version", () => {
@@ -258,10 +291,11 @@ it("status tells of a journal that it can't read, with the way out, and of one o
     expect(listJournals(at.base).problems).toHaveLength(1);
     for (const args of [["status"], ["status", "--json"]]) {
       const result = cprkit([...args, "--state-dir", at.base]);
-      expect(result).toMatchObject({
-        status: 1,
-        stderr: expect.stringMatching(/not a journal.*then remove .*journal/),
-      });
+      const wayOut = expect.stringMatching(/not a journal.*then remove .*journal/);
+      expect(result).toMatchObject({ status: 1, stderr: wayOut });
+      if (args.length > 1) {
+        expect(JSON.parse(result.stdout)).toEqual({ vms: [], problems: [{ folder: at.folder, text: wayOut }] });
+      }
     }
     const one = cprkit(["update", "--abort", "--qmp", at.qmp, "--state-dir", at.base]);
     expect(one.stderr).toContain("not a journal");

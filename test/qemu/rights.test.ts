@@ -1,12 +1,14 @@
 // Whose rights: the new QEMU gets those of the old one, and nothing that another user chose runs with ours.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, chownSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 import { listFds } from "../../src/linux/index.ts";
 import { preflight } from "../../src/qemu/preflight/preflight.ts";
+import { resumeUpdate } from "../../src/qemu/update/recover.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import {
   type Credentials,
@@ -192,6 +194,30 @@ describeQemu("an update by root", ["10.0", "11.1"], (qemu) => {
     await vm.serial.waitForMore(20, 20_000);
     assertContiguous(vm.serial);
   });
+
+  it.runIf(isRoot)(
+    "that is resumed: what its user put in the program's place since runs with that user's rights",
+    async () => {
+      const real = readableQemu(qemu["10.0"]);
+      const setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", ...none, "--"];
+      const vm = await startUpdatable({ ...options, qemu: real, owner: nobody, prefix: setpriv });
+      const [program, seen] = [join(vm.dir, "new-qemu"), join(vm.dir, "seen")];
+      const put = (line: string) => {
+        writeFileSync(program, `#!/bin/sh\n${line}\nexec ${real} "$@"\n`, { mode: 0o755 });
+        chownSync(program, nobody.uid, nobody.gid);
+      };
+      put("");
+      const child = fileURLToPath(new URL("children/update.mjs", import.meta.url));
+      const asked = { target: { qmp: vm.qmp }, stateDir: vm.stateDir, qemu: program, at: "started" };
+      expect(spawnSync(process.execPath, [child, JSON.stringify(asked)]).signal).toBe("SIGKILL");
+      put(`echo "$(id -u) $(id -G)" >> ${seen}`);
+      const { outcome, pid = 0 } = await resumeUpdate({ qmp: vm.qmp }, { stateDir: vm.stateDir });
+      expect(outcome).toBe("updated");
+      expect(new Set(readFileSync(seen, "utf8").trim().split("\n"))).toEqual(new Set(["65534 65534"]));
+      expect(rightsOf(pid)).toMatchObject({ uid: 65534, permitted: 0n, bounding: 0n });
+      await vm.serial.waitForMore(5, 20_000);
+    },
+  );
 
   for (const mode of ["cpr-transfer", "cpr-reboot"] as const) {
     it.runIf(isRoot)(`of a QEMU without capabilities: ${mode} gives it none`, async () => {

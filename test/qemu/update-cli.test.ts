@@ -145,13 +145,25 @@ describeQemu("cprkit update on the command line", ["10.0", "11.1"], (qemu) => {
     expect(status).toMatchObject({ status: 0, stdout: expect.stringContaining("has the guest: running") });
   });
 
-  it("refuses a second update that names another monitor of the same QEMU", async () => {
+  it("refuses a second update with another monitor of the same QEMU and another state folder", async () => {
     const vm = await start((dir) => ["-qmp", `unix:${join(dir, "second.sock")},server=on,wait=off`]);
-    const unlock = takeProcessLock(vm.stateDir, processIdentity(vm.pid));
-    const refused = cprkit("update", "--qmp", join(vm.dir, "second.sock"), "--state-dir", vm.stateDir);
+    const second = () => cprkit("update", "--qmp", join(vm.dir, "second.sock"), "--state-dir", join(vm.dir, "other"));
+    const unlock = takeProcessLock(processIdentity(vm.pid));
+    const refused = second();
     expect(refused).toMatchObject({ status: 4, stderr: expect.stringContaining("is updating this VM") });
     unlock();
-    expect(await runStates(vm)).toEqual(new Map([[vm.pid, "running"]]));
+    // One whose cprkit was killed holds no lock, but has left a QEMU that waits for the guest.
+    const script = fileURLToPath(new URL("children/update.mjs", import.meta.url));
+    const options = { target: { qmp: vm.qmp }, stateDir: vm.stateDir, at: "started" };
+    expect(spawnSync(process.execPath, [script, JSON.stringify(options)]).signal).toBe("SIGKILL");
+    const left = vm.qemus().filter((pid) => pid !== vm.pid);
+    expect(left).toHaveLength(1);
+    const stderr = expect.stringContaining(
+      `process ${left[0]} was started by another update of this QEMU (pid ${vm.pid})`,
+    );
+    expect(second()).toMatchObject({ status: 4, stderr });
+    expect(cprkit("update", "--abort", "--qmp", vm.qmp, "--state-dir", vm.stateDir).status).toBe(0);
+    expect(second().status).toBe(0);
   });
 
   it("refuses what can't go through, before it changes anything", async () => {

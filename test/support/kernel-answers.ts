@@ -20,6 +20,7 @@ interface Site {
 const refusals: Partial<Record<Call, keyof typeof constants.errno>> = {
   close: "EIO",
   fcntl: "EPERM",
+  flock: "ENOLCK",
   sendmsg: "ENOBUFS",
   recvmsg: "ECONNRESET",
   socket: "EMFILE",
@@ -45,30 +46,52 @@ const refusals: Partial<Record<Call, keyof typeof constants.errno>> = {
   pidfdSendSignal: "EPERM",
 };
 
+/** What a sweep does beside its action. */
+export interface SweepOptions {
+  /** Looks at what the action has left, when the kernel refuses nothing any more; gives what is wrong. */
+  readonly check?: () => Promise<readonly string[]>;
+  /** Of the places found, those that are to be refused. Default: all. */
+  readonly choose?: (sites: readonly Site[]) => readonly Site[];
+  /** How long the action may take, in ms. Default 8,000. */
+  readonly limitMs?: number;
+}
+
 /**
  * Refuses every system call that `action` makes, at each place from which it makes one, once and always. Gives what was
- * wrong: an error that is not a clear one of cprkit's, an fd left open or closed too many, more than 8 s.
+ * wrong: an error that is not a clear one of cprkit's, an fd left open or closed too many, too long a time, and what
+ * `check` says.
  *
  * @param action resolves with the errors that it met
  */
-export async function sweep(action: () => Promise<readonly unknown[]>): Promise<{ sites: Site[]; wrong: string[] }> {
-  const sites = await sitesOf(action);
-  const wrong: string[] = [];
+export async function sweep(
+  action: () => Promise<readonly unknown[]>,
+  { check, choose = (sites) => sites, limitMs = 8_000 }: SweepOptions = {},
+): Promise<{ sites: readonly Site[]; failed: number; wrong: string[] }> {
+  const sites = choose(await sitesOf(action));
+  const wrong: string[] = [...((await check?.()) ?? [])];
+  let failed = 0;
   for (const site of sites) {
     for (const how of ["once", "always"] as const) {
       const name = `${site.call} ${how}, ${site.from}`;
       const start = performance.now();
       try {
         const { result } = await expectNoFdLeak(() => refusing(site, how, action));
+        if (result.length > 0) failed++;
         for (const error of result) if (!isClear(error)) wrong.push(`${name}: ${String(error)}`);
       } catch (error) {
         wrong.push(`${name}: ${String(error)}`);
       }
       const spent = performance.now() - start;
-      if (spent > 8_000) wrong.push(`${name}: ${spent} ms`);
+      if (spent > limitMs) wrong.push(`${name}: ${spent} ms`);
+      for (const problem of (await check?.()) ?? []) wrong.push(`${name}: ${problem}`);
     }
   }
-  return { sites, wrong };
+  return { sites, failed, wrong };
+}
+
+/** From now on the kernel refuses these calls, wherever they are made from. @returns ends that */
+export function refuse(...calls: readonly Call[]): () => void {
+  return watch((call) => calls.includes(call));
 }
 
 /** One of cprkit's own, in one line. */

@@ -88,6 +88,7 @@ function makeLibc(koffi: Koffi): Libc {
   const c: {
     close(fd: number): number;
     fcntl(fd: number, command: number, argument: number): number;
+    flock(fd: number, operation: number): number;
     sendmsg(fd: number, message: Uint8Array, flags: number): number;
     recvmsg(fd: number, message: Uint8Array, flags: number): number;
     socket(family: number, type: number, protocol: number): number;
@@ -115,6 +116,7 @@ function makeLibc(koffi: Koffi): Libc {
   } = {
     close: library.func("int close(int)"),
     fcntl: library.func("int fcntl(int, int, int)"),
+    flock: library.func("int flock(int, int)"),
     sendmsg: library.func("long sendmsg(int, const void *, int)"),
     recvmsg: library.func("long recvmsg(int, void *, int)"),
     socket: library.func("int socket(int, int, int)"),
@@ -162,6 +164,7 @@ function makeLibc(koffi: Koffi): Libc {
   return {
     close: (fd) => result(c.close(asFd(fd))),
     fcntl: (fd, command, argument) => result(c.fcntl(asFd(fd), int(command, "command"), int(argument, "argument"))),
+    flock: (fd, operation) => result(c.flock(asFd(fd), int(operation, "operation"))),
 
     sendmsg(fd, bytes, fds, flags) {
       asFd(fd, "socket");

@@ -7,6 +7,7 @@
 export interface Libc {
   close(fd: number): number;
   fcntl(fd: number, command: number, argument: number): number;
+  flock(fd: number, operation: number): number;
 
   /** One sendmsg(2): `bytes`, and `fds` (at most 253) as SCM_RIGHTS. Returns the number of bytes taken. */
   sendmsg(fd: number, bytes: Uint8Array, fds: readonly number[], flags: number): number;

@@ -25,6 +25,7 @@ import type { VmProcess } from "../vm/process.ts";
 import { stateBase } from "../vm/state-dir.ts";
 import { compareDeviceStates, deviceTypes, type StateDifference } from "./device-states.ts";
 import { type HostMemory, readHostMemory } from "./host-memory.ts";
+import { tryCalls } from "./kernel-calls.ts";
 import { type SystemdService, systemdService } from "./systemd-unit.ts";
 
 /** A device that was made by -device or device_add. */
@@ -100,7 +101,13 @@ export interface Facts {
   readonly stateDifferences: readonly StateDifference[] | CprkitError;
   readonly host: HostMemory;
   /** Of cprkit's own process. */
-  readonly own: { readonly nofile: number; readonly fds: number; readonly credentials: Credentials };
+  readonly own: {
+    readonly nofile: number;
+    readonly fds: number;
+    readonly credentials: Credentials;
+    /** System calls that an update needs and this process may not make, with the kernel's answer. */
+    readonly refusedCalls: readonly string[];
+  };
 }
 
 /**
@@ -114,7 +121,12 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
   if (asked.command?.includes("-incoming") === true) {
     throw new CprkitError("ERR_USAGE", "the command after -- must not have -incoming: cprkit adds its own");
   }
-  const [next, own, service] = await Promise.all([askNext(process, asked), askVm(vm), systemdService(process.cgroup)]);
+  const [next, own, service, refusedCalls] = await Promise.all([
+    askNext(process, asked),
+    askVm(vm),
+    systemdService(process.cgroup),
+    tryCalls(),
+  ]);
   const { options, machine, migration, fds } = own;
   const abilities = { version: qmp.greeting.version, modes: [...(own.modes?.keys() ?? [])], machines: own.machines };
   const mode = asked.mode ?? bestMode(abilities, next);
@@ -155,7 +167,7 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     next,
     stateDifferences: differences,
     host: readHostMemory(pid),
-    own: { nofile: getNofileLimit().soft, fds: listFds().length, credentials: readCredentials("self") },
+    own: { nofile: getNofileLimit().soft, fds: listFds().length, credentials: readCredentials("self"), refusedCalls },
   };
 }
 

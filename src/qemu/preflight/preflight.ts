@@ -6,6 +6,7 @@ import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { checkChardevs, checkCrashes, checkHeldDevices, checkHotplug, checkTaps, checkVfio } from "./checks/devices.ts";
 import { checkBinary, checkImages, checkSockets, checkStartFiles } from "./checks/files.ts";
 import { checkCgroup, checkMonitor, checkRoom, checkService } from "./checks/host.ts";
+import { checkKernel } from "./checks/kernel.ts";
 import { checkFdLimits, checkHostMemory, checkRights } from "./checks/limits.ts";
 import { checkMemory } from "./checks/memory.ts";
 import { checkNewQemu } from "./checks/new-qemu.ts";
@@ -61,6 +62,7 @@ const checks: readonly ((facts: Facts) => readonly Finding[])[] = [
   checkMonitor,
   checkRights,
   checkFdLimits,
+  checkKernel,
   checkHostMemory,
   checkCgroup,
   checkService,

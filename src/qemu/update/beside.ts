@@ -6,7 +6,7 @@ import { CprkitError } from "../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
 import { moreRights, readCredentials } from "../vm/credentials.ts";
 import { type Destination, startDestination } from "./peers/destination.ts";
-import { markVariable } from "./peers/marked.ts";
+import { markOf } from "./peers/marked.ts";
 import { hasEnded } from "./peers/peer.ts";
 import { type Run, throwIfAborted } from "./run.ts";
 
@@ -52,7 +52,7 @@ export async function startBeside(
     like: prepared.vm.process,
     launcher: prepared.launcher,
     command: [...command, ...incoming.flatMap((value) => ["-incoming", value])],
-    env: { ...prepared.env, [markVariable]: journal.id },
+    env: { ...prepared.env, ...markOf(journal) },
     log: journal.log,
     qmpPath,
   });

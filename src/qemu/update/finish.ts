@@ -1,9 +1,10 @@
 // Past the point of no return: ends the old QEMU, hands its names over, and closes the journal. Whatever fails here is
 // a warning: the guest runs.
 
+import { endProcess } from "../../linux/process/end-process.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { handOver } from "./names.ts";
-import { askPeer, endProcess, keepsGuest, type Peer } from "./peers/peer.ts";
+import { askPeer, keepsGuest, type Peer, type PeerState } from "./peers/peer.ts";
 import { restoreSettings, tell } from "./peers/tell.ts";
 import type { Journal } from "./record/journal.ts";
 
@@ -17,42 +18,57 @@ export interface Finish {
   warn(text: string): void;
 }
 
-/** Goes forward to the end. @throws CprkitError ERR_UPDATE_FAILED when both QEMUs say that they have the guest */
+/**
+ * Goes forward to the end.
+ *
+ * @throws CprkitError ERR_UPDATE_FAILED when both QEMUs say that they have the guest; nothing else
+ */
 export async function goForward({ journal, source, destination, step, warn }: Finish): Promise<void> {
+  const whatever = async (act: () => Promise<void>) => {
+    try {
+      await act();
+    } catch (error) {
+      warn(error instanceof Error ? error.message : String(error));
+    }
+  };
+  const handOverThose = (moved: Journal["moved"]) => {
+    for (const problem of handOver(moved, journal.owner)) warn(problem);
+  };
   if (journal.mode !== "cpr-exec") {
+    const here = await askPeer(source);
+    if (keepsGuest(here)) throw bothHaveIt(source, here);
+    const pidfiles = journal.moved.filter(({ kind }) => kind === "pidfile");
     await step("source-ended", async () => {
-      const pidfiles = journal.moved.filter(({ kind }) => kind === "pidfile");
       // Before the old one ends: systemd then finds the new process in it, and lets the service live.
-      for (const problem of handOver(pidfiles, journal.owner)) warn(problem);
-      const problem = await endSource(
-        source,
-        pidfiles.some((name) => name.old === name.public),
-      );
-      if (problem !== undefined) warn(problem);
+      await whatever(async () => handOverThose(pidfiles));
+      // One that would remove the pidfile at its exit, which is the new QEMU's by now, is killed: it has given up the
+      // guest and its disks, so there is nothing that it would still have to write.
+      await whatever(async () => {
+        const isKilled = pidfiles.some((name) => name.old === name.public);
+        const problem = here.alive ? await endSource(source, isKilled) : undefined;
+        if (problem !== undefined) warn(problem);
+      });
     });
   }
   await step("names-handed-over", async () => {
-    for (const problem of handOver(journal.moved, journal.owner)) warn(problem);
-    await restoreSettings(destination, journal);
+    await whatever(async () => handOverThose(journal.moved));
+    await whatever(() => restoreSettings(destination, journal));
   });
 }
 
-/**
- * Ends it by QMP, else by signals. One that would remove the pidfile at its exit, which is the new QEMU's by now, is
- * killed: it has given up the guest and its disks, so there is nothing that it would still have to write.
- */
+function bothHaveIt({ identity: { pid } }: Peer, { run }: PeerState): CprkitError {
+  return new CprkitError(
+    "ERR_UPDATE_FAILED",
+    `the old QEMU (pid ${pid}) says that it has the guest (${run}) while the new one has it too: pause one of ` +
+      "them at once, and keep the one whose guest is right",
+  );
+}
+
+/** Ends it by QMP, else by signals. Returns what is left to do. */
 async function endSource(source: Peer, isKilled: boolean): Promise<string | undefined> {
-  const here = await askPeer(source);
-  const { pid } = source.identity;
-  if (!here.alive) return undefined;
-  if (keepsGuest(here)) {
-    throw new CprkitError(
-      "ERR_UPDATE_FAILED",
-      `the old QEMU (pid ${pid}) says that it has the guest (${here.run}) while the new one has it too: pause one of ` +
-        "them at once, and keep the one whose guest is right",
-    );
-  }
   if (!isKilled) await tell(source, "quit");
-  const ended = await endProcess(source.identity, isKilled ? ["SIGKILL"] : [0, "SIGTERM", "SIGKILL"], 10_000);
-  return ended ? undefined : `the old QEMU (pid ${pid}) can't be ended; it does not run the guest`;
+  const problem = await endProcess(source.identity, isKilled ? ["SIGKILL"] : [0, "SIGTERM", "SIGKILL"], 10_000);
+  if (problem === undefined) return undefined;
+  const { pid } = source.identity;
+  return `the old QEMU is still there, but does not run the guest: ${problem}; end it: kill -9 ${pid}`;
 }

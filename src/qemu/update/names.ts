@@ -27,24 +27,32 @@ function handOverAll(moved: readonly MovedName[]): string[] {
       // Relative, so that it also leads there from within a container that has the folder elsewhere.
       symlinkSync(relative(dirname(name.public), name.new), link);
       renameSync(link, name.public);
-      if (name.old !== name.public) removeUnused(name.old);
     } catch (error) {
       problems.push(`${name.public} could not be made to lead to ${name.new}: ${String(error)}`);
+      continue;
     }
+    if (name.old !== name.public) problems.push(...removeUnused(name.old));
   }
   return problems;
 }
 
-/** Removes what a QEMU that was killed left behind: it had no time to do it. */
-export function removeNames(moved: readonly MovedName[], owner: FileUser | undefined): void {
-  asUser(owner, () => {
-    for (const { new: path } of moved) removeUnused(path);
-  });
+/**
+ * Removes what a QEMU that was killed left behind: it had no time to do it. Never throws.
+ *
+ * @returns what could not be removed, in words
+ */
+export function removeNames(moved: readonly MovedName[], owner: FileUser | undefined): string[] {
+  return asUser(owner, () => moved.flatMap(({ new: path }) => removeUnused(path)));
 }
 
-function removeUnused(path: string): void {
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found === undefined || !(found.isSocket() || found.isFile())) return;
-  if (found.isSocket() && listeningUnixSockets().some((socket) => socket.path === path)) return;
-  rmSync(path, { force: true });
+function removeUnused(path: string): string[] {
+  try {
+    const found = lstatSync(path, { throwIfNoEntry: false });
+    if (found === undefined || !(found.isSocket() || found.isFile())) return [];
+    if (found.isSocket() && listeningUnixSockets().some((socket) => socket.path === path)) return [];
+    rmSync(path, { force: true });
+    return [];
+  } catch (error) {
+    return [`${path} is left over and could not be removed: ${String(error)}`];
+  }
 }

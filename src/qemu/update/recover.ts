@@ -10,6 +10,7 @@ import type { UpdateOptions, UpdateReport } from "./options.ts";
 import { findMarked } from "./peers/marked.ts";
 import { type Peer, peerOf, releasePeer } from "./peers/peer.ts";
 import { restoreSettings } from "./peers/tell.ts";
+import { replaceableBy } from "./record/checked-folder.ts";
 import { findJournal } from "./record/find.ts";
 import { bootId, closeJournal, type Journal, removeJournal, writeJournal } from "./record/journal.ts";
 import { takeLock } from "./record/lock.ts";
@@ -54,12 +55,27 @@ export function abortUpdate(target: VmTarget, options: RecoverOptions = {}): Pro
  */
 export async function resumeUpdate(target: VmTarget, options: RecoverOptions = {}): Promise<Recovery> {
   const { journal } = await find(target, options);
+  refuseReplaceable(journal);
   const recovery = await recover(target, options);
   if (recovery.outcome !== "rolled-back") return recovery;
   const { qemu, command, mode, allow, timeoutMs } = journal.request;
   const again = { timeoutMs, ...options, qemu, command, mode, allow };
   const report = await updateVm({ qmp: journal.source.qmp }, again);
   return { ...recovery, outcome: "updated", pid: report.pid, report };
+}
+
+/** The program was chosen when the update was asked for: nobody else may have put another one in its place since. */
+function refuseReplaceable({ request: { qemu, command }, owner, publicQmp }: Journal): void {
+  const program = command?.[0] ?? qemu;
+  // A bare name is looked for in our own PATH; without a name it is what the running QEMU's user chose, with its rights.
+  if (program?.includes("/") !== true) return;
+  const fault = replaceableBy(program, owner?.uid ?? 0);
+  if (fault === undefined) return;
+  throw new CprkitError(
+    "ERR_UPDATE_REFUSED",
+    `the new QEMU that this update was asked for may have been replaced by another user (${fault}): take the update ` +
+      `back with \`cprkit update --abort --qmp ${publicQmp}\`, and ask for it anew with --qemu`,
+  );
 }
 
 async function find(
@@ -119,13 +135,13 @@ async function outdatedBy(
   const { publicQmp, startedAt } = journal;
   const pid = await serverOf(publicQmp);
   if (pid === undefined && journal.bootId === bootId()) return undefined;
-  removeFiles(journal, true);
+  const warnings = removeFiles(journal, true);
   removeJournal(folder);
   const now =
     pid === undefined ? `nothing serves ${publicQmp} now` : `process ${pid}, started since, serves ${publicQmp}`;
   const when = journal.bootId === bootId() ? "" : "; the machine was restarted since";
   const why = `the QEMUs of the update of ${startedAt} have ended${when}; ${now}: it was left alone, and the old journal removed`;
-  return { outcome: "outdated", pid, why, warnings: [], report: undefined };
+  return { outcome: "outdated", pid, why, warnings, report: undefined };
 }
 
 /** The process that accepts connections there. */
@@ -189,15 +205,14 @@ async function close(
       },
       warn: (text) => warnings.push(text),
     });
-    removeFiles(journal);
+    warnings.push(...removeFiles(journal));
     const unclosed = closeJournal(folder, journal, "updated", why);
     if (unclosed !== undefined) warnings.push(unclosed);
     return { outcome: "updated", pid: owner.identity.pid, why, warnings, report: undefined };
   }
   const outcome = guest === "source" ? "rolled-back" : "lost";
   if (guest === "source") await restoreSettings(source, journal);
-  removeNames(journal.moved, journal.owner);
-  removeFiles(journal, guest === "lost");
+  warnings.push(...removeNames(journal.moved, journal.owner), ...removeFiles(journal, guest === "lost"));
   const unclosed = closeJournal(folder, journal, outcome, why);
   if (unclosed !== undefined) warnings.push(unclosed);
   return { outcome, pid: guest === "source" ? source.identity.pid : undefined, why, warnings, report: undefined };

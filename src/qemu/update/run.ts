@@ -1,6 +1,6 @@
 // One update under way: its steps, its journal, its files.
 
-import { existsSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import type { CarriedFd, UpdateOptions } from "./options.ts";
@@ -73,12 +73,23 @@ export function throwIfAborted(signal: AbortSignal | undefined, step: string): v
   throw new CprkitError("ERR_ABORTED", `aborted before the step "${step}"`, { cause: signal.reason });
 }
 
-/** Removes what the update put into its folder; of a guest that is lost, what is left of it stays. */
-export function removeFiles(journal: Journal, lost = false): void {
-  for (const file of journal.files) {
-    if (!(lost && file === journal.stateFile) && existsSync(file)) rmSync(file, { force: true });
-  }
+/**
+ * Removes what the update put into its folder; of a guest that is lost, what is left of it stays. Never throws.
+ *
+ * @returns what could not be removed, in words
+ */
+export function removeFiles(journal: Journal, lost = false): string[] {
+  const problems = journal.files.flatMap((file) => {
+    if (lost && file === journal.stateFile) return [];
+    try {
+      rmSync(file, { force: true });
+      return [];
+    } catch (error) {
+      return [`${file} is left over and could not be removed: ${String(error)}`];
+    }
+  });
   removeHandOverFolder(dirname(journal.log), journal.id);
+  return problems;
 }
 
 /** A path of this update in its hand-over folder. */

@@ -31,12 +31,20 @@ export interface Unsettled {
 const pollMs = 20;
 const inProgress = new Set(["setup", "active", "pre-switchover", "device", "cancelling", "failing", "wait-unplug"]);
 
-/** Settles where the guest is; see above. Throws only for a bug. */
+/** Settles where the guest is; see above. Never throws: what can't be found out is "unsettled". */
 export async function settle(state: Unsettled): Promise<Settled> {
-  const settled = state.journal.mode === "cpr-exec" ? await settleExec(state) : await settlePair(state);
-  // A wrapper that did not exec leaves its QEMU behind when it is killed.
-  if (settled.guest !== "destination") await endMarked(state.journal.id, [state.source.identity.pid]);
-  return settled;
+  try {
+    const settled = state.journal.mode === "cpr-exec" ? await settleExec(state) : await settlePair(state);
+    if (settled.guest === "destination") return settled;
+    // A wrapper that did not exec leaves its QEMU behind when it is killed.
+    const left = await endMarked(state.journal.id, [state.source.identity.pid]);
+    if (left.length === 0) return settled;
+    const guest = settled.guest === "source" ? "unsettled" : settled.guest;
+    return { guest, why: `${settled.why}; ${left.join("; ")}` };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return { guest: "unsettled", why: `it can't be found out which QEMU has the guest: ${why}` };
+  }
 }
 
 async function settlePair(state: Unsettled): Promise<Settled> {
@@ -59,9 +67,17 @@ async function settlePair(state: Unsettled): Promise<Settled> {
       const taken = await keepTaken(state, there);
       if (taken !== undefined) return taken;
     }
-    await killPeer(destination);
+    const left = await killPeer(destination);
+    if (left !== undefined) return { guest: "unsettled", why: `${await hasIt(source)}; ${left}` };
   }
   return backToSource(state, journal);
+}
+
+async function hasIt(source: Peer): Promise<string> {
+  const here = await askPeer(source);
+  return keepsGuest(here)
+    ? `the old QEMU (pid ${source.identity.pid}) has the guest (${here.run})`
+    : `the old QEMU does not run the guest (${here.run ?? here.silence ?? "it has ended"})`;
 }
 
 /** The destination has the guest: unless the source has it as well, in which case the source's is the older right. */

@@ -14,6 +14,7 @@ import { runReboot } from "./modes/reboot.ts";
 import { runTransfer } from "./modes/transfer.ts";
 import { removeNames } from "./names.ts";
 import type { UpdateOptions, UpdateReport } from "./options.ts";
+import { findStartedFor } from "./peers/marked.ts";
 import { askPeer, type Peer, releasePeer } from "./peers/peer.ts";
 import { restoreSettings } from "./peers/tell.ts";
 import { type Prepared, prepare, refuseBlocked, roomySignal } from "./plan.ts";
@@ -78,7 +79,7 @@ function refuseHeldBefore({ qmp }: VmTarget, { stateDir }: UpdateOptions): void 
 function takeLocks(folder: string, { identity }: Peer): () => void {
   const unlock = takeLock(folder);
   try {
-    const unlockProcess = takeProcessLock(dirname(folder), identity);
+    const unlockProcess = takeProcessLock(identity);
     return () => {
       unlockProcess();
       unlock();
@@ -114,7 +115,7 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
     step: run.step,
     warn: (text) => run.warnings.push(text),
   });
-  removeFiles(journal);
+  run.warnings.push(...removeFiles(journal));
   removeOldLogs(prepared.folder);
   await runHook(run, "onSuccess").catch((error: unknown) => run.warnings.push(asCprkitError(error).message));
   journal.outcome = "updated";
@@ -164,17 +165,15 @@ async function settleRun(run: Run): Promise<Settled> {
 async function rolledBack(run: Run, failure: CprkitError, { guest, why }: Settled): Promise<CprkitError> {
   const { journal, source, prepared } = run;
   const outcome = guest === "source" ? "rolled-back" : guest === "lost" ? "lost" : undefined;
+  const problems: string[] = [];
   if (outcome !== undefined) {
     if (guest === "source") await restoreSettings(source, journal);
-    removeNames(journal.moved, journal.owner);
-    removeFiles(journal, outcome === "lost");
+    problems.push(...removeNames(journal.moved, journal.owner), ...removeFiles(journal, outcome === "lost"));
+    const unclosed = closeJournal(prepared.folder, journal, outcome, failure.message);
+    if (unclosed !== undefined) problems.push(unclosed);
   }
-  const unclosed = outcome === undefined ? undefined : closeJournal(prepared.folder, journal, outcome, failure.message);
-  const hook = await runHook(run, "onFailure").then(
-    () => "",
-    (error: unknown) => `. Also, ${asCprkitError(error).message}`,
-  );
-  const also = unclosed === undefined ? hook : `${hook}. Also, ${unclosed}`;
+  await runHook(run, "onFailure").catch((error: unknown) => problems.push(asCprkitError(error).message));
+  const also = problems.map((problem) => `. Also, ${problem}`).join("");
   return new CprkitError("ERR_UPDATE_FAILED", `${sentence(guest, source, why)}. Cause: ${failure.message}${also}`, {
     cause: failure,
   });
@@ -210,11 +209,26 @@ function refuseUnfinished(folder: string, { identity }: Peer): void {
     ({ folder: other, journal: { outcome, source, destination } }) =>
       outcome === undefined && (other === folder || isThis(source) || isThis(destination)),
   )?.journal;
-  if (earlier === undefined) return;
+  if (earlier === undefined) {
+    refuseStartedFor(identity, dirname(folder));
+    return;
+  }
   throw new CprkitError(
     "ERR_UPDATE_REFUSED",
     `an update of this VM was begun at ${earlier.startedAt} and not finished (step "${earlier.step}"): finish it with ` +
       `\`cprkit update --resume --qmp ${earlier.publicQmp}\`, or take it back with --abort`,
+  );
+}
+
+/** What an update with another state folder has left, whose journal is not seen here. */
+function refuseStartedFor(identity: Peer["identity"], base: string): void {
+  const [started] = findStartedFor(identity);
+  if (started === undefined) return;
+  throw new CprkitError(
+    "ERR_UPDATE_REFUSED",
+    `process ${started.pid} was started by another update of this QEMU (pid ${identity.pid}), of which ${base} knows ` +
+      "nothing: finish that one with `cprkit update --resume` or --abort and its --state-dir, or see which of the two " +
+      "runs the guest and end the other",
   );
 }
 

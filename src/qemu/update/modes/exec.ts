@@ -64,8 +64,9 @@ async function rehearse(run: Run): Promise<void> {
     await trial.orExit(expectSameMachine(await sourceQmp(run), qmp, { signal, timeoutMs }));
   } finally {
     await releasePeer(trial);
-    await killPeer(trial);
-    removeNames(rehearsal.moved, run.journal.owner);
+    const left = await killPeer(trial);
+    if (left !== undefined) run.warnings.push(`${left}; it was only a trial and does not run the guest: end it`);
+    run.warnings.push(...removeNames(rehearsal.moved, run.journal.owner));
   }
 }
 

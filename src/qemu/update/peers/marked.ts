@@ -3,11 +3,17 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { isRunning, type ProcessIdentity, processIdentity } from "../../../linux/index.ts";
+import { endProcess } from "../../../linux/process/end-process.ts";
 import { isCprkitError } from "../../../vmstate/error.ts";
-import { endProcess } from "./peer.ts";
+import type { Journal } from "../record/journal.ts";
 
-/** The variable that holds the id. */
-export const markVariable = "CPRKIT_UPDATE";
+/** What a process that an update starts has in its environment: the update's id, and the QEMU that is updated. */
+export function markOf({ id, source: { pid, startTime } }: Journal): Record<string, string> {
+  return { [markVariable]: id, [sourceVariable]: `${pid}:${startTime}` };
+}
+
+const markVariable = "CPRKIT_UPDATE";
+const sourceVariable = "CPRKIT_UPDATE_OF";
 
 /** Living processes that were started by the update with this id. */
 export function findMarked(id: string): ProcessIdentity[] {
@@ -18,6 +24,12 @@ export function findMarked(id: string): ProcessIdentity[] {
 /** Living processes that were started by any update. */
 export function findAllMarked(): ProcessIdentity[] {
   return processesWith((words) => words.some((word) => word.startsWith(`${markVariable}=`)));
+}
+
+/** Living processes that any update of this QEMU started, wherever its journal is. */
+export function findStartedFor({ pid, startTime }: ProcessIdentity): ProcessIdentity[] {
+  const mark = `${sourceVariable}=${pid}:${startTime}`;
+  return processesWith((words) => words.includes(mark));
 }
 
 /** Whose environment may be read: this user's, for root everybody's. */
@@ -36,9 +48,9 @@ function processesWith(isMeant: (environment: readonly string[]) => boolean): Pr
   });
 }
 
-/** Ends them all, except those with the given pids. */
-export async function endMarked(id: string, except: readonly number[]): Promise<void> {
-  for (const identity of findMarked(id)) {
-    if (!except.includes(identity.pid) && identity.pid !== process.pid) await endProcess(identity, ["SIGKILL"], 10_000);
-  }
+/** Ends them all, except those with the given pids. @returns why some still run, in words */
+export async function endMarked(id: string, except: readonly number[]): Promise<string[]> {
+  const meant = findMarked(id).filter(({ pid }) => !except.includes(pid) && pid !== process.pid);
+  const problems = await Promise.all(meant.map((identity) => endProcess(identity, ["SIGKILL"], 10_000)));
+  return problems.filter((problem) => problem !== undefined);
 }

@@ -1,7 +1,8 @@
 // One of the two QEMUs of an update, watched: what it says of itself, and how it is ended.
 
 import { setTimeout as delay } from "node:timers/promises";
-import { closeFd, isRunning, openPidfd, type ProcessIdentity, signalPidfd, waitExit } from "../../../linux/index.ts";
+import { isRunning, type ProcessIdentity } from "../../../linux/index.ts";
+import { endProcess } from "../../../linux/process/end-process.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../../qmp/client.ts";
 import type { JournalProcess } from "../record/journal.ts";
@@ -42,7 +43,7 @@ export function peerOf({ pid, startTime, qmp }: JournalProcess): Peer {
 
 /** Asks for run state and migration, connecting first if need be. Never throws: silence is an answer, too. */
 export async function askPeer(peer: Peer, timeoutMs = 5_000): Promise<PeerState> {
-  if (!isRunning(peer.identity)) return { alive: false };
+  if (!isAlive(peer)) return { alive: false };
   try {
     const qmp = await monitorOf(peer, timeoutMs);
     const [status, migration] = await Promise.all([
@@ -54,8 +55,18 @@ export async function askPeer(peer: Peer, timeoutMs = 5_000): Promise<PeerState>
     if (!isCprkitError(error)) throw error;
     // It may have died of what it was asked, or just before: that takes a moment.
     const hungUp = ["ERR_QEMU_EXITED", "ERR_PEER", "ERR_QMP"].includes(error.code);
-    for (let wait = 0; hungUp && wait < 20 && isRunning(peer.identity); wait++) await delay(10);
-    return isRunning(peer.identity) ? { alive: true, silence: error.message } : { alive: false };
+    for (let wait = 0; hungUp && wait < 20 && isAlive(peer); wait++) await delay(10);
+    return isAlive(peer) ? { alive: true, silence: error.message } : { alive: false };
+  }
+}
+
+/** What can't be looked at (no fd is left) has not ended for that. */
+function isAlive({ identity }: Peer): boolean {
+  try {
+    return isRunning(identity);
+  } catch (error) {
+    if (isCprkitError(error)) return true;
+    throw error;
   }
 }
 
@@ -98,39 +109,7 @@ export function keepsGuest({ alive, run }: PeerState): boolean {
   return alive && run !== undefined && !["inmigrate", "postmigrate", "finish-migrate"].includes(run);
 }
 
-/** Ends a QEMU for certain and waits until it is gone. */
-export async function killPeer(peer: Peer): Promise<void> {
-  await endProcess(peer.identity, ["SIGKILL"], 10_000);
-}
-
-/**
- * Sends the signals in turn (0 sends none), each time waiting up to `waitMs` for the end. Returns whether the process
- * is gone; nothing happens to a later one with its pid.
- */
-export async function endProcess(
-  identity: ProcessIdentity,
-  signals: readonly (NodeJS.Signals | 0)[],
-  waitMs: number,
-): Promise<boolean> {
-  let pidfd: number;
-  try {
-    pidfd = openPidfd(identity);
-  } catch (error) {
-    if (isCprkitError(error) && error.errno === "ESRCH") return true;
-    throw error;
-  }
-  try {
-    for (const signal of signals) {
-      if (!signalPidfd(pidfd, signal)) return true;
-      try {
-        await waitExit(pidfd, { timeoutMs: waitMs });
-        return true;
-      } catch (error) {
-        if (!isCprkitError(error, "ERR_TIMEOUT")) throw error;
-      }
-    }
-    return false;
-  } finally {
-    closeFd(pidfd);
-  }
+/** Ends a QEMU for certain and waits until it is gone. Never throws. @returns why it still runs, in words */
+export function killPeer({ identity }: Peer): Promise<string | undefined> {
+  return endProcess(identity, ["SIGKILL"], 10_000);
 }

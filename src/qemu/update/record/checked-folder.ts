@@ -29,7 +29,7 @@ import { CprkitError } from "../../../vmstate/error.ts";
  */
 export function checkedFolder(path: string, { make }: { readonly make: boolean }): string | undefined {
   try {
-    return walk(path, make);
+    return walk(path, make ? "made folder" : "folder", (...at) => refuseFault(...at, path));
   } catch (cause) {
     if (cause instanceof CprkitError) throw cause;
     const what = make ? "made" : "read";
@@ -39,6 +39,24 @@ export function checkedFolder(path: string, { make }: { readonly make: boolean }
       { cause },
     );
   }
+}
+
+/**
+ * Why the file at this path may be another one than it was: somebody other than root, this user and `user` can change it,
+ * or a level of the path. Undefined when nobody can, and when it is not there.
+ */
+export function replaceableBy(path: string, user: number): string | undefined {
+  let found: string | undefined;
+  const note: Check = (level, stat, onTheWay) => {
+    const fault = faultOf(stat, onTheWay, user);
+    if (fault !== undefined) found ??= `${level}: ${fault}`;
+  };
+  try {
+    walk(path, "file", note);
+  } catch (error) {
+    found ??= error instanceof CprkitError ? error.reason : String(error);
+  }
+  return found;
 }
 
 /** Reads a file in a checked folder; undefined when there is none. @throws CprkitError ERR_FILE */
@@ -106,11 +124,15 @@ const maxLinks = 40;
 const writableByOthers = 0o022;
 const sticky = 0o1000;
 
-function walk(path: string, make: boolean): string | undefined {
+/** Says no by throwing. `onTheWay`: there is more of the path below it. */
+type Check = (level: string, stat: Stats, onTheWay: boolean) => void;
+
+/** Returns the path without links, undefined when it is not there. */
+function walk(path: string, end: "folder" | "made folder" | "file", check: Check): string | undefined {
   let at = "/";
   let links = 0;
   const names = resolve(path).split("/");
-  checkLevel(path, at, lstatSync(at), true);
+  check(at, lstatSync(at), true);
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
     if (name === "" || name === ".") continue;
     if (name === "..") {
@@ -118,21 +140,25 @@ function walk(path: string, make: boolean): string | undefined {
       continue;
     }
     const next = join(at, name);
-    const stat = lstatSync(next, { throwIfNoEntry: false }) ?? (make ? madeFolder(next) : undefined);
+    const stat = lstatSync(next, { throwIfNoEntry: false }) ?? (end === "made folder" ? madeFolder(next) : undefined);
     if (stat === undefined) return undefined;
     if (stat.isSymbolicLink()) {
       if (++links > maxLinks) throw new CprkitError("ERR_FILE", `${path}: too many links`);
-      checkOwner(path, next, stat);
+      check(next, stat, true);
       const target = readlinkSync(next);
       if (target.startsWith("/")) at = "/";
       names.unshift(...target.split("/"));
       continue;
     }
+    if (end === "file" && names.every((rest) => rest === "") && stat.isFile()) {
+      check(next, stat, false);
+      return next;
+    }
     if (!stat.isDirectory()) throw new CprkitError("ERR_FILE", `${path}: ${next} is not a folder`);
-    checkLevel(path, next, stat, true);
+    check(next, stat, true);
     at = next;
   }
-  checkLevel(path, at, lstatSync(at), false);
+  check(at, lstatSync(at), false);
   return at;
 }
 
@@ -146,31 +172,20 @@ function madeFolder(path: string): Stats {
   return lstatSync(path);
 }
 
-function checkLevel(path: string, level: string, stat: Stats, onTheWay: boolean): void {
-  checkOwner(path, level, stat);
-  const isShared = (stat.mode & writableByOthers) !== 0;
-  if (!isShared || (onTheWay && (stat.mode & sticky) !== 0)) return;
-  refuse(path, level, faultOf(stat) ?? "");
-}
-
-function checkOwner(path: string, level: string, stat: Stats): void {
-  if (!isOurs(stat)) refuse(path, level, faultOf(stat) ?? "");
-}
-
-function refuse(path: string, level: string, fault: string): never {
+function refuseFault(level: string, stat: Stats, onTheWay: boolean, path: string): void {
+  const fault = faultOf(stat, onTheWay);
+  if (fault === undefined) return;
   throw new CprkitError(
     "ERR_FILE",
     `${path}: not used as a state folder: ${level}: ${fault}; choose a folder of your own with --state-dir`,
   );
 }
 
-function isOurs({ uid }: Stats): boolean {
-  return uid === 0 || uid === process.geteuid?.();
-}
-
-/** Why another user could have written this. */
-function faultOf(stat: Stats): string | undefined {
-  if (!isOurs(stat)) return `it belongs to uid ${stat.uid}`;
-  if ((stat.mode & writableByOthers) === 0) return undefined;
+/** Why a user other than root, this one and `user` could have written this, or could put something else in its place. */
+function faultOf(stat: Stats, onTheWay = false, user?: number): string | undefined {
+  if (![0, process.geteuid?.(), user].includes(stat.uid)) return `it belongs to uid ${stat.uid}`;
+  // The mode of a link means nothing.
+  const isShared = !stat.isSymbolicLink() && (stat.mode & writableByOthers) !== 0;
+  if (!isShared || (onTheWay && (stat.mode & sticky) !== 0)) return undefined;
   return `its mode ${(stat.mode & 0o7777).toString(8)} lets other users write there`;
 }

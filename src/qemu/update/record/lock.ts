@@ -1,12 +1,12 @@
 // One update a VM at a time. The lock names its holder by pid and start time, so one that died holds nothing, even
 // when its pid has gone to another process.
 
-import { linkSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
+import { linkSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { isRunning, type ProcessIdentity, processIdentity } from "../../../linux/index.ts";
+import { closeFds, isRunning, type ProcessIdentity, processIdentity } from "../../../linux/index.ts";
+import { lockProcess } from "../../../linux/process/lock-process.ts";
 import { CprkitError } from "../../../vmstate/error.ts";
 import { createOwnFile, isError, readOwnFile } from "./checked-folder.ts";
-import { makeFolder } from "./journal.ts";
 
 /** A process that holds a lock. */
 export interface LockHolder {
@@ -62,49 +62,19 @@ export function takeLock(folder: string): () => void {
 }
 
 /**
- * Takes the lock of a running QEMU, whichever of its monitors it was named by; as {@link takeLock}.
- *
- * @param base the folder of all VMs
+ * Takes the lock of a running QEMU, whichever of its monitors and whichever state folder the update was given; as
+ * {@link takeLock}. It ends with this process.
  */
-export function takeProcessLock(base: string, identity: ProcessIdentity): () => void {
-  const checked = makeFolder(base);
-  for (const name of readdirSync(checked)) {
-    const [, pid, startTime] = processFolder.exec(name) ?? [];
-    if (pid === undefined || startTime === undefined) continue;
-    if (!isRunning({ pid: Number(pid), startTime: BigInt(startTime) })) removeProcessFolder(join(checked, name));
-  }
-  const folder = makeFolder(processFolderOf(checked, identity));
-  const unlock = takeLock(folder);
-  return () => {
-    unlock();
-    removeEmpty(folder);
-  };
+export function takeProcessLock(identity: ProcessIdentity): () => void {
+  const lock = lockProcess(identity);
+  if ("holder" in lock) throw held({ pid: lock.holder });
+  return () => closeFds([lock.fd]);
 }
 
 /** @throws CprkitError ERR_UPDATE_REFUSED when a living process holds the lock in `folder` */
 export function refuseHeld(folder: string): void {
   const holder = lockHolder(folder);
   if (holder !== undefined) throw held(holder);
-}
-
-const processFolder = /^process-(\d+)-(\d+)$/;
-
-function processFolderOf(base: string, { pid, startTime }: ProcessIdentity): string {
-  return join(base, `process-${pid}-${startTime}`);
-}
-
-function removeProcessFolder(folder: string): void {
-  if (lockHolder(folder) !== undefined) return;
-  removeQuietly(join(folder, fileName));
-  removeEmpty(folder);
-}
-
-function removeEmpty(folder: string): void {
-  try {
-    rmdirSync(folder);
-  } catch {
-    // Another update of this QEMU has begun.
-  }
 }
 
 /** Who holds the lock now, if it lives. */
@@ -149,10 +119,11 @@ function removeStale(path: string, expected: string, pid: number): void {
   removeQuietly(aside);
 }
 
-function held({ pid }: LockHolder): CprkitError {
+function held({ pid }: Pick<LockHolder, "pid">): CprkitError {
+  const who = pid === 0 ? "another process" : `process ${pid}`;
   return new CprkitError(
     "ERR_UPDATE_REFUSED",
-    `process ${pid} is updating this VM at the moment: wait for it, or end it (Ctrl-C rolls back) and try again`,
+    `${who} is updating this VM at the moment: wait for it, or end it (Ctrl-C rolls back) and try again`,
   );
 }
 
