@@ -27,6 +27,8 @@ export function statusCommand(): Command {
 Example:
   $ cprkit status --qmp /run/vm1/qmp.sock
 
+--json prints one VM as { qmp, guest, pid, … }, all of them as { vms, problems: [{ folder, text }] }.
+
 The journal of a VM that has been shut down since its update is shown once, then removed.
 
 Exit code: 0 a QEMU has the guest (or the VM was shut down) and no update is left unfinished; 1 otherwise, also when a
@@ -41,7 +43,7 @@ async function runStatus({ qmp, pid, stateDir, json }: StatusCommandOptions): Pr
   const { vms, problems } = target === undefined ? await allStatus({ stateDir }) : { vms: [target], problems: [] };
   if (problems.length > 0 || vms.some((status) => !isSettled(status))) process.exitCode = exitCodes.finding;
   for (const { text } of problems) printError(printable(text));
-  if (json === true) printJson(target ?? vms);
+  if (json === true) printJson(target ?? { vms, problems });
   else showStatus(vms, problems.length);
   if (!one && vms.some(({ hasEnded }) => hasEnded)) await forgetEnded({ stateDir });
 }
