@@ -14,5 +14,5 @@ it("every command whose return is described is given somewhere in src/", () => {
   const text = files.map((path) => readFileSync(join(src, path), "utf8")).join("\n");
   const isGiven = (command: string) => new RegExp(`(?:execute|tell|ask)\\w*\\([^"();]*"${command}"`).test(text);
   expect(Object.keys(qmpReturns).filter((command) => !isGiven(command))).toEqual([]);
-  expect(isGiven("query-uuid")).toBe(false);
+  expect(isGiven("query-rx-filter")).toBe(false);
 });

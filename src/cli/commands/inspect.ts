@@ -1,11 +1,11 @@
-// cprkit inspect: what is in this stream?
+// cprkit inspect: what is in this stream, or in this running machine?
 
 import { Command, Option } from "commander";
 import { maxCprStateBytes } from "../../cpr/limits.ts";
 import { openSource } from "../../files/index.ts";
 import { inputName } from "../../files/read.ts";
 import { CprkitError } from "../../vmstate/error.ts";
-import { byteOffset } from "../options.ts";
+import { byteOffset, wholeNumber } from "../options.ts";
 import { print } from "../output.ts";
 
 interface InspectOptions {
@@ -17,12 +17,18 @@ interface InspectOptions {
   readonly vmdesc?: string;
   readonly ramBlock?: string;
   readonly output?: string;
+  readonly qmp?: string;
+  readonly pid?: number;
 }
 
 export function inspectCommand(): Command {
   return new Command("inspect")
-    .description("Show what a stream holds: the fds of a CPR state, or the machine in a migration stream.")
-    .argument("<file>", 'the recorded stream, or "-" for standard input')
+    .description(
+      "Show what a stream holds: the fds of a CPR state, or the machine in a migration stream. Or a machine that runs.",
+    )
+    .argument("[file]", 'the recorded stream, or "-" for standard input')
+    .option("--qmp <path>", "in place of a file: QMP socket of a running QEMU")
+    .addOption(new Option("--pid <pid>", "its process, instead of --qmp").argParser(wholeNumber(1, 2 ** 22)))
     .addOption(new Option("--json", "print the result as JSON").conflicts("hex"))
     .addOption(new Option("--hex", "print the bytes with the field they belong to (without guest RAM)"))
     .option("--section <glob>", 'migration: show the fields of sections of this name, such as "*/virtio-net"')
@@ -39,16 +45,32 @@ export function inspectCommand(): Command {
       [
         "",
         "Exit codes: 0 fine, 1 parts of a migration stream are damaged, but the rest was read, 2 usage, 3 not a",
-        "stream, or it ends early: what came before is shown, 4 a file cannot be opened.",
+        "stream, or it ends early: what came before is shown, 4 a file cannot be opened, or the VM could not be asked.",
+        "",
+        "Of a running machine: devices, disks, memory, network, process … in short; --json has all of it. Changes nothing,",
+        "and shows no secrets. docs/inspect.md lists what is read and what QEMU does not tell.",
         "",
         "Examples:",
+        "  $ cprkit inspect --qmp /run/vm1/qmp.sock",
         "  $ cprkit inspect cpr-state.bin",
         "  $ cprkit inspect --json - < cpr-state.bin | jq '.fds[].name'",
         "  $ cprkit inspect vm.mig --section '*/virtio-net'",
         "  $ cprkit inspect vm.mig --ram-block pc.ram -o ram.bin",
       ].join("\n"),
     )
-    .action(async (file: string, options: InspectOptions) => {
+    .action(async (file: string | undefined, options: InspectOptions) => {
+      const { qmp, pid, json } = options;
+      if (qmp !== undefined || pid !== undefined) {
+        const other = file ?? streamOptions.find((name) => options[name] !== undefined);
+        if (other !== undefined) {
+          throw new CprkitError("ERR_USAGE", `${inputName(other)} does not go with --qmp and --pid: see --help`);
+        }
+        const { inspectMachine } = await import("./inspect-machine.ts");
+        await inspectMachine({ qmp, pid }, json === true);
+        return;
+      }
+      if (file === undefined)
+        throw new CprkitError("ERR_USAGE", "nothing to show: name a file, or a VM by --qmp or --pid");
       const input = openSource(file, { offset: options.offset });
       try {
         const magic = Buffer.from(input.start.subarray(0, 4));
@@ -68,6 +90,9 @@ export function inspectCommand(): Command {
       }
     });
 }
+
+/** Options of streams alone. */
+const streamOptions = ["hex", "section", "field", "offset", "vmdesc", "ramBlock", "output"] as const;
 
 /** An extra channel of a multifd migration: the migration reader has the message for it. */
 const multifdMagic = "11223344";

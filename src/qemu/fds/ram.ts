@@ -51,6 +51,24 @@ export async function memoryBackends(qmp: Qmp): Promise<MemoryBackend[]> {
   );
 }
 
+/** A RAM block of the running QEMU, with the fd of the file that its mapping shows. */
+export interface MappedRam {
+  readonly block: MonitorRamBlock;
+  /** undefined: anonymous memory, or a file that QEMU has closed. */
+  readonly fd: number | undefined;
+}
+
+/** The RAM blocks of QEMU, in the order of its list. `links`: its fds with the links of /proc/PID/fd. */
+export async function mappedRam(pid: number, qmp: Qmp, links: ReadonlyMap<number, string>): Promise<MappedRam[]> {
+  const text = await qmp.execute("human-monitor-command", { "command-line": "info ramblock" });
+  const fdOf = fdsByFile(pid, links);
+  const maps = readMaps(pid);
+  return parseRamBlocks(text).map((block) => {
+    const file = maps.find(({ start, end }) => start <= block.address && block.address < end)?.file;
+    return { block, fd: file === undefined ? undefined : fdOf.get(file) };
+  });
+}
+
 /** The fds that hold guest RAM, with their fates. */
 export async function carriedRam(
   pid: number,
@@ -63,17 +81,10 @@ export async function carriedRam(
     for (const [fd, link] of links) if (isMemoryFile(link)) fates.set(fd, unasked(link));
     return dropUnlikely(fates, links);
   }
-  const [text, backends] = await Promise.all([
-    qmp.execute("human-monitor-command", { "command-line": "info ramblock" }),
-    memoryBackends(qmp),
-  ]);
-  const fdOf = fdsByFile(pid, links);
-  const maps = readMaps(pid);
+  const [mapped, backends] = await Promise.all([mappedRam(pid, qmp, links), memoryBackends(qmp)]);
   const nameless: { readonly fd: number; readonly block: MonitorRamBlock }[] = [];
   const named = new Set<string>();
-  for (const block of parseRamBlocks(text)) {
-    const file = maps.find(({ start, end }) => start <= block.address && block.address < end)?.file;
-    const fd = file === undefined ? undefined : fdOf.get(file);
+  for (const { block, fd } of mapped) {
     if (fd === undefined) continue;
     const type = backends.find(({ id }) => id === backendId(block.name))?.type;
     if (block.name !== "") named.add(backendId(block.name));

@@ -71,6 +71,14 @@ const imageInfo = z.looseObject({
   "backing-filename": z.string().optional(),
 });
 
+const dirtyBitmap = z.looseObject({
+  name: z.string().optional(),
+  count: z.number(),
+  granularity: z.number(),
+  recording: z.boolean(),
+  persistent: z.boolean(),
+});
+
 const blockNode = z.looseObject({
   file: z.string(),
   "node-name": z.string().optional(),
@@ -78,6 +86,41 @@ const blockNode = z.looseObject({
   drv: z.string(),
   backing_file: z.string().optional(),
   image: imageInfo,
+  cache: z.looseObject({ writeback: z.boolean(), direct: z.boolean(), "no-flush": z.boolean() }),
+  "dirty-bitmaps": z.array(dirtyBitmap).optional(),
+});
+
+const blockDevice = z.looseObject({
+  device: z.string(),
+  qdev: z.string().optional(),
+  removable: z.boolean(),
+  locked: z.boolean(),
+  tray_open: z.boolean().optional(),
+  "io-status": z.string().optional(),
+  inserted: blockNode.optional(),
+});
+
+const blockGraph = z.looseObject({
+  nodes: z.array(z.looseObject({ id: z.number(), type: z.string(), name: z.string() })),
+  edges: z.array(z.looseObject({ parent: z.number(), child: z.number(), name: z.string() })),
+});
+
+const job = z.looseObject({
+  id: z.string(),
+  type: z.string(),
+  status: z.string(),
+  "current-progress": z.number(),
+  "total-progress": z.number(),
+});
+
+const blockExport = z.looseObject({ id: z.string(), type: z.string(), "node-name": z.string() });
+
+const iothread = z.looseObject({ id: z.string(), "thread-id": z.number(), "poll-max-ns": z.number() });
+
+const vncServer = z.looseObject({
+  id: z.string(),
+  server: z.array(z.looseObject({ host: z.string(), service: z.string(), family: z.string() })),
+  auth: z.string(),
 });
 
 const chardev = z.looseObject({ label: z.string(), filename: z.string(), "frontend-open": z.boolean() });
@@ -95,6 +138,7 @@ const memdev = z.looseObject({
 });
 
 const property = z.looseObject({ name: z.string(), type: z.string() });
+const propertyWithDefault = property.extend({ "default-value": z.unknown().optional() });
 
 const pciDevice = z.looseObject({
   bus: z.number(),
@@ -113,7 +157,13 @@ export const qmpReturns = {
   "query-cpus-fast": z.array(cpu),
   "query-memdev": z.array(memdev),
   "query-named-block-nodes": z.array(blockNode),
+  "query-block": z.array(blockDevice),
+  "x-debug-query-block-graph": blockGraph,
+  "query-jobs": z.array(job),
+  "query-block-exports": z.array(blockExport),
   "query-chardev": z.array(chardev),
+  "query-iothreads": z.array(iothread),
+  "query-vnc-servers": z.array(vncServer),
   "query-pci": z.array(z.looseObject({ bus: z.number(), devices: z.array(pciDevice) })),
   "query-migrate": migrationInfo,
   "query-migrate-parameters": migrationParameters,
@@ -128,6 +178,9 @@ export const qmpReturns = {
   quit: nothing,
   "qom-list": z.array(property),
   "qom-get": z.unknown(),
+  "qom-list-get": z.array(z.looseObject({ properties: z.array(property.extend({ value: z.unknown().optional() })) })),
+  "device-list-properties": z.array(propertyWithDefault),
+  "qom-list-properties": z.array(propertyWithDefault),
   "qom-list-types": z.array(
     z.looseObject({ name: z.string(), abstract: z.boolean().optional(), parent: z.string().optional() }),
   ),

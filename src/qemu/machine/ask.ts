@@ -1,0 +1,44 @@
+// Asks a QEMU what it can answer: a command that it does not have, or refuses, is an answer, too.
+
+import type { WaitOptions } from "../../linux/index.ts";
+import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import type { Qmp } from "../qmp/client.ts";
+import type { QmpCommand, QmpReturn } from "../qmp/schema.ts";
+import type { Machine } from "./schema.ts";
+
+/** A QEMU to ask. */
+export interface Asker {
+  /** What the command returns; undefined when QEMU refuses it. @throws CprkitError as {@link Qmp.execute}, but for ERR_QMP_COMMAND */
+  ask<C extends QmpCommand | (string & {})>(
+    command: C,
+    args?: Readonly<Record<string, unknown>>,
+  ): Promise<QmpReturn<C> | undefined>;
+  /** Text of the human monitor, "" if it refuses. */
+  askHuman(line: string): Promise<string>;
+  /** What was refused so far. */
+  readonly unanswered: Machine["unanswered"];
+}
+
+export function askerOf(qmp: Qmp, wait: WaitOptions): Asker {
+  const unanswered: Machine["unanswered"] = [];
+  const ask: Asker["ask"] = async (command, args) => {
+    try {
+      return await qmp.execute(command, args, wait);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      const { qmpClass = "", cause } = error;
+      unanswered.push({ command, qmpClass, reason: (cause as { readonly desc?: string } | undefined)?.desc ?? "" });
+      return undefined;
+    }
+  };
+  return {
+    ask,
+    unanswered,
+    askHuman: async (line) => (await ask("human-monitor-command", { "command-line": line })) ?? "",
+  };
+}
+
+/** Whether QEMU answered, and its answer was no. */
+export function isRefusal(error: unknown): error is CprkitError {
+  return isCprkitError(error, "ERR_QMP_COMMAND");
+}

@@ -1,0 +1,92 @@
+// The process of a machine: what its successor must be given, because QEMU itself does not set it. Neither its command
+// line nor its environment: both may hold passwords.
+
+import { lstatSync } from "node:fs";
+import { resolve } from "node:path";
+import { readProcessFile, readProcessLink } from "../../linux/process/proc.ts";
+import { isCprkitError } from "../../vmstate/error.ts";
+import { readSockets } from "../fds/sockets.ts";
+import type { VmProcess } from "../vm/process.ts";
+import type { Machine } from "./schema.ts";
+
+type Process = Machine["process"];
+
+/** A thread that every start of the machine has. */
+export interface KnownThread {
+  readonly role: string;
+  readonly id: number;
+}
+
+/** @throws CprkitError ERR_SYSCALL when the process is gone or may not be looked at */
+export function readProcess(
+  vm: VmProcess,
+  links: ReadonlyMap<number, string>,
+  threads: readonly KnownThread[],
+): Process {
+  const { identity, program, credentials, cgroup, limits, cwd } = vm;
+  const { pid } = identity;
+  const { uid, gid, groups, umask, inheritable, permitted, bounding, ambient, noNewPrivs, filters, label } =
+    credentials;
+  const own = new Set([...links.values()].flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []));
+  const listening = [...readSockets(pid)].flatMap(([inode, { kind, family, at }]) =>
+    kind === "listening" && at !== undefined && own.has(String(inode)) ? [{ family, at }] : [],
+  );
+  const of = (wanted: string) => listening.flatMap(({ family, at }) => (family === wanted ? [at] : [])).sort();
+  return {
+    pid,
+    program,
+    uid,
+    gid,
+    groups: [...groups],
+    capabilities: {
+      inheritable: inheritable.toString(16),
+      permitted: permitted.toString(16),
+      bounding: bounding.toString(16),
+      ambient: ambient.toString(16),
+    },
+    noNewPrivs,
+    seccompFilters: filters,
+    label,
+    umask: octal(umask),
+    namespaces: Object.fromEntries(namespaces.map((kind) => [kind, readProcessLink(pid, `ns/${kind}`)])),
+    cgroup,
+    oomScoreAdj: Number(readProcessFile(pid, "oom_score_adj")),
+    limits: Object.fromEntries(
+      [...limits].map(([name, { soft, hard }]) => [name, { soft: limitOf(soft), hard: limitOf(hard) }]),
+    ),
+    threads: [{ role: "main", id: pid }, ...threads].flatMap((thread) => readThread(pid, thread)),
+    sockets: of("unix").map((path) => socketFile(pid, cwd, path)),
+    tcp: of("tcp"),
+  };
+}
+
+const namespaces = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"] as const;
+
+function limitOf(value: number): number | "unlimited" {
+  return value === Number.POSITIVE_INFINITY ? "unlimited" : value;
+}
+
+function readThread(pid: number, { role, id }: KnownThread): Process["threads"] {
+  try {
+    const status = readProcessFile(pid, `task/${id}/status`);
+    const stat = readProcessFile(pid, `task/${id}/stat`);
+    // The name in parentheses may hold anything (proc_pid_stat(5)); fields are counted from 1, the third comes after it.
+    const field = (number: number) => Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[number - 3]);
+    const cpus = /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? "";
+    return [{ role, cpus, nice: field(19), realtimePriority: field(40), policy: field(41) }];
+  } catch (error) {
+    // Unplugged meanwhile.
+    if (isCprkitError(error)) return [];
+    throw error;
+  }
+}
+
+function socketFile(pid: number, cwd: string, path: string): Process["sockets"][number] {
+  if (path.startsWith("@")) return { path };
+  const stat = lstatSync(`/proc/${pid}/root${resolve(cwd, path)}`, { throwIfNoEntry: false });
+  return stat === undefined ? { path } : { path, mode: octal(stat.mode & 0o7777), uid: stat.uid, gid: stat.gid };
+}
+
+function octal(mode: number): string {
+  return mode.toString(8).padStart(4, "0");
+}

@@ -1,0 +1,170 @@
+// QEMU's tree of objects with the values of their properties. A QEMU with "qom-list-get" (10.1 and newer) gives all
+// properties of many objects in one answer; an older one is asked for each property.
+
+import type { WaitOptions } from "../../linux/index.ts";
+import type { Qmp } from "../qmp/client.ts";
+import { type Asker, isRefusal } from "./ask.ts";
+import type { Machine } from "./schema.ts";
+import { holdsSecret, isSecretProperty } from "./secrets.ts";
+
+type QomObject = Machine["qom"][number];
+
+interface Property {
+  readonly name: string;
+  readonly type: string;
+  readonly value?: unknown;
+}
+
+interface Place {
+  readonly path: string;
+  readonly type: string;
+}
+
+/**
+ * All objects below "/", parents first, with those properties that can be read and say something of the machine. What
+ * is added or removed meanwhile may be missing.
+ *
+ * @throws CprkitError as {@link Qmp.execute}
+ */
+export async function readQom(qmp: Qmp, { ask }: Asker, wait: WaitOptions): Promise<QomObject[]> {
+  const objects: QomObject[] = [];
+  const seenCpus = new Set<string>();
+  const read = (await ask("qom-list-get", { paths: ["/"] })) === undefined ? readEach : readMany;
+  let level: Place[] = [{ path: "/", type: "container" }];
+  while (level.length > 0) {
+    const next: Place[] = [];
+    for (const { place, properties, children } of await read(qmp, level.map(withFilter(seenCpus)), wait)) {
+      objects.push({ ...place, properties });
+      next.push(...children);
+    }
+    level = next;
+  }
+  return objects;
+}
+
+/** What says nothing of the machine that its devices and their properties do not say. */
+const leftOut: readonly { readonly why: string; readonly match: (property: Property) => boolean }[] = [
+  { why: "wires between devices follow from the devices", match: ({ type }) => /^(child|link)<irq>$/.test(type) },
+  {
+    why: "memory regions follow from the devices, and the guest moves them",
+    match: ({ type }) => /^(child|link)<.*memory-region>$/.test(type),
+  },
+  { why: "the same value again, as text", match: ({ name, type }) => /^legacy-/.test(name) || /^legacy</.test(type) },
+  { why: "kept once for each object", match: ({ name }) => name === "type" },
+  {
+    why: "a bus lists its devices, each of which names its bus",
+    match: ({ name, type }) => /^child\[\d+\]$/.test(name) && type.startsWith("link<"),
+  },
+];
+
+interface Filtered extends Place {
+  /** Whether to read a property's value. */
+  readonly wants: (property: Property) => boolean;
+}
+
+/**
+ * The first CPU of a type is read whole; of the others its place and its sets of features (the properties that are not
+ * switches): each has 300 switches, which the sets repeat.
+ */
+function withFilter(seenCpus: Set<string>): (place: Place) => Filtered {
+  return ({ path, type }) => {
+    const isFurtherCpu = isCpu(type) && seenCpus.has(type);
+    if (isCpu(type)) seenCpus.add(type);
+    return {
+      path,
+      type,
+      wants: (property) =>
+        !property.type.startsWith("child<") &&
+        !isSecretProperty(type, property.name) &&
+        !(isFurtherCpu && property.type === "bool"),
+    };
+  };
+}
+
+function isCpu(type: string): boolean {
+  return /-cpu$/.test(type);
+}
+
+interface ReadObject {
+  readonly place: Place;
+  readonly properties: Record<string, unknown>;
+  readonly children: readonly Place[];
+}
+
+/** Paths in one command: keeps the answer far below the client's limit for a message. */
+const pathsAtOnce = 64;
+
+async function readMany(qmp: Qmp, places: readonly Filtered[], wait: WaitOptions): Promise<ReadObject[]> {
+  const found: ReadObject[] = [];
+  for (let at = 0; at < places.length; at += pathsAtOnce) {
+    const some = places.slice(at, at + pathsAtOnce);
+    // The answer would hold the secret.
+    if (some.some(({ type }) => holdsSecret(type))) {
+      found.push(...(await readEach(qmp, some, wait)));
+      continue;
+    }
+    try {
+      const answers = await qmp.execute("qom-list-get", { paths: some.map(({ path }) => path) }, wait);
+      for (const [index, place] of some.entries()) {
+        const all = (answers[index]?.properties ?? []).filter(isTold);
+        const values = all.filter((property) => place.wants(property) && property.value !== undefined);
+        found.push(readObject(place, all, values));
+      }
+    } catch (error) {
+      // One that is gone fails them all.
+      if (!isRefusal(error)) throw error;
+      found.push(...(await readEach(qmp, some, wait)));
+    }
+  }
+  return found;
+}
+
+/** Objects that are asked at the same time: hides the time between answer and next question. */
+const objectsAtOnce = 8;
+
+async function readEach(qmp: Qmp, places: readonly Filtered[], wait: WaitOptions): Promise<ReadObject[]> {
+  const found: ReadObject[] = [];
+  for (let at = 0; at < places.length; at += objectsAtOnce) {
+    const some = places.slice(at, at + objectsAtOnce);
+    found.push(...(await Promise.all(some.map((place) => readOne(qmp, place, wait)))).flat());
+  }
+  return found;
+}
+
+async function readOne(qmp: Qmp, place: Filtered, wait: WaitOptions): Promise<ReadObject[]> {
+  const { path } = place;
+  const all = await unlessRefused(async () => (await qmp.execute("qom-list", { path }, wait)).filter(isTold));
+  if (all === undefined) return [];
+  const values = await Promise.all(
+    all.filter(place.wants).map(async ({ name, type }): Promise<Property[]> => {
+      const value = await unlessRefused(() => qmp.execute("qom-get", { path, property: name }, wait));
+      return value === undefined ? [] : [{ name, type, value }];
+    }),
+  );
+  return [readObject(place, all, values.flat())];
+}
+
+function readObject({ path, type }: Place, all: readonly Property[], values: readonly Property[]): ReadObject {
+  const base = path === "/" ? "" : path;
+  return {
+    place: { path, type },
+    properties: Object.fromEntries(values.map(({ name, value }) => [name, value])),
+    children: all.flatMap((property) => {
+      const childType = /^child<(.*)>$/.exec(property.type)?.[1];
+      return childType === undefined ? [] : [{ path: `${base}/${property.name}`, type: childType }];
+    }),
+  };
+}
+
+function isTold(property: Property): boolean {
+  return !leftOut.some(({ match }) => match(property));
+}
+
+async function unlessRefused<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isRefusal(error)) return undefined;
+    throw error;
+  }
+}

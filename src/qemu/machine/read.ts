@@ -1,0 +1,120 @@
+// Reads a running machine in one go. Changes nothing.
+
+import { setMaxListeners } from "node:events";
+import type { WaitOptions } from "../../linux/index.ts";
+import { mappedRam } from "../fds/ram.ts";
+import { versionText } from "../vm/binary.ts";
+import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
+import { askerOf } from "./ask.ts";
+import { readBlock } from "./block.ts";
+import { readDevices, readObjects } from "./devices.ts";
+import { readNet } from "./net.ts";
+import { fdLinks, openFile } from "./open-files.ts";
+import { readProcess } from "./process.ts";
+import { readQom } from "./qom.ts";
+import { type Machine, machineSchema } from "./schema.ts";
+import { withoutPasswords } from "./secrets.ts";
+
+/**
+ * Reads a running machine: what QEMU says of it over QMP, and /proc of its process. A command that this QEMU does not have is left
+ * out and named in `unanswered`. Not read: secrets, guest memory, the state of devices, the command line and
+ * environment; docs/inspect.md lists what QEMU does not tell. The guest runs on; the parts are read one after another,
+ * so what changes meanwhile may be seen in one and not in another.
+ *
+ * @param options `timeoutMs` limits the connection and each command.
+ * @throws CprkitError ERR_USAGE without a target; ERR_UPDATE_REFUSED when the process serves no QMP on a UNIX socket;
+ * ERR_SYSCALL when it may not be looked at; ERR_QMP, ERR_TIMEOUT, ERR_QEMU_EXITED, ERR_ABORTED.
+ */
+export async function readMachine(target: VmTarget, options: WaitOptions = {}): Promise<Machine> {
+  const wait = { ...options, signal: forManyCommands(options.signal) };
+  const vm = await openVm(target, wait);
+  try {
+    return await readOpenMachine(vm, wait);
+  } finally {
+    await vm.qmp.close();
+  }
+}
+
+/** The same over a monitor that is open. @throws CprkitError as {@link readMachine} */
+async function readOpenMachine({ qmp, process }: OpenVm, wait: WaitOptions): Promise<Machine> {
+  const asker = askerOf(qmp, wait);
+  const { ask } = asker;
+  const { pid } = process.identity;
+  const links = fdLinks(pid);
+  const { version } = qmp.greeting;
+  const fdsets = (await ask("query-fdsets")) ?? [];
+  const [block, net, status, cpus = [], iothreads = [], ram] = await Promise.all([
+    readBlock(asker, process, links, fdsets),
+    readNet(asker),
+    qmp.execute("query-status", undefined, wait),
+    ask("query-cpus-fast"),
+    ask("query-iothreads"),
+    mappedRam(pid, qmp, links),
+  ]);
+  const qom = await readQom(qmp, asker, wait);
+  const [devices, objects, name, uuid, generation, migration] = await Promise.all([
+    readDevices(asker, qom),
+    readObjects(asker, qom),
+    ask("query-name"),
+    ask("query-uuid"),
+    ask("query-vm-generation-id"),
+    ask("query-migrate"),
+  ]);
+  const type = qom.find(({ path }) => path === "/machine")?.type ?? "";
+  const machine = {
+    qemu: { version: versionText(version), package: version.package },
+    type: type.replace(/-machine$/, ""),
+    name: textOf(name, "name"),
+    uuid: textOf(uuid, "UUID"),
+    status,
+    qom,
+    devices,
+    objects,
+    cpus: { count: cpus.length, slots: await ask("query-hotpluggable-cpus") },
+    memory: {
+      backends: (await ask("query-memdev")) ?? [],
+      devices: await ask("query-memory-devices"),
+      blocks: ram.map(({ block: { name: block, size }, fd }) => ({
+        name: block,
+        size,
+        file: fd === undefined ? undefined : openFile(pid, fd, links.get(fd) ?? ""),
+      })),
+    },
+    block,
+    chardevs: (await ask("query-chardev")) ?? [],
+    net,
+    iothreads,
+    vnc: (await ask("query-vnc-servers")) ?? [],
+    spice: await ask("query-spice"),
+    migration: {
+      status: migration?.status,
+      parameters: (await ask("query-migrate-parameters")) ?? {},
+      capabilities: ((await ask("query-migrate-capabilities")) ?? []).flatMap((each) =>
+        each.state ? [each.capability] : [],
+      ),
+    },
+    balloon: await ask("query-balloon"),
+    generationId: textOf(generation, "guid"),
+    fdsets,
+    process: readProcess(process, links, [
+      ...cpus.map((cpu) => ({ role: `vcpu ${cpu["cpu-index"]}`, id: cpu["thread-id"] })),
+      ...iothreads.map(({ id, "thread-id": thread }) => ({ role: `iothread ${id}`, id: thread })),
+    ]),
+    unanswered: asker.unanswered,
+  };
+  return machineSchema.parse(withoutPasswords(machine));
+}
+
+/** A signal that follows `signal`: Node warns of a leak when more than ten commands wait with the same one. */
+function forManyCommands(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined) return undefined;
+  const own = AbortSignal.any([signal]);
+  setMaxListeners(0, own);
+  return own;
+}
+
+function textOf(answer: unknown, key: string): string | undefined {
+  if (typeof answer !== "object" || answer === null) return undefined;
+  const value = (answer as Readonly<Record<string, unknown>>)[key];
+  return typeof value === "string" ? value : undefined;
+}
