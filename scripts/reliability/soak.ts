@@ -1,44 +1,59 @@
-// `npm run soak`: four VMs at a time, each updated again and again for an hour, and what must not grow: gaps of the
-// guest, downtime, fds and memory of QEMU, files, processes.
+// `npm run soak`: four VMs at a time, each updated again and again for an hour. After each update all that must hold
+// is checked (holds.ts), and nothing may grow: fds and memory of QEMU, files, processes.
 
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import type { Updatable } from "../../test/qemu/update-support.ts";
-import { assertContiguous } from "../../test/support/serial-log.ts";
 import type { Accel } from "../../test/support/vm.ts";
+import { everyOther, type Open, residentKiB, verdictOf } from "./holds.ts";
 import {
   cprkit,
-  leftFiles,
   type Mode,
   machine,
   median,
+  pick,
   qemuOf,
-  settled,
+  randomFrom,
+  type Subject,
   startVm,
-  sweep,
-  target,
+  type Version,
   versionOf,
 } from "./vms.ts";
 
-const usage = `npm run soak -- [--minutes 60] [--vms 4] [--accel tcg|kvm] [--output FILE]
+const usage = `npm run soak -- [--minutes 60] [--vms 4] [--seed N] [--accel tcg|kvm] [--output FILE]
 
-Updates VMs without an end, there and back: cpr-transfer 10.0 <-> 11.1, cpr-exec 11.1, cpr-reboot 10.0 <-> 11.1.
-Ends with 1 if an update failed, the guest lost a count, or something grew that must not.
+Updates VMs without an end: the first by cpr-transfer between 10.0 and 11.1, the second by cpr-exec with 11.1, the third
+by cpr-reboot between the two, the fourth by all of them in random order; then again from the first kind. Ends with 1 if
+an update failed, the guest lost or repeated a number, status said what is not so, or something was left or grew.
+  --minutes N  how long (default 60)
+  --vms N      how many at a time (default 4)
+  --seed N     the same seed gives each VM the same updates and pauses (default: the clock)
+  --output F   also write the result as JSON, anew every minute
 
 Example: npm run soak -- --minutes 5 --vms 2
 `;
 
-const modes: readonly Mode[] = ["cpr-transfer", "cpr-exec", "cpr-transfer", "cpr-reboot"];
+/** What the VMs do, by turns. */
+const kinds = ["cpr-transfer", "cpr-exec", "cpr-reboot", "mixed"] as const;
+type Kind = (typeof kinds)[number];
+
+/** The longest pause between two updates. */
+const pauseMs = 2_000;
+
+/** A VM with so many faults is left alone: what comes after them tells nothing more. */
+const maxFaults = 5;
 
 interface Figures {
-  readonly mode: Mode;
+  readonly kind: Kind;
   updates: number;
-  failed: string[];
+  readonly faults: string[];
   readonly downtimeMs: number[];
   readonly totalMs: number[];
+  /** After each update to the version that the VM started with. */
   readonly fds: number[];
   readonly residentKiB: number[];
-  maxGapMs: number;
+  gapMs: number;
+  readonly open: Map<Version, Open>;
 }
 
 export async function main(args: string[]): Promise<number> {
@@ -47,6 +62,7 @@ export async function main(args: string[]): Promise<number> {
     options: {
       minutes: { type: "string", default: "60" },
       vms: { type: "string", default: "4" },
+      seed: { type: "string", default: String(Date.now() % 1e9) },
       accel: { type: "string", default: "tcg" },
       output: { type: "string" },
       help: { type: "boolean" },
@@ -56,98 +72,130 @@ export async function main(args: string[]): Promise<number> {
     process.stdout.write(usage);
     return 0;
   }
-  const end = performance.now() + Number(values.minutes) * 60_000;
-  process.stdout.write(`${values.vms} VMs for ${values.minutes} min, ${machine()}\n`);
-  const jobs = Array.from({ length: Number(values.vms) }, (_, at) => modes[at % modes.length] as Mode);
+  const minutes = Number(values.minutes);
+  const seed = Number(values.seed);
+  const where = machine();
+  process.stdout.write(`${values.vms} VMs for ${minutes} min, seed ${seed}, ${where}\n`);
+  const all = Array.from({ length: Number(values.vms) }, (_, at) => newFigures(kinds[at % kinds.length] as Kind));
   const vms = await Promise.all(
-    jobs.map((mode) => startVm(mode === "cpr-exec" ? "11.1" : "10.0", values.accel as Accel, mode)),
+    all.map(({ kind }) => startVm(startOf(kind), values.accel as Accel, kind === "cpr-reboot" ? "file" : "memfd")),
   );
-  const figures = await Promise.all(vms.map((vm, at) => updateUntil(vm, jobs[at] as Mode, end)));
-  const pids = vms.flatMap((vm) => vm.qemus());
-  const left = await sweep(pids, 5_000);
-  const wrong: string[] = left.length > 0 ? [`left behind: ${left.join("; ")}`] : [];
-  for (const [at, vm] of vms.entries()) {
-    wrong.push(...grown(figures[at] as Figures), ...leftFiles(vm).map((name) => `file left: ${name}`));
-    await vm.end();
-  }
-  const result = {
-    machine: machine(),
-    minutes: Number(values.minutes),
-    vms: figures.map(({ mode, updates, failed, downtimeMs, totalMs, fds, residentKiB, maxGapMs }) => ({
-      mode,
-      updates,
-      failed,
-      downtimeMs: { median: median(downtimeMs), max: Math.max(...downtimeMs) },
-      totalMs: { median: median(totalMs), max: Math.max(...totalMs) },
-      guestGapMs: maxGapMs,
-      fds: [fds[0], fds.at(-1)],
-      residentKiB: [residentKiB[0], residentKiB.at(-1)],
-    })),
-    wrong,
+  const start = performance.now();
+  const left: string[] = [];
+  const tell = () => {
+    const result = {
+      machine: where,
+      seed,
+      minutes: Math.round((performance.now() - start) / 6_000) / 10,
+      vms: all.map(summary),
+      left,
+    };
+    if (values.output !== undefined) writeFileSync(values.output, `${JSON.stringify(result, null, 1)}\n`);
+    return result;
   };
-  const text = `${JSON.stringify(result, null, 1)}\n`;
-  process.stdout.write(text);
-  if (values.output !== undefined) writeFileSync(values.output, text);
-  return wrong.length === 0 && figures.every(({ failed }) => failed.length === 0) ? 0 : 1;
+  const timer = setInterval(() => {
+    const { minutes: spent } = tell();
+    process.stdout.write(`${spent} min: ${all.map(({ kind, updates }) => `${kind} ${updates}`).join(", ")}\n`);
+  }, 60_000);
+  const end = start + minutes * 60_000;
+  await Promise.all(vms.map((vm, at) => updateUntil(vm, all[at] as Figures, randomFrom(seed + at), end)));
+  clearInterval(timer);
+  for (const figures of all) figures.faults.push(...grown(figures));
+  await Promise.all(vms.map((vm) => vm.end()));
+  left.push(...everyOther([]));
+  process.stdout.write(`${JSON.stringify(tell(), null, 1)}\n`);
+  return left.length === 0 && all.every(({ faults }) => faults.length === 0) ? 0 : 1;
 }
 
-async function updateUntil(vm: Updatable, mode: Mode, end: number): Promise<Figures> {
-  const figures: Figures = {
-    mode,
+function newFigures(kind: Kind): Figures {
+  return {
+    kind,
     updates: 0,
-    failed: [],
+    faults: [],
     downtimeMs: [],
     totalMs: [],
     fds: [],
     residentKiB: [],
-    maxGapMs: 0,
+    gapMs: 0,
+    open: new Map(),
   };
-  let told = performance.now();
-  while (performance.now() < end) {
-    const [pid = 0] = vm.qemus();
-    if (pid === 0) {
-      figures.failed.push("no QEMU runs the guest");
-      break;
-    }
-    const next = mode === "cpr-exec" || versionOf(pid) === "10.0" ? "11.1" : "10.0";
-    const words = ["update", ...target(vm), "--qemu", qemuOf(next), "--mode", mode, "--json"];
-    const { code, stdout, stderr } = await cprkit(words).ended;
-    if (code !== 0) {
-      figures.failed.push(stderr.trim().slice(0, 500));
-      if (figures.failed.length > 5) break;
-      continue;
-    }
-    const report = JSON.parse(stdout) as { downtimeMs?: number; totalMs?: number };
-    figures.updates += 1;
-    if (report.downtimeMs !== undefined) figures.downtimeMs.push(report.downtimeMs);
-    if (report.totalMs !== undefined) figures.totalMs.push(report.totalMs);
-    const [now = 0] = vm.qemus();
-    // The first of a generation pair and the last are compared: a QEMU of one version has as many as another of it.
-    if (figures.updates % 2 === 0) {
-      figures.fds.push(readdirSync(`/proc/${now}/fd`).length);
-      figures.residentKiB.push(Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${now}/status`, "latin1"))?.[1]));
-    }
-    if (performance.now() - told > 60_000) {
-      told = performance.now();
-      process.stdout.write(`${mode}: ${figures.updates} updates\n`);
-    }
-  }
-  const { wrong } = await settled(vm, 15_000);
-  if (wrong !== undefined) figures.failed.push(wrong);
-  else figures.maxGapMs = assertContiguous(vm.serial).maxGapMs;
-  return figures;
 }
 
-/** More fds or memory than after the first updates is a leak, of cprkit or of QEMU. */
-function grown({ mode, fds, residentKiB }: Figures): string[] {
-  const [first = 0] = fds;
-  const last = fds.at(-1) ?? 0;
-  const [resident = 0] = residentKiB;
-  const residentEnd = residentKiB.at(-1) ?? 0;
+function startOf(kind: Kind): Version {
+  return kind === "cpr-exec" ? "11.1" : "10.0";
+}
+
+/** What comes next: of "mixed", any mode that the QEMUs at hand have. */
+function nextOf(kind: Kind, from: Version, random: () => number): { readonly mode: Mode; readonly to: Version } {
+  const other = from === "10.0" ? "11.1" : "10.0";
+  // Drawn in any case, so that each kind's numbers are those of its rounds.
+  const drawn = pick(from === "11.1" ? modes : modes.slice(1), random);
+  const mode = kind === "mixed" ? drawn : kind;
+  return { mode, to: mode === "cpr-exec" ? "11.1" : other };
+}
+
+const modes: readonly Mode[] = ["cpr-exec", "cpr-transfer", "cpr-reboot"];
+
+async function updateUntil(vm: Subject, figures: Figures, random: () => number, end: number): Promise<void> {
+  const { kind, faults } = figures;
+  while (performance.now() < end && faults.length < maxFaults) {
+    const [pid = 0] = vm.qemus();
+    if (pid === 0) {
+      faults.push("no QEMU runs the guest");
+      return;
+    }
+    const { mode, to } = nextOf(kind, versionOf(pid), random);
+    const pause = random() * pauseMs;
+    const words = ["update", "--qemu", qemuOf(to), "--mode", mode, "--json"];
+    const { code, stdout, stderr, hung } = await cprkit(vm, words).ended;
+    // What a QEMU of "mixed" has open depends on the modes before it: there only the end is compared.
+    const verdict = await verdictOf(vm, (now) => (kind === "mixed" ? undefined : figures.open.get(versionOf(now))));
+    const name = `update ${figures.updates + 1}, ${mode} to ${to}`;
+    faults.push(...verdict.wrong.map((text) => `${name}: ${text}`));
+    if (code === 0) note(figures, JSON.parse(stdout) as Report, verdict.pid, verdict.open, to);
+    else faults.push(`${name}: ${hung ? "hung" : `code ${code}`}: ${stderr.trim().slice(0, 1_000)}`);
+    await sleep(pause);
+  }
+  figures.gapMs = vm.maxGapMs;
+}
+
+interface Report {
+  readonly downtimeMs?: number;
+  readonly totalMs: number;
+}
+
+function note(figures: Figures, { downtimeMs, totalMs }: Report, pid: number, open: Open, to: Version): void {
+  figures.updates += 1;
+  if (downtimeMs !== undefined) figures.downtimeMs.push(downtimeMs);
+  figures.totalMs.push(totalMs);
+  // Of the first two generations each has what its options, of later ones what their parents gave them.
+  if (figures.updates > 4 && !figures.open.has(to)) figures.open.set(to, open);
+  if (to !== startOf(figures.kind) || pid === 0) return;
+  figures.fds.push([...open.values()].reduce((sum, count) => sum + count, 0));
+  figures.residentKiB.push(residentKiB(pid));
+}
+
+/** More memory or fds than after the first updates is a leak, of cprkit or of QEMU. */
+function grown({ residentKiB: resident, fds }: Figures): string[] {
+  const [first = 0] = resident;
+  const last = resident.at(-1) ?? 0;
+  const most = Math.max(...fds.slice(0, 10));
+  const fdsLast = fds.at(-1) ?? 0;
   return [
-    ...(last > first + 2 ? [`${mode}: QEMU had ${first} fds at first and ${last} in the end`] : []),
-    ...(residentEnd > resident * 1.5 + 20_000
-      ? [`${mode}: QEMU had ${resident} KiB at first and ${residentEnd} in the end`]
-      : []),
+    ...(last > first * 1.5 + 20_000 ? [`QEMU had ${first} KiB at first and ${last} in the end`] : []),
+    ...(fdsLast > most ? [`QEMU had at most ${most} fds in the first ten rounds and ${fdsLast} in the end`] : []),
   ];
+}
+
+function summary({ kind, updates, faults, downtimeMs, totalMs, fds, residentKiB: resident, gapMs }: Figures) {
+  return {
+    kind,
+    updates,
+    faults,
+    downtimeMs: { median: median(downtimeMs), max: Math.max(...downtimeMs) },
+    totalMs: { median: median(totalMs), max: Math.max(...totalMs) },
+    gapMs,
+    fds: { first: fds[0], last: fds.at(-1) },
+    residentKiB: { first: resident[0], last: resident.at(-1) },
+  };
 }

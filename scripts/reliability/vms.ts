@@ -1,19 +1,35 @@
-// What `npm run kills` and `npm run soak` share: the command line as a child that can be killed, and what must hold of
-// a VM whatever was done to it.
+// What `npm run kills` and `npm run soak` work on: a VM whose processes and files can all be told from others, and the
+// command line as a child that can be killed.
 
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { cpus } from "node:os";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { mkdirSync, readlinkSync, rmSync } from "node:fs";
+import { cpus, release } from "node:os";
 import { join, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { runStates, startUpdatable, type Updatable } from "../../test/qemu/update-support.ts";
+import { startUpdatable, type Updatable } from "../../test/qemu/update-support.ts";
 import { cacheDir } from "../../test/support/cache-dir.ts";
-import { assertContiguous } from "../../test/support/serial-log.ts";
-import type { Accel } from "../../test/support/vm.ts";
+import { type Accel, privateDir } from "../../test/support/vm.ts";
+import { type Clock, createClock } from "./clock.ts";
 
 export type Version = "10.0" | "11.1";
 export type Mode = "cpr-transfer" | "cpr-exec" | "cpr-reboot";
+
+/** The longest that one command of cprkit may take here; its own waits are all shorter. */
+const hangMs = 180_000;
+
+/** In the environment of every process of a VM and of its updates: the VM's folder of `home`. */
+export const mark = "CPRKIT_RELIABILITY";
+
+export interface Subject extends Updatable {
+  /** A folder for what is not the VM's own: temporary files, the clock. */
+  readonly home: string;
+  readonly clock: Clock | undefined;
+  /** A second monitor, for another client than cprkit. */
+  readonly otherQmp: string;
+  /** Numbers of the guest that have been checked so far. */
+  checked: number;
+  maxGapMs: number;
+}
 
 /** Numbers in [0, 1) that a seed repeats (mulberry32). */
 export function randomFrom(seed: number): () => number {
@@ -24,6 +40,11 @@ export function randomFrom(seed: number): () => number {
     mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
+}
+
+/** One of them. */
+export function pick<T>(values: readonly T[], random: () => number): T {
+  return values[Math.floor(random() * values.length)] as T;
 }
 
 /** The program of a QEMU version, as `npm run qemu` fetched it. */
@@ -37,6 +58,8 @@ interface Ended {
   readonly stdout: string;
   readonly stderr: string;
   readonly ms: number;
+  /** True when it had to be killed because it did not end by itself. */
+  readonly hung: boolean;
 }
 
 export interface Running {
@@ -44,39 +67,66 @@ export interface Running {
   readonly ended: Promise<Ended>;
 }
 
-/** Starts `cprkit` with these words. */
-export function cprkit(args: readonly string[]): Running {
+/** Starts `cprkit` with these words, on this VM. */
+export function cprkit(vm: Subject, args: readonly string[]): Running {
   const program = fileURLToPath(new URL("../../bin/cprkit", import.meta.url));
   const start = performance.now();
-  const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [program, ...args, "--qmp", vm.qmp, "--state-dir", vm.stateDir], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...environmentOf(vm.home, vm.clock) },
+  });
   const text = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) {
     child[name].setEncoding("utf8").on("data", (data: string) => {
       text[name] += data;
     });
   }
+  let hung = false;
+  const timer = setTimeout(() => {
+    hung = true;
+    child.kill("SIGKILL");
+  }, hangMs);
   const ended = new Promise<Ended>((done) => {
     child.once("exit", (code, signal) => {
+      clearTimeout(timer);
       // Not "close": a QEMU that outlives cprkit may hold its output open.
-      setTimeout(() => done({ code, signal, ...text, ms: performance.now() - start }), 20);
+      setTimeout(() => done({ code, signal, ...text, ms: performance.now() - start, hung }), 20);
     });
   });
   return { child, ended };
 }
 
+function environmentOf(home: string, clock: Clock | undefined): Record<string, string> {
+  return { [mark]: home, TMPDIR: join(home, "tmp"), ...clock?.env };
+}
+
 /** A VM with the counting guest. RAM in a named file where cpr-reboot is to leave it in place. */
-export function startVm(version: Version, accel: Accel, mode: Mode): Promise<Updatable> {
-  return startUpdatable({
+export async function startVm(version: Version, accel: Accel, ram: "memfd" | "file"): Promise<Subject> {
+  const home = privateDir();
+  mkdirSync(join(home, "tmp"));
+  const clock = createClock(home);
+  const words = Object.entries(environmentOf(home, clock)).map(([name, value]) => `${name}=${value}`);
+  const vm = await startUpdatable({
     qemu: qemuOf(version),
     machine: "pc-q35-10.0",
     accel,
-    ram: mode === "cpr-reboot" ? "file" : "memfd",
+    ram,
+    prefix: ["/usr/bin/env", ...words],
+    extraArgs: (dir) => ["-qmp", `unix:${join(dir, "other.sock")},server=on,wait=off`],
   });
-}
-
-/** The words that name a VM and where its update is written down. */
-export function target(vm: Updatable): string[] {
-  return ["--qmp", vm.qmp, "--state-dir", vm.stateDir];
+  const subject: Subject = {
+    ...vm,
+    home,
+    clock,
+    otherQmp: join(vm.dir, "other.sock"),
+    checked: 0,
+    maxGapMs: 0,
+    end: async () => {
+      await vm.end();
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
+  return subject;
 }
 
 /** Which version runs the guest: by the program of its process. */
@@ -85,78 +135,14 @@ export function versionOf(pid: number): Version {
   return program.includes(`${resolve(cacheDir())}/qemu/11.1/`) ? "11.1" : "10.0";
 }
 
-/**
- * Ends what an update left behind, and gives it: every process of this namespace but this one and `known`. A program
- * that was only asked something may take `timeoutMs` to see that nobody listens any more.
- */
-export async function sweep(known: readonly number[], timeoutMs: number): Promise<string[]> {
-  const end = performance.now() + timeoutMs;
-  let left = strays(known);
-  while (left.length > 0 && performance.now() < end) {
-    await sleep(50);
-    left = strays(known);
-  }
-  // Told once: the next check is its own.
-  for (const line of left) process.kill(Number.parseInt(line, 10), "SIGKILL");
-  return left;
-}
-
-function strays(known: readonly number[]): string[] {
-  return readdirSync("/proc").flatMap((name) => {
-    const pid = Number(name);
-    if (!Number.isInteger(pid) || pid === process.pid || known.includes(pid)) return [];
-    try {
-      const state = readFileSync(`/proc/${pid}/stat`, "latin1").replace(/^.*\) /s, "")[0];
-      if (state === "Z" || state === "X") return [];
-      const words = readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").trim();
-      return words === "" || words.includes("esbuild") ? [] : [`${pid} ${words.slice(0, 200)}`];
-    } catch {
-      return [];
-    }
-  });
-}
-
-/**
- * Waits until the VM is in a state that must hold: one QEMU, which runs the guest, which counts on without a gap. Gives
- * what is wrong, or undefined, and the pid.
- */
-export async function settled(
-  vm: Updatable,
-  timeoutMs: number,
-): Promise<{ readonly pid: number; readonly wrong?: string }> {
-  const end = performance.now() + timeoutMs;
-  let states = await runStates(vm);
-  while (!isSingle(states) && performance.now() < end) {
-    await sleep(50);
-    states = await runStates(vm);
-  }
-  const [pid = 0] = states.keys();
-  if (!isSingle(states)) return { pid, wrong: `QEMUs: ${JSON.stringify([...states])}` };
-  try {
-    await vm.serial.waitForMore(3, 10_000);
-    assertContiguous(vm.serial);
-  } catch (error) {
-    return { pid, wrong: String(error) };
-  }
-  return { pid };
-}
-
-function isSingle(states: ReadonlyMap<number, string>): boolean {
-  return states.size === 1 && [...states.values()][0] === "running";
-}
-
-/** What lies in the VM's state folders beside the journal: files of an update that is over. */
-export function leftFiles(vm: Updatable): string[] {
-  if (!existsSync(vm.stateDir)) return [];
-  const all = readdirSync(vm.stateDir, { recursive: true, withFileTypes: true });
-  return all.flatMap((entry) =>
-    entry.isDirectory() || /^(journal\.json|lock|.*\.log)$/.test(entry.name) ? [] : [entry.name],
-  );
-}
-
-/** One line for a record: which machine this was. */
+/** One line for a record: which machine this was, when, with what. */
 export function machine(): string {
-  return `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`;
+  const versions = (["10.0", "11.1"] as const).map(
+    (version) =>
+      /version (\S+)/.exec(spawnSync(qemuOf(version), ["--version"], { encoding: "utf8" }).stdout)?.[1] ?? version,
+  );
+  const model = cpus()[0]?.model.trim();
+  return `${cpus().length} cores (${model}), Linux ${release()}, Node ${process.version}, QEMU ${versions.join(" and ")}, ${new Date().toISOString()}`;
 }
 
 export function median(values: readonly number[]): number {

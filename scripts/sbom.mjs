@@ -1,0 +1,34 @@
+// `npm run sbom`: the list of all packages that an installation of cprkit brings along, as CycloneDX JSON on stdout.
+//
+// `npm sbom --omit dev` leaves out what a tool for development needs as well (npm 11: zod and picocolors, of which the
+// first is in every update). So npm is asked in a folder whose package.json and lock file have no such tools at all.
+
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const { devDependencies: _tools, ...manifest } = read("package.json");
+const { packages, ...lock } = read("package-lock.json");
+const shipped = Object.fromEntries(Object.entries(packages).filter(([, { dev }]) => dev !== true));
+delete shipped[""].devDependencies;
+
+const temporary = mkdtempSync(join(tmpdir(), "cprkit-sbom-"));
+try {
+  // npm names the product after its folder.
+  const folder = join(temporary, manifest.name);
+  mkdirSync(folder);
+  writeFileSync(join(folder, "package.json"), JSON.stringify(manifest));
+  writeFileSync(join(folder, "package-lock.json"), JSON.stringify({ ...lock, packages: shipped }));
+  const words = ["sbom", "--sbom-format", "cyclonedx", "--package-lock-only"];
+  const { status } = spawnSync("npm", words, { cwd: folder, stdio: "inherit" });
+  process.exitCode = status ?? 4;
+} finally {
+  rmSync(temporary, { recursive: true, force: true });
+}
+
+function read(name) {
+  return JSON.parse(readFileSync(join(root, name), "utf8"));
+}
