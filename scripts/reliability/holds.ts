@@ -122,8 +122,11 @@ export function everyOther(known: readonly number[]): string[] {
   });
 }
 
-/** What belongs into a VM's folder: what it was started with, its sockets, its journal and the last five logs. */
-const ownFiles = /^(guest\.(rom|img)|output|ram|serial\.sock|(qmp|other)\.sock(\.cpr\d+)?|journal\.json)$/;
+/**
+ * What belongs into a VM's folder: what it was started with, its sockets, its journal and the last five logs. A cprkit
+ * that was killed can't remove its two locks, of the VM and of the process: the next update takes them over.
+ */
+const ownFiles = /^(guest\.(rom|img)|output|ram|serial\.sock|(qmp|other)\.sock(\.cpr\d+)?|journal\.json|lock)$/;
 
 function filesLeft(vm: Subject): string[] {
   const all = [vm.dir, `${vm.home}/tmp`].flatMap((folder) =>
@@ -132,12 +135,14 @@ function filesLeft(vm: Subject): string[] {
   const files = all.filter((entry) => !entry.isDirectory()).map(({ name }) => name);
   const generations = files.filter((name) => /^qmp\.sock\.cpr\d+$/.test(name));
   const logs = files.filter((name) => name.endsWith(".log"));
+  const locks = files.filter((name) => name === "lock");
   return [
     ...files
       .filter((name) => !ownFiles.test(name) && !name.endsWith(".log"))
       .map((name) => `left behind: file ${name}`),
     ...(generations.length > 1 ? [`left behind: sockets ${generations.join(", ")}`] : []),
     ...(logs.length > 5 ? [`left behind: ${logs.length} logs`] : []),
+    ...(locks.length > 2 ? [`left behind: ${locks.length} locks`] : []),
   ];
 }
 
@@ -166,7 +171,11 @@ function openBy(pid: number): Open {
   const open = new Map<string, number>();
   for (const fd of readdirSync(`/proc/${pid}/fd`)) {
     try {
-      const kind = readlinkSync(`/proc/${pid}/fd/${fd}`).replace(/:\[\d+\]$/, "");
+      // Of a socket its kind, of a file its name: folders and logs are new each time.
+      const kind = readlinkSync(`/proc/${pid}/fd/${fd}`)
+        .replace(/:\[\d+\]$/, "")
+        .replace(/^\/.*\/(output|[^/]*\.log)( \(deleted\))?$/, "log")
+        .replace(/^\/.*\//, "");
       open.set(kind, (open.get(kind) ?? 0) + 1);
     } catch {
       // Closed since.

@@ -150,13 +150,13 @@ async function updateUntil(vm: Subject, figures: Figures, random: () => number, 
     const { code, stdout, stderr, hung } = await cprkit(vm, words).ended;
     // What a QEMU of "mixed" has open depends on the modes before it: there only the end is compared.
     const verdict = await verdictOf(vm, (now) => (kind === "mixed" ? undefined : figures.open.get(versionOf(now))));
+    figures.gapMs = vm.maxGapMs;
     const name = `update ${figures.updates + 1}, ${mode} to ${to}`;
     faults.push(...verdict.wrong.map((text) => `${name}: ${text}`));
     if (code === 0) note(figures, JSON.parse(stdout) as Report, verdict.pid, verdict.open, to);
     else faults.push(`${name}: ${hung ? "hung" : `code ${code}`}: ${stderr.trim().slice(0, 1_000)}`);
     await sleep(pause);
   }
-  figures.gapMs = vm.maxGapMs;
 }
 
 interface Report {

@@ -82,9 +82,9 @@ function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
-/** Slow enough to go on for longer than an update. */
-const slowBytesPerSecond = 4096;
-const usualBytesPerSecond = 128 * 1024 * 1024;
+/** So slow, and asked to stop the guest so briefly, that it goes on for longer than an update. */
+const slow = { "max-bandwidth": 4096, "downtime-limit": 1, "avail-switchover-bandwidth": 1 };
+const usual = { "max-bandwidth": 128 * 1024 * 1024, "downtime-limit": 300, "avail-switchover-bandwidth": 0 };
 
 /** Another client of QEMU saves the VM to a file: from before the update, or from a time within it. */
 async function withMigration(target: Target): Promise<{ readonly running: Running; readonly blow: Blow }> {
@@ -92,7 +92,6 @@ async function withMigration(target: Target): Promise<{ readonly running: Runnin
   const isBefore = afterMs % 2 === 0;
   const qmp = await connectQmp(vm.otherQmp, { waitMs: 5_000 });
   try {
-    await qmp.execute("migrate-set-parameters", { "max-bandwidth": slowBytesPerSecond });
     let began = isBefore && (await migrate(vm, qmp));
     const running = target.begin();
     if (!isBefore) {
@@ -116,10 +115,13 @@ async function withMigration(target: Target): Promise<{ readonly running: Runnin
 
 /** Whether it began. */
 async function migrate(vm: Subject, qmp: Qmp): Promise<boolean> {
-  return qmp.execute("migrate", { uri: `file:${vm.home}/tmp/migration` }).then(
-    () => true,
-    () => false,
-  );
+  try {
+    await qmp.execute("migrate-set-parameters", slow);
+    await qmp.execute("migrate", { uri: `file:${vm.home}/tmp/migration` });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The QEMU may have ended, or given the guest away. */
@@ -131,7 +133,7 @@ async function endMigration(qmp: Qmp): Promise<void> {
       if (status !== "active" && status !== "cancelling" && status !== "setup") break;
       await sleep(20);
     }
-    await qmp.execute("migrate-set-parameters", { "max-bandwidth": usualBytesPerSecond });
+    await qmp.execute("migrate-set-parameters", usual);
   } catch {
     // What that means for the guest is seen by the checks.
   }
