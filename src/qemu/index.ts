@@ -5,6 +5,8 @@ export type { FdFate, VmFd } from "./fds/fate.ts";
 export { listVmFds, type VmFdsOptions } from "./fds/list.ts";
 export { reportVmFds, type VmFdsReport } from "./fds/report.ts";
 export { type Finding, type FindingCode, findingCodes } from "./finding.ts";
+export { type DifferenceReason, differenceReasons, type MachineDifference } from "./machine/by-design.ts";
+export { compareMachines, type ExpectedDifference, type MachineComparison } from "./machine/compare.ts";
 export { readMachine } from "./machine/read.ts";
 export { type Machine, machineSchema } from "./machine/schema.ts";
 export type { UpdateRequest } from "./preflight/facts.ts";

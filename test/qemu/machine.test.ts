@@ -3,8 +3,10 @@
 import { chmodSync, mkdirSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { readMachine } from "../../src/qemu/index.ts";
+import { type Qmp, readMachine } from "../../src/qemu/index.ts";
+import { askerOf } from "../../src/qemu/machine/ask.ts";
 import { parseForwards, parseNetwork } from "../../src/qemu/machine/net.ts";
+import { readQom } from "../../src/qemu/machine/qom.ts";
 import { type Machine, machineSchema } from "../../src/qemu/machine/schema.ts";
 import { isSecretProperty, withoutPasswords } from "../../src/qemu/machine/secrets.ts";
 import { cprkit } from "../support/cli.ts";
@@ -176,6 +178,33 @@ describe("what the human monitor says of the network", () => {
     expect(parseForwards(text)).toEqual([
       { netdev: "n0", protocol: "tcp", host: "127.0.0.1:23451", guest: "10.0.2.15:22" },
     ]);
+  });
+});
+
+describe("the tree of objects", () => {
+  const treeOf = (children: (path: string) => number) => {
+    const execute = async (_: string, { paths }: { readonly paths: readonly string[] }) =>
+      paths.map((path) => ({
+        properties: Array.from({ length: children(path) }, (_, index) => ({
+          name: `c${index}`,
+          type: "child<device>",
+        })),
+      }));
+    // Only what readQom calls.
+    const qmp = { execute } as unknown as Qmp;
+    return readQom(qmp, { ...askerOf(qmp, {}) }, {});
+  };
+
+  it("is read to its end", async () => {
+    const objects = await treeOf((path) => (path === "/" ? 2 : path === "/c1" ? 1 : 0));
+    expect(objects.map(({ path }) => path)).toEqual(["/", "/c0", "/c1", "/c1/c0"]);
+  });
+
+  it.each([
+    ["deep", 1],
+    ["wide", 40],
+  ])("one without an end is refused: %s", async (_, children) => {
+    await expect(treeOf(() => children)).rejects.toMatchObject({ code: "ERR_QMP" });
   });
 });
 

@@ -148,7 +148,7 @@ function argumentsOf(options: UpdatableOptions, dir: string, serialPath: string,
 }
 
 /** Makes an empty qcow2 image of 16 MiB, as QEMU itself does it. */
-async function createQcow2(qemu: string, dir: string): Promise<void> {
+export async function createQcow2(qemu: string, dir: string): Promise<void> {
   const path = join(dir, "disk.qcow2");
   const socket = join(dir, "create.sock");
   const child = spawn(

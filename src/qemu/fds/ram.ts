@@ -149,7 +149,7 @@ function inOrderOfCreation(backends: readonly MemoryBackend[], options: readonly
 }
 
 /** A memfd, or a POSIX shared memory object whose name has been removed. */
-function isMemoryFile(link: string): boolean {
+export function isMemoryFile(link: string): boolean {
   return link.startsWith("/memfd:") || /^\/dev\/shm\/.* \(deleted\)$/.test(link);
 }
 

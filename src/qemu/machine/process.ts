@@ -1,9 +1,9 @@
 // The process of a machine: what its successor must be given, because QEMU itself does not set it. Neither its command
 // line nor its environment: both may hold passwords.
 
-import { lstatSync } from "node:fs";
 import { resolve } from "node:path";
 import { readProcessFile, readProcessLink } from "../../linux/process/proc.ts";
+import { statFile } from "../../linux/process/stat-file.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
 import { readSockets } from "../fds/sockets.ts";
 import type { VmProcess } from "../vm/process.ts";
@@ -83,8 +83,9 @@ function readThread(pid: number, { role, id }: KnownThread): Process["threads"] 
 
 function socketFile(pid: number, cwd: string, path: string): Process["sockets"][number] {
   if (path.startsWith("@")) return { path };
-  const stat = lstatSync(`/proc/${pid}/root${resolve(cwd, path)}`, { throwIfNoEntry: false });
-  return stat === undefined ? { path } : { path, mode: octal(stat.mode & 0o7777), uid: stat.uid, gid: stat.gid };
+  const stat = statFile(`/proc/${pid}/root${resolve(cwd, path)}`);
+  if (stat === undefined) return { path };
+  return { path, mode: octal(Number(stat.mode & 0o7777n)), uid: Number(stat.uid), gid: Number(stat.gid) };
 }
 
 function octal(mode: number): string {

@@ -2,6 +2,7 @@
 // properties of many objects in one answer; an older one is asked for each property.
 
 import type { WaitOptions } from "../../linux/index.ts";
+import { CprkitError } from "../../vmstate/error.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { type Asker, isRefusal } from "./ask.ts";
 import type { Machine } from "./schema.ts";
@@ -24,23 +25,31 @@ interface Place {
  * All objects below "/", parents first, with those properties that can be read and say something of the machine. What
  * is added or removed meanwhile may be missing.
  *
- * @throws CprkitError as {@link Qmp.execute}
+ * @throws CprkitError as {@link Qmp.execute}, and ERR_QMP for a tree without an end
  */
 export async function readQom(qmp: Qmp, { ask }: Asker, wait: WaitOptions): Promise<QomObject[]> {
   const objects: QomObject[] = [];
   const seenCpus = new Set<string>();
   const read = (await ask("qom-list-get", { paths: ["/"] })) === undefined ? readEach : readMany;
   let level: Place[] = [{ path: "/", type: "container" }];
-  while (level.length > 0) {
+  for (let depth = 0; level.length > 0; depth++) {
     const next: Place[] = [];
     for (const { place, properties, children } of await read(qmp, level.map(withFilter(seenCpus)), wait)) {
       objects.push({ ...place, properties });
       next.push(...children);
     }
+    if (depth >= maxDepth || objects.length + next.length > maxObjects) {
+      const limits = `${maxObjects} objects or ${maxDepth} levels`;
+      throw new CprkitError("ERR_QMP", `QEMU's tree of objects has more than ${limits}: it was not read`);
+    }
     level = next;
   }
   return objects;
 }
+
+/** Far more than any machine has: a q35 with no devices has 58 objects, on five levels. */
+const maxObjects = 100_000;
+const maxDepth = 64;
 
 /** What says nothing of the machine that its devices and their properties do not say. */
 const leftOut: readonly { readonly why: string; readonly match: (property: Property) => boolean }[] = [

@@ -21,7 +21,7 @@ export function withoutPasswords(value: unknown): unknown {
 
 function hidden(text: string): string {
   return text
-    .replace(/\b([a-z][a-z0-9+.-]*:\/\/[^\s/@:"]*):[^\s/@"]*@/gi, "$1:***@")
+    .replace(/\b([a-z][a-z0-9+.-]{0,30}:\/\/[^\s/@:"]{0,256}):[^\s/@"]{0,4096}@/gi, "$1:***@")
     .replace(/("(?:[\w.-]*\.)?(?:password|cookie)"\s*:\s*)"(?:[^"\\]|\\.)*"/g, '$1"***"')
     .replace(/((?:^|[:,])(?:key|password|cookie)=)[^:,]+/g, "$1***");
 }

@@ -1,0 +1,146 @@
+// The one table of what may differ between two machines that are the same, with a reason for each. All else is a
+// difference. Pure.
+
+import { isMemoryFile } from "../fds/ram.ts";
+import type { Machine } from "./schema.ts";
+
+/** One value that is not the same in both. */
+export interface MachineDifference {
+  /** Such as "block.devices[drive0].limits.bps" or "qom[/machine/peripheral/net0].properties.netdev". */
+  readonly path: string;
+  /** undefined: it is not there. */
+  readonly old: unknown;
+  /** undefined: it is not there. */
+  readonly new: unknown;
+}
+
+/** Why a value may differ. Append only. */
+export const differenceReasons = {
+  process: "another process has other process, thread and fd numbers",
+  memory: "each process makes memory files of its own, until CPR hands over the old ones",
+  waiting: "the new QEMU waits for the state of the old one",
+  update: "the update itself sets it",
+  client: "a client of a socket is connected to one of the two",
+  guest: "it goes on by itself, or the guest sets it",
+  allocation: "the space that an image takes of its disk changes",
+  program: "two versions of QEMU",
+  command: "only one of the two versions has the command, and nothing can be asked",
+  internal: "an internal property (x-) that only one of the two versions has; the machine type sets it",
+  "new-switch": "only one of the two versions has the property, and it is off or empty there",
+  "fixed-by-type": "only one of the two versions has the property; the machine type sets it",
+  "new-default": "one version shows the default as 0, the other as the number that it stands for",
+  unversioned: "the machine type has no version: each QEMU gives it its own defaults",
+  "own-object": "an object that this version makes for itself",
+} as const satisfies Record<string, string>;
+
+/** One of {@link differenceReasons}. */
+export type DifferenceReason = keyof typeof differenceReasons;
+
+/** Why this difference is by design; undefined if it is not. */
+export function reasonOf(difference: MachineDifference, old: Machine, next: Machine): DifferenceReason | undefined {
+  const isOtherVersion = old.qemu.version !== next.qemu.version;
+  const fits = ({ path, when }: Rule) => path.test(difference.path) && (when?.(difference, old, next) ?? true);
+  return (rules.find(fits) ?? (isOtherVersion ? versionRules.find(fits) : undefined))?.reason;
+}
+
+interface Rule {
+  readonly reason: DifferenceReason;
+  readonly path: RegExp;
+  /** What else must be so. */
+  readonly when?: (difference: MachineDifference, old: Machine, next: Machine) => boolean;
+}
+
+const rules: readonly Rule[] = [
+  { reason: "process", path: /^process\.pid$/ },
+  { reason: "process", path: /[.\]]thread-id$/ },
+  { reason: "process", path: /\.(open|file)\.fd$|^fdsets\[.*\.fd$/ },
+  {
+    reason: "memory",
+    path: /^memory\.blocks\[.*\]\.file\.inode$/,
+    when: ({ path }, old) =>
+      old.memory.blocks.some(({ name, file }) => path.includes(`[${name}]`) && isMemoryFile(file?.link ?? "")),
+  },
+  { reason: "waiting", path: /^status\./, when: (_, __, next) => next.status.status === "inmigrate" },
+  { reason: "update", path: /^migration\.(status|parameters\.(mode|cpr-exec-command))$/ },
+  // What was added since the start is on the new command line.
+  { reason: "update", path: /\.hotplugged$/ },
+  {
+    reason: "client",
+    path: /^chardevs\[.*\]\.filename$/,
+    when: ({ old, new: next }) => withoutClient(old) === withoutClient(next),
+  },
+  { reason: "client", path: /^(vnc\[.*|spice)\.(clients|channels)|^qom\[\/chardevs\/.*\]\.properties\.connected$/ },
+  { reason: "guest", path: /^chardevs\[.*\]\.frontend-open$/ },
+  { reason: "guest", path: /^qom\[.*\]\.properties\.(rtc-time|date|guest-stats)\b/ },
+  // Where the firmware has put them.
+  { reason: "guest", path: /^qom\[.*\]\.properties\.(MCFG|mcfg_size|pm_io_base|gpe0_blk|smb_io_base)$/ },
+  // The driver switches it.
+  { reason: "guest", path: /^block\.devices\[.*\]\.(writeback|locked)$/ },
+  { reason: "guest", path: /^balloon\.actual$/ },
+  { reason: "guest", path: /^block\.(nodes\[.*\]\.bitmaps\[.*\]\.count|jobs\[.*\]\.(current|total)-progress)$/ },
+  { reason: "allocation", path: /^block\.nodes\[.*\]\.other\.actual-size$/ },
+];
+
+/** On in every machine type that has them: QEMU has dropped, or added, them for all types alike. */
+const fixedByType = [
+  ...["migrate", "migrate-extra", "hpet-offset-saved", "cpu-hotplug-legacy", "full-cpuid-auto-level"],
+  ...["emergency-write", "format_transport_address", "spcr", "bus"],
+];
+
+/** Only between two versions. */
+const versionRules: readonly Rule[] = [
+  { reason: "program", path: /^(qemu\.(version|package)|process\.program)$/ },
+  {
+    reason: "command",
+    path: /^unanswered\[/,
+    when: ({ old, new: next }) => [old, next].some((one) => JSON.stringify(one)?.includes("CommandNotFound")),
+  },
+  { reason: "internal", path: /\.x-[\w-]+$/, when: isOnOneSide },
+  {
+    reason: "new-switch",
+    path: /^(qom|devices|objects)\[.*\]\./,
+    when: (difference) => isOnOneSide(difference) && isOff(difference.old ?? difference.new),
+  },
+  {
+    reason: "fixed-by-type",
+    path: new RegExp(`^qom\\[.*\\]\\.properties\\.(${fixedByType.join("|")})$`),
+    when: isOnOneSide,
+  },
+  {
+    reason: "new-default",
+    path: /^(qom|objects|iothreads)\[.*\]\.(properties\.|options\.)?poll-(grow|shrink)$/,
+    when: ({ old, new: next }) => [old, next].every((value) => value === 0 || value === 2),
+  },
+  {
+    reason: "new-default",
+    path: /^(qom|objects|iothreads)\[.*\]\.(properties\.|options\.)?poll-weight$/,
+    when: ({ old, new: next }) => (old ?? next) === 3,
+  },
+  {
+    reason: "unversioned",
+    path: /^(qom|devices)\[.*\]\.(properties|options)\.((guest|host)_tunnel(_csum)?|dpofua)$/,
+    when: (_, { type }) => !/-\d+\.\d+$/.test(type),
+  },
+  // 11.1 has an object for each monitor, and a folder for sound.
+  { reason: "own-object", path: /^(qom\[(\/audiodevs|\/objects\/compat_monitor\d+)\]|objects\[compat_monitor\d+\])$/ },
+];
+
+function isOnOneSide({ old, new: next }: MachineDifference): boolean {
+  return (old === undefined) !== (next === undefined);
+}
+
+function isOff(value: unknown): boolean {
+  if (typeof value === "object" && value !== null) return Object.values(value).every(isOff) || isFeatureWord(value);
+  return [false, 0, "", "auto", null].includes(value as string);
+}
+
+function isFeatureWord(value: object): boolean {
+  return "features" in value && value.features === 0;
+}
+
+/** "disconnected:unix:PATH,server=on" and "unix:PATH <-> …" are the same device. */
+function withoutClient(filename: unknown): string {
+  return String(filename)
+    .replace(/^disconnected:/, "")
+    .replace(/ <-> .*$/, "");
+}
