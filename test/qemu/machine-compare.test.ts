@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { compareMachines, type Machine, machineSchema, type Qmp, readMachine } from "../../src/qemu/index.ts";
 import { describeQemu } from "../support/qemu.ts";
-import { privateDir } from "../support/vm.ts";
+import { privateDir, startVm } from "../support/vm.ts";
 import { type TestVm, withVm } from "./preflight-support.ts";
 import { createQcow2 } from "./update-support.ts";
 
@@ -175,6 +175,33 @@ for (const version of ["10.0", "11.1"] as const) {
     }, 120_000);
   });
 }
+
+describeQemu(
+  "a guest that boots",
+  ["10.0", "11.1"],
+  (qemu) => {
+    it.each(["10.0", "11.1"] as const)(
+      "and takes its devices into use makes no difference, QEMU %s",
+      async (version) => {
+        const dir = await folderFor(qemu[version]);
+        const machine = "pc-q35-10.0";
+        const extraArgs = argumentsOf(machine, dir);
+        const vm = await startVm({ qemu: qemu[version], machine, accel: "tcg", guest: "linux", extraArgs });
+        try {
+          await vm.listening();
+          const before = await readMachine({ qmp: vm.qmpPath });
+          await vm.serial.waitForCount(3, 90_000);
+          const after = await readMachine({ qmp: vm.qmpPath });
+          expect(compareMachines(before, after).differences).toEqual([]);
+        } finally {
+          await vm.kill();
+        }
+      },
+      120_000,
+    );
+  },
+  { linux: true },
+);
 
 /** A machine of a few parts. */
 function machineOf(change: (machine: Machine) => void = () => {}): Machine {

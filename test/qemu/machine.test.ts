@@ -140,7 +140,15 @@ for (const version of ["10.0", "11.1"] as const) {
       await withMachine(async (vm) => {
         const shown = cprkit(["inspect", "--qmp", vm.qmpPath]);
         expect(shown).toMatchObject({ code: 0, stderr: "" });
-        for (const word of ["pc-q35-10.0", "vm one", "virtio-net-pci", "n0", "iothread io0", "ram0"]) {
+        for (const word of [
+          "pc-q35-10.0",
+          "vm one",
+          "virtio-net-pci",
+          "n0",
+          "iothread io0",
+          "ram0",
+          "vnc.sock  none",
+        ]) {
           expect(shown.stdout).toContain(word);
         }
         expect(shown.stdout).not.toContain(secret);

@@ -143,7 +143,7 @@ function chardevs({ chardevs: list }: Machine): string {
 
 function screens({ vnc }: Machine): string {
   const rows = vnc.flatMap(({ id, auth, server }) =>
-    server.map(({ host, service, family }) => [id, family === "unix" ? host : `${host}:${service}`, auth]),
+    server.map(({ host, service, family }) => [id, family === "unix" ? service : `${host}:${service}`, auth]),
   );
   return section("VNC", ["ID", "ADDRESS", "AUTH"], rows);
 }

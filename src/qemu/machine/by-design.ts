@@ -74,6 +74,11 @@ const rules: readonly Rule[] = [
   { reason: "guest", path: /^qom\[.*\]\.properties\.(rtc-time|date|guest-stats)\b/ },
   // Where the firmware has put them.
   { reason: "guest", path: /^qom\[.*\]\.properties\.(MCFG|mcfg_size|pm_io_base|gpe0_blk|smb_io_base)$/ },
+  {
+    reason: "guest",
+    path: /^qom\[.*\]\.properties\.cpu-hotplug-legacy$/,
+    when: (difference) => !isOnOneSide(difference),
+  },
   // The driver switches it.
   { reason: "guest", path: /^block\.devices\[.*\]\.(writeback|locked)$/ },
   { reason: "guest", path: /^balloon\.actual$/ },
