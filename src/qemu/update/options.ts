@@ -12,7 +12,7 @@ export interface UpdateOptions {
   readonly command?: readonly string[] | undefined;
   /** Default: cpr-transfer where both QEMUs have it, else cpr-exec. */
   readonly mode?: CprModeName | undefined;
-  /** Longest wait in ms for each thing that a QEMU has to do. Default 60,000. */
+  /** Longest wait in ms for each thing that a QEMU has to do. Default 60,000; 30,000 for a mere question. */
   readonly timeoutMs?: number | undefined;
   /** Folder for journals, locks, sockets and logs. Default: see the guide. */
   readonly stateDir?: string | undefined;

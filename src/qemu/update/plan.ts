@@ -101,7 +101,7 @@ function allowed(findings: readonly Finding[], codes: readonly string[]): Findin
  */
 export async function planUpdate(target: VmTarget, asked: UpdateOptions = {}): Promise<UpdatePlan> {
   const options = { ...asked, signal: roomySignal(asked.signal) };
-  const vm = await openVm(target, { signal: options.signal });
+  const vm = await openVm(target, { signal: options.signal, commandTimeoutMs: options.timeoutMs });
   try {
     return (await prepare(vm, options)).plan;
   } finally {

@@ -42,7 +42,7 @@ export async function updateVm(target: VmTarget, asked: UpdateOptions = {}): Pro
   const start = performance.now();
   const options = { ...asked, signal: roomySignal(asked.signal) };
   refuseHeldBefore(target, options);
-  const vm = await openVm(target, { signal: options.signal });
+  const vm = await openVm(target, { signal: options.signal, commandTimeoutMs: options.timeoutMs });
   const source: Peer = { identity: vm.process.identity, qmpPath: vm.qmpPath, qmp: vm.qmp };
   const phases: { step: UpdateStep; ms: number }[] = [];
   let run: Run | undefined;

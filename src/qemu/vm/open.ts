@@ -2,11 +2,10 @@
 
 import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
-import type { WaitOptions } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { qmpSocketPaths } from "../command-line/monitors.ts";
 import type { CommandOption } from "../command-line/parse.ts";
-import { connectQmp, type Qmp } from "../qmp/client.ts";
+import { type ConnectQmpOptions, connectQmp, type Qmp } from "../qmp/client.ts";
 import { readOwnOptions } from "./own-options.ts";
 import { readVmProcess, type VmProcess } from "./process.ts";
 
@@ -15,6 +14,9 @@ export interface VmTarget {
   readonly qmp?: string | undefined;
   readonly pid?: number | undefined;
 }
+
+/** How long to wait for the monitor, and for what it is asked afterwards. */
+export type OpenVmOptions = Pick<ConnectQmpOptions, "signal" | "timeoutMs" | "commandTimeoutMs">;
 
 /** A running VM with an open monitor. */
 export interface OpenVm {
@@ -33,7 +35,7 @@ export interface OpenVm {
  * @throws CprkitError ERR_USAGE without a target; ERR_UPDATE_REFUSED when the process serves no QMP on a UNIX socket;
  * as `connectQmp` when no monitor can be had.
  */
-export async function openVm(target: VmTarget, wait: WaitOptions = {}): Promise<OpenVm> {
+export async function openVm(target: VmTarget, wait: OpenVmOptions = {}): Promise<OpenVm> {
   if (target.qmp !== undefined) {
     const qmpPath = realPath(target.qmp);
     const qmp = await connectQmp(qmpPath, wait);
