@@ -201,6 +201,8 @@ async function round(vm: Subject, plan: Plan, bench: Bench): Promise<Result> {
   });
   const update = await running.ended;
   const finish = await cprkit(vm, ["update", ending, "--json"]).ended;
+  // A killed cprkit can't end the programs that it was asking something: the next preflight or update does.
+  if (update.signal === "SIGKILL") await cprkit(vm, ["preflight", "--qemu", qemuOf(to)]).ended;
   rmSync(join(vm.home, "tmp/migration"), { force: true });
   const waited = blow.waitedMs === undefined ? {} : { waitedMs: Math.round(blow.waitedMs) };
   const result = { number, mode, victim, afterMs, ending, from, to, ...waited };
