@@ -1,28 +1,10 @@
-// A folder imports only from the folders before it, and the pure ones nothing of Node: the compiler's projects see to
-// it. Each rule is shown to bite, on stubs in the place of our folders.
+// The projects of the compiler and koffi's one place. That the projects refuse an import in the wrong direction is shown
+// by imports.long.test.ts.
 
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { makeProject, type Project, root } from "./project.ts";
-
-const order = ["vmstate", "migration", "cpr", "linux", "files", "channel", "qemu", "cli"];
-const pure = ["vmstate", "migration", "cpr"];
-const folders = order.filter((folder) => existsSync(join(root, "src", folder, "tsconfig.json")));
-const tsc = "typescript/bin/tsc";
-
-let project: Project;
-
-beforeAll(() => {
-  project = makeProject([
-    "package.json",
-    "tsconfig.base.json",
-    ...folders.map((folder) => `src/${folder}/tsconfig.json`),
-  ]);
-  for (const folder of folders) project.write(`src/${folder}/index.ts`, `export const ${folder} = "${folder}";\n`);
-});
-
-afterAll(() => project.remove());
+import { describe, expect, it } from "vitest";
+import { folders, root } from "./project.ts";
 
 describe("the projects of the compiler", () => {
   it("are all there, and `tsc -b` builds each", () => {
@@ -34,48 +16,6 @@ describe("the projects of the compiler", () => {
     expect(references.map(({ path }) => path).sort()).toEqual(
       ["./bench/cases", "./src", ...folders.map((one) => `./src/${one}`)].sort(),
     );
-  });
-
-  it.each(folders)("%s builds, and may import every folder before it", async (folder) => {
-    const before = folders.slice(0, folders.indexOf(folder));
-    const imports = before.map((one) => `export { ${one} } from "../${one}/index.ts";\n`);
-    project.write(`src/${folder}/good.ts`, imports.length === 0 ? "export {};\n" : imports.join(""));
-    expect(await project.run(tsc, "-b", `src/${folder}`)).toEqual({ code: 0, output: "" });
-  });
-
-  it.each(folders.slice(0, -1))("%s cannot import a folder after it", async (folder) => {
-    const after = folders.slice(folders.indexOf(folder) + 1);
-    for (const one of after) {
-      project.write(`src/${folder}/bad-${one}.ts`, `export { ${one} } from "../${one}/index.ts";\n`);
-    }
-    const { code, output } = await project.run(tsc, "-b", `src/${folder}`);
-    expect(code).not.toBe(0);
-    for (const one of after) expect(output).toMatch(new RegExp(`bad-${one}\\.ts.*error TS(6307|6059)`));
-    for (const one of after) project.write(`src/${folder}/bad-${one}.ts`, "export {};\n");
-  });
-
-  const impure = {
-    "node:fs": 'import { readFileSync } from "node:fs";\nexport const text = readFileSync("x");\n',
-    fs: 'import { readFileSync } from "fs";\nexport const text = readFileSync("x");\n',
-    Buffer: "export const bytes = Buffer.alloc(1);\n",
-    process: "export const pid = process.pid;\n",
-    console: 'export const log = () => console.log("x");\n',
-    setTimeout: "export const timer = setTimeout(() => {}, 1);\n",
-    TextDecoder: "export const decoder = new TextDecoder();\n",
-    document: "export const title = document.title;\n",
-  };
-
-  it.each(pure)("%s cannot name what is no part of the language", async (folder) => {
-    for (const [name, text] of Object.entries(impure))
-      project.write(`src/${folder}/bad-${name.replace(":", "-")}.ts`, text);
-    const { code, output } = await project.run(tsc, "-b", `src/${folder}`);
-    expect(code).not.toBe(0);
-    const refused = Object.keys(impure).filter((name) =>
-      new RegExp(`bad-${name.replace(":", "-")}\\.ts.*error TS`).test(output),
-    );
-    expect(refused).toEqual(Object.keys(impure));
-    for (const name of Object.keys(impure))
-      project.write(`src/${folder}/bad-${name.replace(":", "-")}.ts`, "export {};\n");
   });
 });
 

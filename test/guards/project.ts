@@ -9,6 +9,9 @@ import { fileURLToPath } from "node:url";
 /** Where this repository is. */
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 
+/** The folders of src/, each before those that may import it. */
+export const folders = ["vmstate", "migration", "cpr", "linux", "files", "channel", "qemu", "cli"];
+
 export interface Project {
   readonly folder: string;
   write(path: string, text: string): void;
