@@ -185,6 +185,14 @@ describe("cprkit inspect --ram-block", () => {
     expect(Buffer.compare(readFileSync(out), expected)).toBe(0);
   });
 
+  test("refuses a file that does not keep what is written", () => {
+    for (const odd of ["/proc/self/mem", "/proc/self/comm"]) {
+      const { code, stdout, stderr } = cprkit(["inspect", path, "--ram-block", "pc.ram", "-o", odd]);
+      expect({ code, stdout }).toEqual({ code: 4, stdout: "" });
+      expect(stderr).toContain(`cannot write ${odd}: it does not keep what is written`);
+    }
+  });
+
   test("the same from a pipe", () => {
     cprkit(["inspect", path, "--ram-block", "pc.ram", "-o", out]);
     const piped = join(folder, "piped.ram");

@@ -24,6 +24,7 @@ import {
   waitReadable,
   waitWritable,
 } from "../../src/linux/index.ts";
+import { refuse } from "../support/kernel-answers.ts";
 import { childReport, openFds } from "./support.ts";
 
 const opened: number[] = [];
@@ -270,5 +271,21 @@ describe("signals", () => {
       listener.close();
       rmSync(folder, { recursive: true });
     }
+  });
+});
+
+describe("an epoll set that can't be asked", () => {
+  it("fails those who wait, who would never be woken", async () => {
+    before = openFds();
+    const [here, there] = pair();
+    const restore = refuse("epollReady");
+    try {
+      const waiting = waitReadable(here, { timeoutMs: 5_000 });
+      sendFds(there, byte, []);
+      await expect(waiting).rejects.toThrow(/waiting for fd \d+: epoll_wait failed with EBADF/);
+    } finally {
+      restore();
+    }
+    await waitReadable(here, { timeoutMs: 1_000 });
   });
 });

@@ -33,6 +33,17 @@ export async function expectNoFdLeak<T>(action: () => T | Promise<T>): Promise<T
   throw new Error(`the open fds changed: ${problems.join(", ")}`);
 }
 
+/** As {@link expectNoFdLeak}, but one fd may have taken the place of another: where a peer connects to us anew. */
+export async function expectAsManyFds<T>(action: () => T | Promise<T>): Promise<T> {
+  const before = openFds();
+  const result = await action();
+  for (let attempt = 0; attempt < 50; attempt++) {
+    if (openFds().size === before.size) return result;
+    await sleep(20);
+  }
+  throw new Error(`the number of open fds changed: ${differences(before, openFds()).join(", ")}`);
+}
+
 function differences(before: ReadonlyMap<number, string>, after: ReadonlyMap<number, string>): string[] {
   const leaked = [...after]
     .filter(([fd, link]) => before.get(fd) !== link)

@@ -1,6 +1,6 @@
 // Writes the guest RAM of one block into a file.
 
-import { closeSync, ftruncateSync, openSync, readSync, statSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, readSync, statfsSync, statSync, writeSync } from "node:fs";
 import { systemReason } from "../../files/read.ts";
 import { applyXbzrle, type RamPage } from "../../migration/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
@@ -26,7 +26,14 @@ export function extractBlock(block: string, path: string, input: string): Extrac
   }
   let fd: number | undefined;
   const open = () => {
-    fd ??= openSync(path, "w+");
+    if (fd !== undefined) return fd;
+    const opened = openSync(path, "w+");
+    // Below /proc each write means something else: /proc/self/mem is this process's own memory.
+    if (isOfProc(opened)) {
+      closeSync(opened);
+      throw new CprkitError("ERR_FILE", `cannot write ${path}: it does not keep what is written`);
+    }
+    fd = opened;
     return fd;
   };
   return {
@@ -40,6 +47,17 @@ export function extractBlock(block: string, path: string, input: string): Extrac
     },
   };
 }
+
+function isOfProc(fd: number): boolean {
+  try {
+    return statfsSync(`/proc/self/fd/${fd}`).type === procSuperMagic;
+  } catch {
+    return false;
+  }
+}
+
+/** Linux include/uapi/linux/magic.h. */
+const procSuperMagic = 0x9fa0;
 
 function isSameFile(a: string, b: string): boolean {
   const found = (path: string) => statSync(path === "-" ? "/dev/stdin" : path, { throwIfNoEntry: false });

@@ -112,7 +112,12 @@ function dispatch(): void {
   if (set === undefined) return;
   const c = libc();
   const ready = c.epollReady(set.fd);
-  if (typeof ready === "number") return;
+  if (typeof ready === "number") {
+    // After EINTR the set is readable as before, and this is called again. Else nobody would ever be woken.
+    if (ready === -errno.EINTR) return;
+    for (const fd of [...waiting.keys()]) fail(fd, systemError("epoll_wait", -ready, `waiting for fd ${fd}`));
+    return;
+  }
   for (const { fd } of ready) {
     const waiters = waiting.get(fd);
     const events = waiters === undefined ? 0 : c.pollNow(fd, awaitedEvents(fd));

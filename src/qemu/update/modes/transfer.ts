@@ -2,6 +2,7 @@
 // then is the guest stopped, for as long as its devices' state needs to pass.
 
 import { setTimeout as delay } from "node:timers/promises";
+import { waitFor } from "../../../linux/wait/wait-for.ts";
 import { CprkitError } from "../../../vmstate/error.ts";
 import { type PassedState, type TapResult, tap } from "../../tap.ts";
 import { adopt, connectDestination, setSource, sourceQmp, startBeside, switchedOn, untilListening } from "../beside.ts";
@@ -41,7 +42,8 @@ export async function runTransfer(run: Run): Promise<void> {
   await destination.orExit(tapped.orFail(source.execute("migrate", { channels }, { signal, timeoutMs })));
   await run.step("migrating");
 
-  const passed = await destination.orExit(tapped.state);
+  // The tap waits for the old QEMU to connect as long as it takes; that one may have been stopped just before.
+  const passed = await destination.orExit(inTime(run, tapped.state));
   if (passed.abi === undefined) {
     // QEMU 11.1 goes on without an fd that it could not take: a state that can't be read here is not to be trusted there.
     throw new CprkitError("ERR_UPDATE_FAILED", `the old QEMU's CPR state can't be read: ${passed.warnings.join("; ")}`);
@@ -74,6 +76,15 @@ export async function runTransfer(run: Run): Promise<void> {
   noteDowntime(run, source, qmp);
   const result = await tapped.done;
   run.nonblockRestored = result?.nonblockRestored ?? 0;
+}
+
+/** @throws CprkitError ERR_TIMEOUT, ERR_ABORTED */
+function inTime<T>({ timeoutMs, options: { signal } }: Run, state: Promise<T>): Promise<T> {
+  const onTimeout = () => `the old QEMU's CPR state has not passed within ${timeoutMs} ms`;
+  return waitFor<T>("waiting for the CPR state", { timeoutMs, signal }, onTimeout, ({ resolve, reject }) => {
+    state.then(resolve, reject);
+    return () => undefined;
+  });
 }
 
 interface Tapped {
