@@ -1,5 +1,5 @@
 // A QEMU that was only asked what it can do does not outlive a cprkit that was killed for long.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,13 +11,16 @@ import { killAllVms, privateDir } from "../support/vm.ts";
 
 afterAll(killAllVms);
 
-/** A process that asks a program which never answers; and that program's process. */
-async function startAsking(): Promise<{ readonly asker: ChildProcess; readonly probe: number }> {
+/**
+ * A process that asks a program which never answers; and that program's process, or with "fork" a child of it, to which
+ * the kernel's death signal does not pass on.
+ */
+async function startAsking(how: "exec" | "fork"): Promise<{ readonly asker: ChildProcess; readonly probe: number }> {
   const dir = privateDir();
   const [program, pidFile] = [join(dir, "program"), join(dir, "pid")];
-  writeFileSync(program, `#!/bin/sh\necho $$ > ${pidFile}.new; mv ${pidFile}.new ${pidFile}; exec sleep 1000\n`, {
-    mode: 0o700,
-  });
+  const write = (pid: string) => `echo ${pid} > ${pidFile}.new; mv ${pidFile}.new ${pidFile}`;
+  const body = how === "exec" ? `${write("$$")}; exec sleep 1000` : `sleep 1000 & ${write("$!")}; wait`;
+  writeFileSync(program, `#!/bin/sh\n${body}\n`, { mode: 0o700 });
   const module = join(repoRoot, "dist/qemu/vm/probe.js");
   const script = `const { probeBinary } = await import(${JSON.stringify(module)});
     await probeBinary([${JSON.stringify(program)}], { timeoutMs: 60000 });`;
@@ -30,8 +33,19 @@ async function startAsking(): Promise<{ readonly asker: ChildProcess; readonly p
   return { asker, probe: Number(readFileSync(pidFile, "utf8")) };
 }
 
+it("ends with its asker, if setpriv can have the kernel do that", async (context) => {
+  const can = spawnSync("setpriv", ["--pdeathsig", "KILL", "--", "true"]).status === 0;
+  context.skip(!can, "setpriv has no --pdeathsig here");
+  const { asker, probe } = await startAsking("exec");
+  const identity = processIdentity(probe);
+  expect(isRunning(identity)).toBe(true);
+  asker.kill("SIGKILL");
+  for (let wait = 0; isRunning(identity) && wait < 200; wait++) await sleep(10);
+  expect(isRunning(identity)).toBe(false);
+});
+
 it("is ended by the next one who asks, and one whose asker lives is not", async () => {
-  const [killed, living] = [await startAsking(), await startAsking()];
+  const [killed, living] = [await startAsking("fork"), await startAsking("exec")];
   const [stray, other] = [processIdentity(killed.probe), processIdentity(living.probe)];
   try {
     const exited = new Promise((resolve) => killed.asker.once("exit", resolve));

@@ -1,7 +1,9 @@
 // A QEMU that is only asked what it can do is a child of cprkit and ends with it, unless cprkit is killed by SIGKILL at
-// that moment. So each carries in its environment who asked, and the next one who asks ends those whose asker is gone.
+// that moment. So the kernel is told to end it with its asker, where setpriv(1) can do that; and each carries in its
+// environment who asked, and the next one who asks ends those whose asker is gone.
 
-import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { accessSync, constants, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import {
   closeFd,
   isRunning,
@@ -11,6 +13,42 @@ import {
   signalPidfd,
 } from "../../linux/index.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
+
+/**
+ * The command of a probe, so that the kernel ends it when this process ends (prctl(2), PR_SET_PDEATHSIG). As it is where
+ * setpriv(1) can't do that (util-linux before 2.33, BusyBox), or for a program that can't be started: that is to be
+ * seen by who starts it.
+ */
+export function endedWithUs(words: readonly string[]): readonly string[] {
+  setpriv ??= findSetpriv();
+  const [program = ""] = words;
+  return setpriv === "" || !isProgram(program) ? words : [...deathSignal(setpriv), ...words];
+}
+
+/** Its path, "" if there is none. */
+let setpriv: string | undefined;
+
+function findSetpriv(): string {
+  const works = (path: string) => {
+    const [program = "", ...args] = [...deathSignal(path), "/bin/sh", "-c", ":"];
+    return spawnSync(program, args, { stdio: "ignore", timeout: 2_000 }).status === 0;
+  };
+  return ["/usr/bin/setpriv", "/bin/setpriv"].find(works) ?? "";
+}
+
+function deathSignal(path: string): readonly string[] {
+  return [path, "--pdeathsig", "KILL", "--"];
+}
+
+function isProgram(path: string): boolean {
+  if (!path.startsWith("/")) return false;
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
 
 /** The environment of a probe, with the mark of this process. */
 export function withProbeMark(env: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {

@@ -7,7 +7,7 @@ import { connectQmp, type Qmp } from "../qmp/client.ts";
 import { machinesOf, type QemuAbilities } from "./binary.ts";
 import { startLike, withEnvironment } from "./launcher.ts";
 import { askModes } from "./modes.ts";
-import { endStrayProbes, withProbeMark } from "./probe-mark.ts";
+import { endedWithUs, endStrayProbes, withProbeMark } from "./probe-mark.ts";
 import { readVmProcess, type VmProcess } from "./process.ts";
 
 /** What a QEMU binary has, modules included: QEMU loads them all to answer (QEMU 10.0 qom/qom-qmp-cmds.c). */
@@ -38,7 +38,7 @@ export async function probeBinary(
   endStrayProbes();
   const empty = ["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none"];
   const words = [...command, ...empty, "-chardev", "socket,id=m,fd=3", "-qmp", "chardev:m"];
-  const start = startLike(like, { words, cwd: like.cwd, env: withProbeMark(env) });
+  const start = startLike(like, { words: endedWithUs(words), cwd: like.cwd, env: withProbeMark(env) });
   const [ours, theirs] = socketPair();
   let child: ChildProcess;
   try {

@@ -5,7 +5,7 @@ import type { WaitOptions } from "../../linux/index.ts";
 import { checkTimeout, maxDelayMs } from "../../linux/wait/options.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { startLike, withEnvironment } from "./launcher.ts";
-import { withProbeMark } from "./probe-mark.ts";
+import { endedWithUs, withProbeMark } from "./probe-mark.ts";
 import type { VmProcess } from "./process.ts";
 
 /** How a program is run. `timeoutMs` defaults to 10 s. */
@@ -33,7 +33,7 @@ export async function runProgram(command: readonly string[], asked: string, opti
   }
   const noAnswer = (why: string, cause?: unknown) =>
     new CprkitError("ERR_QEMU_EXITED", `${program}, asked ${asked}, gave no answer: ${why}`, { cause });
-  const start = startLike(like, { words: command, env: withProbeMark(env), cwd: like.cwd });
+  const start = startLike(like, { words: endedWithUs(command), env: withProbeMark(env), cwd: like.cwd });
   let child: ChildProcess;
   try {
     const stdio = withEnvironment(["ignore", "pipe", "pipe"], start);
