@@ -52,6 +52,8 @@ export interface SweepOptions {
   readonly check?: () => Promise<readonly string[]>;
   /** Of the places found, those that are to be refused. Default: all. */
   readonly choose?: (sites: readonly Site[]) => readonly Site[];
+  /** Whether a place is refused once, always, or both in turn. Default: both. */
+  readonly times?: readonly ("once" | "always")[];
   /** "as many": one fd may take the place of another, as where a peer connects anew. Default: the same as before. */
   readonly fds?: "as many";
   /** How long the action may take, in ms. Default 8,000. */
@@ -67,14 +69,14 @@ export interface SweepOptions {
  */
 export async function sweep(
   action: () => Promise<readonly unknown[]>,
-  { check, choose = (sites) => sites, fds, limitMs = 8_000 }: SweepOptions = {},
+  { check, choose = (sites) => sites, times = ["once", "always"], fds, limitMs = 8_000 }: SweepOptions = {},
 ): Promise<{ sites: readonly Site[]; failed: number; wrong: string[] }> {
   const sites = choose(await sitesOf(action));
   const wrong: string[] = [...((await check?.()) ?? [])];
   const watchFds = fds === "as many" ? expectAsManyFds : expectNoFdLeak;
   let failed = 0;
   for (const site of sites) {
-    for (const how of ["once", "always"] as const) {
+    for (const how of times) {
       const name = `${site.call} ${how}, ${site.from}`;
       const start = performance.now();
       try {
