@@ -189,9 +189,10 @@ for (const version of ["10.0", "11.1"] as const) {
     it("devices plugged in and unplugged since the start", () =>
       withVm({ qemu, args: ["-device", "qemu-xhci", "-device", "usb-tablet,id=gone"] }, async (vm) => {
         await vm.ask(async (qmp) => {
+          const since = qmp.lastEventSeq();
           await qmp.execute("device_del", { id: "gone" });
           await qmp.execute("device_add", { driver: "usb-kbd", id: "come" });
-          await qmp.waitForEvent("DEVICE_DELETED", { timeoutMs: 10_000 });
+          await qmp.waitForEvent("DEVICE_DELETED", { since, timeoutMs: 10_000 });
         });
         const report = await look(vm);
         expect(codes(report)).toEqual(["device-hotplugged", "device-unplugged"]);

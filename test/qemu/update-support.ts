@@ -80,7 +80,10 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
     chownSync(join(dir, name), owner?.uid ?? 0, owner?.gid ?? 0);
   }
   const [program = "", ...words] = [...prefix, options.qemu, ...args];
-  const child = spawn(program, words, { stdio: ["ignore", fd, fd] });
+  const child = spawn(program, words, {
+    stdio: ["ignore", fd, fd],
+    cwd: owner === undefined ? undefined : closedDir(),
+  });
   closeSync(fd);
   const exited = new Promise<void>((resolve) => child.once("close", () => resolve()));
   const vm: Updatable = {
@@ -109,6 +112,13 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
     await sleep(5);
   }
   return vm;
+}
+
+/** A folder that another user can be in, but can't go to. */
+function closedDir(): string {
+  const dir = privateDir();
+  chmodSync(dir, 0o700);
+  return dir;
 }
 
 /** A folder of ours that another user can pass through. */

@@ -12,7 +12,7 @@ import { type Peer, peerOf, releasePeer } from "./peers/peer.ts";
 import { restoreSettings } from "./peers/tell.ts";
 import { replaceableBy } from "./record/checked-folder.ts";
 import { findJournal } from "./record/find.ts";
-import { bootId, closeJournal, type Journal, removeJournal, writeJournal } from "./record/journal.ts";
+import { bootId, closeJournal, type Journal, removeJournal, saveJournal } from "./record/journal.ts";
 import { takeLock } from "./record/lock.ts";
 import { removeFiles } from "./run.ts";
 import { type Settled, settle } from "./settle.ts";
@@ -187,13 +187,18 @@ async function close(
   destination: Peer | undefined,
 ): Promise<Recovery> {
   const warnings: string[] = [];
+  const write = () => {
+    const problem = saveJournal(folder, journal);
+    if (problem !== undefined) warnings.push(problem);
+  };
   if (guest === "unsettled") {
+    write();
     throw new CprkitError("ERR_UPDATE_FAILED", `the update can't be finished yet: ${why}; try again when it answers`);
   }
   if (guest === "destination") {
     const owner = destination ?? source;
     journal.step = "running";
-    writeIfPossible(folder, journal, warnings);
+    write();
     await goForward({
       journal,
       source,
@@ -201,7 +206,7 @@ async function close(
       step: async (step, act) => {
         await act();
         journal.step = step;
-        writeIfPossible(folder, journal, warnings);
+        write();
       },
       warn: (text) => warnings.push(text),
     });
@@ -216,12 +221,4 @@ async function close(
   const unclosed = closeJournal(folder, journal, outcome, why);
   if (unclosed !== undefined) warnings.push(unclosed);
   return { outcome, pid: guest === "source" ? source.identity.pid : undefined, why, warnings, report: undefined };
-}
-
-function writeIfPossible(folder: string, journal: Journal, warnings: string[]): void {
-  try {
-    writeJournal(folder, journal);
-  } catch (error) {
-    warnings.push(error instanceof Error ? error.message : String(error));
-  }
 }

@@ -29,6 +29,7 @@ export interface Unsettled {
 }
 
 const pollMs = 20;
+const continueAgainMs = 200;
 const inProgress = new Set(["setup", "active", "pre-switchover", "device", "cancelling", "failing", "wait-unplug"]);
 
 /** Settles where the guest is; see above. Never throws: what can't be found out is "unsettled". */
@@ -54,19 +55,24 @@ async function settlePair(state: Unsettled): Promise<Settled> {
   if (keepsGuest(first) && inProgress.has(first.migration ?? "")) await tell(source, "migrate_cancel");
   if (destination !== undefined) {
     let there = await askPeer(destination, 2_000);
-    const ran = hasResumed(destination) || (journal.returnPath && first.run === "postmigrate");
-    if (there.alive && ran && !keepsGuest(first)) {
+    if (there.alive && hasResumed(destination) && !keepsGuest(first)) {
       return { guest: "destination", why: "the new QEMU has started the guest" };
     }
+    let isHeld = false;
     if (there.alive && !hasTakenOver(there)) {
       // From here on it can't start by itself, whatever arrives (QEMU 10.0 monitor/qmp-cmds.c, qmp_stop).
-      if (there.run !== undefined) await tell(destination, "stop");
+      if (there.run !== undefined) isHeld = (await tell(destination, "stop")) === undefined;
       there = await askPeer(destination, 2_000);
     }
     if (there.alive && hasTakenOver(there)) {
       const taken = await keepTaken(state, there);
       if (taken !== undefined) return taken;
     }
+    // That the old QEMU was told of the end is no proof that the new one has started the guest: only its own word is.
+    if (there.alive && there.run === undefined && journal.returnPath && first.run === "postmigrate") {
+      return { guest: "unsettled", why: `the new QEMU may have the guest, but does not answer: ${there.silence}` };
+    }
+    if (isHeld && there.run === "inmigrate" && !hasResumed(destination)) journal.neverRan = true;
     const left = await killPeer(destination);
     if (left !== undefined) return { guest: "unsettled", why: `${await hasIt(source)}; ${left}` };
   }
@@ -124,12 +130,13 @@ function hasResumed({ qmp }: Peer): boolean {
 
 /** The source gave the guest up: it may go on only if nobody else can have moved the guest on since. */
 async function mayContinue(state: Unsettled, journal: Journal, resumed: boolean): Promise<Settled> {
+  const isCertain = journal.neverRan === true;
   const told = journal.mode === "cpr-reboot" ? "loading" : "switching";
-  const neverTold = isBefore(journal.mode, journal.step, told);
+  const wasNotTold = isBefore(journal.mode, journal.step, told);
   const objections = [
     ...(resumed ? ["the guest ran in the new QEMU"] : []),
-    ...(journal.returnPath ? ["the old QEMU was told that the new one had started the guest"] : []),
-    ...(state.sawAll || neverTold ? [] : ["nobody saw whether the new QEMU had started the guest"]),
+    ...(journal.returnPath && !isCertain ? ["the old QEMU was told that the new one had started the guest"] : []),
+    ...(state.sawAll || wasNotTold || isCertain ? [] : ["nobody saw whether the new QEMU had started the guest"]),
     ...(journal.vfio ? ["the old QEMU has given up its vfio devices"] : []),
   ];
   if (objections.length > 0) {
@@ -137,10 +144,16 @@ async function mayContinue(state: Unsettled, journal: Journal, resumed: boolean)
     return { guest: "lost", why };
   }
   if (journal.runState !== "running") return { guest: "source", why: "the old QEMU has the guest (paused, as before)" };
-  const refused = await tell(state.source, "cont");
-  return refused === undefined
-    ? { guest: "source", why: "the old QEMU runs the guest again" }
-    : { guest: "lost", why: `the old QEMU refuses to run the guest again: ${refused}` };
+  const end = performance.now() + state.timeoutMs;
+  for (;;) {
+    const refused = await tell(state.source, "cont");
+    if (refused === undefined) return { guest: "source", why: "the old QEMU runs the guest again" };
+    // Whoever has a lock on a disk of the guest may let go of it.
+    if (performance.now() > end) {
+      return { guest: "unsettled", why: `the old QEMU has the guest, but can't run it: ${refused}` };
+    }
+    await delay(continueAgainMs);
+  }
 }
 
 async function settleExec(state: Unsettled): Promise<Settled> {

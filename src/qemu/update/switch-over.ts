@@ -11,10 +11,21 @@ import { type Run, throwIfAborted } from "./run.ts";
 /** Waits until the destination has the guest. @throws CprkitError when it can't be any more, or after the timeout */
 export async function untilTakenOver(run: Run, destination: Destination): Promise<void> {
   const qmp = await sourceQmp(run);
+  let loadedAt: number | undefined;
   await destination.orExit(
     waitFor(run, [qmp, destination.qmp], async () => {
       const there = await askPeer(destination, run.timeoutMs);
       if (there.migration === "completed" && there.run !== "inmigrate") return true;
+      if (there.migration === "completed") {
+        // It has tried to start the guest before it says "completed", and does not try again (QEMU 10.0
+        // migration/migration.c, process_incoming_migration_bh): another process has a lock on a disk, for example.
+        loadedAt ??= performance.now();
+        if (performance.now() - loadedAt > stuckMs) {
+          const said = destination.said();
+          const text = `the new QEMU has loaded the guest, but can't start it (inmigrate)${said === "" ? "" : `: ${said}`}`;
+          throw new CprkitError("ERR_UPDATE_FAILED", text);
+        }
+      }
       const here = await askPeer(run.source, run.timeoutMs);
       if (!here.alive) throw new CprkitError("ERR_QEMU_EXITED", "the old QEMU has ended in the middle of the update");
       if (here.migration === "failed" || here.migration === "cancelled") {
@@ -27,6 +38,9 @@ export async function untilTakenOver(run: Run, destination: Destination): Promis
     }),
   );
 }
+
+/** How long a QEMU that has loaded the guest may take until it says so of its run state. */
+const stuckMs = 200;
 
 /**
  * Calls `look` when a migration has ended on one of the monitors, and every 100 ms, until it is true. Not at every

@@ -19,7 +19,15 @@ import { askPeer, type Peer, releasePeer } from "./peers/peer.ts";
 import { restoreSettings } from "./peers/tell.ts";
 import { type Prepared, prepare, refuseBlocked, roomySignal } from "./plan.ts";
 import { makeHandOverFolder } from "./record/hand-over-folder.ts";
-import { bootId, closeJournal, type Journal, listJournals, makeFolder, removeOldLogs } from "./record/journal.ts";
+import {
+  bootId,
+  closeJournal,
+  type Journal,
+  listJournals,
+  makeFolder,
+  removeOldLogs,
+  saveJournal,
+} from "./record/journal.ts";
 import { refuseHeld, takeLock, takeProcessLock } from "./record/lock.ts";
 import { asCprkitError, fileOf, type Run, removeFiles, stepper } from "./run.ts";
 import { type Settled, settle } from "./settle.ts";
@@ -171,6 +179,10 @@ async function rolledBack(run: Run, failure: CprkitError, { guest, why }: Settle
     problems.push(...removeNames(journal.moved, journal.owner), ...removeFiles(journal, outcome === "lost"));
     const unclosed = closeJournal(prepared.folder, journal, outcome, failure.message);
     if (unclosed !== undefined) problems.push(unclosed);
+  } else {
+    // What settling has found out is worth as much as the steps.
+    const unsaved = saveJournal(prepared.folder, journal);
+    if (unsaved !== undefined) problems.push(unsaved);
   }
   await runHook(run, "onFailure").catch((error: unknown) => problems.push(asCprkitError(error).message));
   const also = problems.map((problem) => `. Also, ${problem}`).join("");

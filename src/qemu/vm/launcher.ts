@@ -39,12 +39,14 @@ export function startLike(running: VmProcess, wanted: Wanted, before: readonly s
     const [program = "", ...args] = [...before, ...umaskWords(own, credentials), ...words];
     return { program, args, cwd, env, environment: undefined, close: () => undefined };
   }
-  const script = `. /proc/self/fd/${environmentFd} && exec ${environmentFd}<&- && cd "$0" && exec "$@"`;
+  // A folder that its user can't go to any more it is in already; only the path of a daemon's is from its environment.
+  const [folder, go] = running.isDaemon ? ["/", 'cd "$0" && '] : [`/proc/${running.identity.pid}/cwd`, ""];
+  const script = `${go}. /proc/self/fd/${environmentFd} && exec ${environmentFd}<&- && exec "$@"`;
   const chain = [...before, ...umaskWords(own, credentials), ...setprivWords(own, credentials)];
   const [program = "", ...args] = [...chain, "/bin/sh", "-c", script, cwd, ...words];
   const environment = environmentFile(env);
   const close = () => closeSync(environment);
-  return { program, args, cwd: "/", env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" }, environment, close };
+  return { program, args, cwd: folder, env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" }, environment, close };
 }
 
 type Stdio = "ignore" | "pipe" | number;

@@ -37,6 +37,8 @@ const journalSchema = z.object({
   /** The run state of the guest before the update, such as "running". */
   runState: z.string(),
   returnPath: z.boolean(),
+  /** The new QEMU said, after it had been told not to start the guest, that it had not; it has been ended since. */
+  neverRan: z.boolean().optional(),
   /** What the source's migration settings were. */
   settings: z.object({ mode: z.string(), capabilities: z.record(z.string(), z.boolean()) }),
   moved: z.array(
@@ -79,6 +81,16 @@ export function writeJournal(folder: string, journal: Journal): void {
       `${path}: the journal can't be written: ${String(cause)}; it needs some free space on a disk that can be written`,
       { cause },
     );
+  }
+}
+
+/** Writes the journal if that can be. @returns what went wrong, in words */
+export function saveJournal(folder: string, journal: Journal): string | undefined {
+  try {
+    writeJournal(folder, journal);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
   }
 }
 
