@@ -15,6 +15,7 @@ export const findingCodes = {
   // Guest memory.
   "aux-ram-share-off": "the machine was started without aux-ram-share=on",
   "memory-not-shared": "guest RAM without a backend, or in one without share=on",
+  "memory-file": "guest RAM in a file without a name, which the new program can't open",
   "discard-data": "discard-data=on empties guest RAM when the old QEMU ends",
   "ram-copied": "cpr-reboot would copy guest RAM through the state file",
   // Devices and what they hold.

@@ -43,7 +43,7 @@ describe("deriving", () => {
       "-m 1G -nodefaults",
     ],
     ["gives QMP a new path", "-qmp unix:q,server=on,wait=off", "-qmp unix:q.cpr1,server=on,wait=off"],
-    ["counts generations on", "-qmp unix:/q.cpr7,server=on", "-qmp unix:/q.cpr8,server=on"],
+    ["counts generations on", "-qmp unix:/q.cpr7,server=on", "-qmp unix:/q.cpr8,server=on,wait=off"],
     ["moves monitors behind mon:", "-serial mon:unix:s,server,nowait", "-serial mon:unix:s.cpr1,server,nowait"],
     ["leaves a socket alone that QEMU only connects to", "-serial unix:log.sock", "-serial unix:log.sock"],
     [
@@ -56,7 +56,22 @@ describe("deriving", () => {
     [
       "turns a serial file into one that is appended to",
       "-serial file:a.log",
-      "-chardev file,id=cprkit-serial0,path=a.log,append=on -serial chardev:cprkit-serial0",
+      "-chardev file,id=serial0,path=a.log,append=on -serial chardev:serial0",
+    ],
+    [
+      "keeps the label of each serial port, whatever comes before it",
+      "-serial null -serial file:b.log",
+      "-serial null -chardev file,id=serial1,path=b.log,append=on -serial chardev:serial1",
+    ],
+    [
+      "does not take a label that is there",
+      "-chardev null,id=serial0 -serial file:a",
+      "-chardev null,id=serial0 -chardev file,id=cprkit-serial0,path=a,append=on -serial chardev:cprkit-serial0",
+    ],
+    [
+      "does not wait for a client",
+      "-chardev socket,id=c,path=p,server=on",
+      "-chardev socket,id=c,path=p.cpr1,server=on,wait=off",
     ],
     ["drops a change of user that has been made", "-run-with user=qemu -m 1G", "-m 1G"],
     [
@@ -74,9 +89,23 @@ describe("deriving", () => {
   it("moves nothing for cpr-exec, where the names are free", () => {
     const line = "-qmp unix:q,server=on -pidfile p -vnc :1";
     const derived = derive(line, { sideBySide: false });
-    expect(derived.args.join(" ")).toBe(line);
+    expect(derived.args.join(" ")).toBe("-qmp unix:q,server=on,wait=off -pidfile p -vnc :1");
     expect(derived.moved).toEqual([]);
     expect(derived.findings).toEqual([]);
+  });
+
+  it("names guest RAM whose file has no name, and the GUID that the guest has seen, in the form that is there", () => {
+    const how = { memoryFiles: new Map([["ram0", "/proc/7/fd/9"]]), generationId: "the-guid" };
+    const line = "-object memory-backend-file,id=ram0,mem-path=/huge -device vmgenid,guid=auto";
+    expect(derive(line, how).args.join(" ")).toBe(
+      "-object memory-backend-file,id=ram0,mem-path=/proc/7/fd/9 -device vmgenid,guid=the-guid",
+    );
+    const json = '-object {"id":"ram0","mem-path":"/huge"} -device {"driver":"vmgenid","guid":"auto"}';
+    expect(derive(json, how).args.join(" ")).toBe(
+      '-object {"id":"ram0","mem-path":"/proc/7/fd/9"} -device {"driver":"vmgenid","guid":"the-guid"}',
+    );
+    expect(derive("-device vmgenid,guid=fixed", how).args.join(" ")).toBe("-device vmgenid,guid=fixed");
+    expect(derive(line, { ...how, sideBySide: false }).findings.map(({ code }) => code)).toEqual(["memory-file"]);
   });
 
   it("passes over names that are taken", () => {

@@ -23,8 +23,8 @@ export interface UpdatableOptions {
   readonly qemu: string;
   readonly machine: string;
   readonly accel: Accel;
-  /** Where guest RAM is; "file" is what cpr-reboot can leave in place. Default "memfd". */
-  readonly ram?: "memfd" | "file";
+  /** Where guest RAM is; "file" is what cpr-reboot can leave in place, "folder" a file in it without a name. Default "memfd". */
+  readonly ram?: "memfd" | "file" | "folder";
   /** Who starts the guest: the guest's own firmware, or SeaBIOS, which numbers the PCI buses. Default "own". */
   readonly firmware?: "own" | "SeaBIOS";
   /** With a virtio disk on a qcow2 image and a virtio network card. */
@@ -137,7 +137,7 @@ function argumentsOf(options: UpdatableOptions, dir: string, serialPath: string,
   const backend =
     ram === "memfd"
       ? "memory-backend-memfd,id=ram0,size=32M,share=on"
-      : `memory-backend-file,id=ram0,size=32M,share=on,mem-path=${join(dir, "ram")}`;
+      : `memory-backend-file,id=ram0,size=32M,share=on,mem-path=${ram === "file" ? join(dir, "ram") : dir}`;
   const suffix = machine.startsWith("microvm") ? "device" : "pci";
   const chardev = ["-chardev", `socket,id=serial0,path=${serialPath}`, "-serial", "chardev:serial0"];
   return [

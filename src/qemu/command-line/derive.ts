@@ -36,6 +36,10 @@ export interface DeriveOptions {
   readonly machine?: string | undefined;
   /** Folders given with -L below this one are left out: they belong to the old binary. */
   readonly oldPrefix?: string | undefined;
+  /** By id of a memory-backend-file: where its file is found now, if not under its mem-path. */
+  readonly memoryFiles?: ReadonlyMap<string, string> | undefined;
+  /** The GUID that a vmgenid device shows the guest, in place of "auto". */
+  readonly generationId?: string | undefined;
   /** Whether a path is taken; for tests. */
   readonly exists?: (path: string) => boolean;
 }
@@ -76,9 +80,12 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
     }
     return name();
   };
-  const context: Context = { move, note, sideBySide };
+  const context: Context = { move, note, sideBySide, memoryFiles: how.memoryFiles, generationId: how.generationId };
 
   const derived: CommandOption[] = [];
+  const chardevs = options.flatMap(({ name, value }) =>
+    name === "chardev" && value !== undefined ? (getValue(objectParts(value), "id") ?? []) : [],
+  );
   let serials = 0;
   for (const option of options) {
     const { name, value } = option;
@@ -91,10 +98,12 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
     }
     lookForFds(name, value, note);
     if (name === "chroot") note(chrooted(`-chroot ${value}`));
+    // The label that QEMU gives the port's character device.
+    const label = name === "serial" ? `serial${serials++}` : "";
     if (name === "pidfile") derived.push({ name, value: move(value, "pidfile") });
     else if (name === "serial" && value.startsWith("file:")) {
       // The short form can't append: a new QEMU would empty the log.
-      const id = `cprkit-serial${serials++}`;
+      const id = chardevs.includes(label) ? `cprkit-${label}` : label;
       const parts: KeyValues = [
         ["file", undefined],
         ["id", id],
@@ -114,6 +123,8 @@ interface Context {
   readonly move: (path: string, kind: MovedName["kind"]) => string;
   readonly note: (finding: Finding) => void;
   readonly sideBySide: boolean;
+  readonly memoryFiles: DeriveOptions["memoryFiles"];
+  readonly generationId: string | undefined;
 }
 
 /** An earlier update's; what would load, stop, detach or change the user once more. */
@@ -130,6 +141,10 @@ function rewritten(name: string, value: string, context: Context): string {
       return rewrittenVnc(value, context);
     case "spice":
       return rewrittenSpice(value, context);
+    case "object":
+      return rewrittenObject(value, context);
+    case "device":
+      return rewrittenDevice(value, context);
     case "run-with":
       return rewrittenRunWith(value, context);
     case "netdev":
@@ -146,8 +161,9 @@ function rewrittenShort(name: string, value: string, { move, note, sideBySide }:
   const device = value.slice(prefix.length);
   const socket = legacyUnixSocket(device);
   if (socket?.server === true) {
-    const rest = device.slice(`unix:${socket.path.replaceAll(",", ",,")}`.length);
-    return `${prefix}unix:${move(socket.path, "socket").replaceAll(",", ",,")}${rest}`;
+    const [, ...rest] = parseKeyValues(device.slice("unix:".length));
+    const path = move(socket.path, "socket").replaceAll(",", ",,");
+    return `${prefix}unix:${path},${formatKeyValues(withoutWait(rest))}`;
   }
   const kind = device.split(":")[0] ?? "";
   const listens = ["tcp", "telnet", "websocket"].includes(kind) && isOn(parseKeyValues(device), "server");
@@ -174,8 +190,39 @@ function rewrittenChardev(value: string, { move, note, sideBySide }: Context): s
     // An abstract name has no file, and no way to hand it over.
     if (sideBySide && (path === undefined || isOn(parts, "abstract"))) note(portTaken(`-chardev ${value}`));
     else if (path !== undefined) parts = withValue(parts, "path", move(path, "socket"));
+    parts = withoutWait(parts);
   }
   return formatKeyValues(parts);
+}
+
+/** QEMU's default is to wait for a client before it goes on: the new one would wait for one that the old one has. */
+function withoutWait(parts: KeyValues): KeyValues {
+  return parts.some(([key]) => key === "nowait") ? parts : withValue(parts, "wait", "off");
+}
+
+/** Guest RAM in a file that has no name (any more), as of a folder for huge pages: the new QEMU opens the very file. */
+function rewrittenObject(value: string, { memoryFiles, note, sideBySide }: Context): string {
+  const id = getValue(objectParts(value), "id");
+  const file = id === undefined ? undefined : memoryFiles?.get(id);
+  if (file === undefined) return value;
+  if (!sideBySide) {
+    const message = `-object ${value}: guest RAM is in a file without a name, which is closed when QEMU executes the new program`;
+    note(blocker("memory-file", message, "use --mode cpr-transfer"));
+  }
+  return withMember(value, "mem-path", file);
+}
+
+function rewrittenDevice(value: string, { generationId }: Context): string {
+  const parts = objectParts(value);
+  const driver = getValue(parts, "driver") ?? parts[0]?.[0];
+  if (driver !== "vmgenid" || generationId === undefined || getValue(parts, "guid") !== "auto") return value;
+  return withMember(value, "guid", generationId);
+}
+
+/** An option with one member set, in the form that it has: key=value or JSON. */
+function withMember(value: string, key: string, text: string): string {
+  if (!value.startsWith("{")) return formatKeyValues(withValue(parseKeyValues(value), key, text));
+  return JSON.stringify({ ...(JSON.parse(value) as object), [key]: text });
 }
 
 function rewrittenVnc(value: string, { move, note, sideBySide }: Context): string {

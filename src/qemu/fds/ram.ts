@@ -1,6 +1,7 @@
 // Which fds of a QEMU hold guest RAM, and under which name CPR carries each: QEMU's list of RAM blocks says where a
 // block is mapped, the process's map says which file is there.
 
+import { listFds, readFdLink } from "../../linux/index.ts";
 import { readProcessFile } from "../../linux/process/proc.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
 import { objectParts } from "../command-line/monitors.ts";
@@ -92,7 +93,7 @@ export async function carriedRam(
       fates.set(
         fd,
         (links.get(fd) ?? "").endsWith(" (deleted)")
-          ? { fate: "lost", why: "guest RAM in a file that has been removed: it can't be opened again" }
+          ? { fate: "reopened", why: "guest RAM in a file without a name: cprkit names it by /proc/PID/fd" }
           : { fate: "reopened", why: "guest RAM in a file, by its path" },
       );
     } else if (block.name === "") {
@@ -107,6 +108,29 @@ export async function carriedRam(
   const left = backends.filter(({ id, type }) => !named.has(id) && type !== "memory-backend-file");
   for (const [fd, fate] of matchBySize(nameless, inOrderOfCreation(left, options))) fates.set(fd, fate);
   return fates;
+}
+
+/**
+ * The fds of guest RAM in files, by the id of the memory-backend-file.
+ *
+ * @throws CprkitError as `Qmp.execute`, and for a process that may not be looked at
+ */
+export async function memoryFileFds(pid: number, qmp: Qmp): Promise<Map<string, number>> {
+  const [text, backends] = await Promise.all([
+    qmp.execute("human-monitor-command", { "command-line": "info ramblock" }),
+    memoryBackends(qmp),
+  ]);
+  const files = new Set(backends.flatMap(({ id, type }) => (type === "memory-backend-file" ? id : [])));
+  const found = new Map<string, number>();
+  if (files.size === 0) return found;
+  const links = new Map(listFds(pid).map((fd) => [fd, readFdLink(pid, fd)]));
+  const [fdOf, maps] = [fdsByFile(pid, links), readMaps(pid)];
+  for (const { name, address } of parseRamBlocks(text)) {
+    const file = maps.find(({ start, end }) => start <= address && address < end)?.file;
+    const fd = file === undefined ? undefined : fdOf.get(file);
+    if (fd !== undefined && files.has(backendId(name))) found.set(backendId(name), fd);
+  }
+  return found;
 }
 
 function carried(name: string, why: string): Fate {

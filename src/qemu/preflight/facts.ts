@@ -4,13 +4,14 @@ import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { getNofileLimit, listFds, type WaitOptions } from "../../linux/index.ts";
 import { readProcessFile } from "../../linux/process/proc.ts";
+import { statFile } from "../../linux/process/stat-file.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { type Derived, deriveCommandLine, prefixOf, publicName } from "../command-line/derive.ts";
-import { qmpSocketPaths } from "../command-line/monitors.ts";
-import { type CommandOption, parseOptions } from "../command-line/parse.ts";
+import { type Derived, type DeriveOptions, deriveCommandLine, prefixOf, publicName } from "../command-line/derive.ts";
+import { objectParts, qmpSocketPaths } from "../command-line/monitors.ts";
+import { type CommandOption, getValue, parseOptions } from "../command-line/parse.ts";
 import type { VmFd } from "../fds/fate.ts";
 import { listVmFds } from "../fds/list.ts";
-import { type MemoryBackend, memoryBackends } from "../fds/ram.ts";
+import { type MemoryBackend, memoryBackends, memoryFileFds } from "../fds/ram.ts";
 import { readSockets } from "../fds/sockets.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { addedDevices, qomChildren, qomProperties } from "../qmp/qom.ts";
@@ -65,6 +66,10 @@ export interface Facts {
   readonly options: readonly CommandOption[];
   /** Of a command that was given whole: nothing. */
   readonly derived: Derived;
+  /** By id of a memory-backend-file: where its file is found now, if not under its mem-path. */
+  readonly memoryFiles: ReadonlyMap<string, string>;
+  /** The GUID that a vmgenid device shows the guest. */
+  readonly generationId: string | undefined;
   /** The new QEMU's command line, from the program on. */
   readonly command: readonly string[];
   /** Absolute path of the new QEMU's QMP socket; undefined when its command line has none. */
@@ -132,7 +137,8 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
   const mode = asked.mode ?? bestMode(abilities, next);
   const sideBySide = mode !== "cpr-exec";
   const differences = await stateDifferences(vm, options, machine, abilities, next, asked);
-  const derived = deriveFor(process, options, asked, { machine, sideBySide });
+  const { memoryFiles, generationId } = own;
+  const derived = deriveFor(process, options, asked, { machine, sideBySide, memoryFiles, generationId });
   const command = asked.command ?? [...next.words, ...derived.args];
   const [serves] = qmpSocketPaths(parseOptions(command.slice(1)), process.cwd);
   return {
@@ -141,6 +147,8 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     process,
     options,
     derived,
+    memoryFiles,
+    generationId,
     command,
     newQmp: derived.moved.find((name) => name.old === qmpPath)?.new ?? serves,
     launcher: launcherFor(process),
@@ -203,7 +211,7 @@ async function askVm(vm: OpenVm) {
   ]);
   // A migration's parameters must stay as they are.
   const modes = isUnderWay(migration.status) ? undefined : await askModes(qmp, parameters.mode);
-  const [machines, kvm, backends, devices, chardevs, blockNodes, fds] = await Promise.all([
+  const [machines, kvm, backends, devices, chardevs, blockNodes, fds, memoryFiles, generationId] = await Promise.all([
     machinesOf(qmp),
     qmp.execute("query-kvm"),
     memoryBackends(qmp),
@@ -211,6 +219,8 @@ async function askVm(vm: OpenVm) {
     qmp.execute("query-chardev"),
     qmp.execute("query-named-block-nodes"),
     listVmFds(process.identity.pid, { qmp, qmpPath, options }),
+    movedMemoryFiles(vm, options),
+    generationIdOf(qmp, options),
   ]);
   return {
     options,
@@ -227,7 +237,32 @@ async function askVm(vm: OpenVm) {
     chardevs,
     blockNodes,
     fds,
+    memoryFiles,
+    generationId,
   };
+}
+
+/** Files of guest RAM that their mem-path does not lead to: it is a folder, or the file has been removed or replaced. */
+async function movedMemoryFiles(
+  { process, qmp }: OpenVm,
+  options: readonly CommandOption[],
+): Promise<ReadonlyMap<string, string>> {
+  const { pid } = process.identity;
+  const moved = new Map<string, string>();
+  for (const [id, fd] of await memoryFileFds(pid, qmp)) {
+    const parts = options.flatMap(({ name, value = "" }) => (name === "object" ? [objectParts(value)] : []));
+    const path = getValue(parts.find((each) => getValue(each, "id") === id) ?? [], "mem-path");
+    const [open, named] = [`/proc/${pid}/fd/${fd}`, path === undefined ? undefined : resolve(process.cwd, path)];
+    const [is, shall] = [statFile(open), named === undefined ? undefined : statFile(named)];
+    if (is === undefined || (shall?.ino === is.ino && shall.dev === is.dev)) continue;
+    moved.set(id, open);
+  }
+  return moved;
+}
+
+async function generationIdOf(qmp: Qmp, options: readonly CommandOption[]): Promise<string | undefined> {
+  const has = options.some(({ name, value = "" }) => name === "device" && value.includes("vmgenid"));
+  return has ? (await qmp.execute("query-vm-generation-id")).guid : undefined;
 }
 
 /** Without one that both know the checks name what is missing. */
@@ -241,7 +276,7 @@ export function deriveFor(
   { cwd, program }: VmProcess,
   options: readonly CommandOption[],
   { qemu, command }: UpdateRequest,
-  how: { readonly machine: string; readonly sideBySide: boolean },
+  how: Pick<DeriveOptions, "sideBySide" | "machine" | "memoryFiles" | "generationId">,
 ): Derived {
   if (command !== undefined) return { args: [], moved: [], findings: [] };
   return deriveCommandLine(options, { cwd, oldPrefix: qemu === undefined ? undefined : prefixOf(program), ...how });

@@ -75,6 +75,7 @@ const ofDerivedCommand: ReadonlySet<FindingCode> = new Set([
   "device-hotplugged",
   "device-unplugged",
   "fd-option",
+  "memory-file",
   "port-taken",
   "parent-exit",
   "chroot",

@@ -153,6 +153,7 @@ const pciDevice = z.looseObject({
 export const qmpReturns = {
   "query-status": z.looseObject({ status: z.string(), running: z.boolean() }),
   "query-kvm": z.looseObject({ enabled: z.boolean(), present: z.boolean() }),
+  "query-vm-generation-id": z.looseObject({ guid: z.string() }),
   "query-machines": z.array(machine),
   "query-cpus-fast": z.array(cpu),
   "query-memdev": z.array(memdev),

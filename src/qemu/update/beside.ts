@@ -28,13 +28,26 @@ export async function setSource(
 ): Promise<void> {
   const qmp = await sourceQmp(run);
   const wait = { signal: run.options.signal, timeoutMs: run.timeoutMs };
-  await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(capabilities) }, wait);
-  await qmp.execute("migrate-set-parameters", parameters, wait);
+  const { capabilities: present, parameters: set = {} } = run.journal.settings;
+  // It would hold the guest, stopped, until somebody says "migrate-continue".
+  const held = present[pausing] === true ? [{ capability: pausing, state: false }] : [];
+  await qmp.execute("migrate-set-capabilities", { capabilities: [...switchedOn(capabilities), ...held] }, wait);
+  // Meant for the network: the guest stands still for as long as its devices' state takes.
+  const local = {
+    ...("max-bandwidth" in set ? { "max-bandwidth": unlimited } : {}),
+    ...(set["tls-creds"] ? { "tls-creds": "" } : {}),
+  };
+  await qmp.execute("migrate-set-parameters", { ...parameters, ...local }, wait);
   const blockers = (await qmp.execute("query-migrate", undefined, wait))["blocked-reasons"] ?? [];
   if (blockers.length > 0) {
     throw new CprkitError("ERR_UPDATE_REFUSED", `QEMU says that this VM can't be updated: ${blockers.join("; ")}`);
   }
 }
+
+const pausing = "pause-before-switchover";
+
+/** Bytes a second. */
+const unlimited = 2 ** 40;
 
 export function switchedOn(names: readonly string[]): { capability: string; state: boolean }[] {
   return names.map((capability) => ({ capability, state: true }));

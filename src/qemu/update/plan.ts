@@ -80,8 +80,9 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
 
 /** Beside the running QEMU the names that it holds must be others, so the command line is derived for that, too. */
 function rehearsalOf(facts: Facts, { qmpPath }: OpenVm, options: UpdateOptions): Rehearsal | undefined {
-  const { process, machine, next } = facts;
-  const { args, moved, findings } = deriveFor(process, facts.options, options, { machine, sideBySide: true });
+  const { process, machine, next, memoryFiles, generationId } = facts;
+  const how = { machine, sideBySide: true, memoryFiles, generationId };
+  const { args, moved, findings } = deriveFor(process, facts.options, options, how);
   const qmp = moved.find(({ old }) => old === qmpPath)?.new;
   return qmp === undefined || findings.some(isBlocker) ? undefined : { command: [...next.words, ...args], qmp, moved };
 }

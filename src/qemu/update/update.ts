@@ -308,11 +308,17 @@ async function newRun(
 }
 
 async function settingsOf({ qmp }: OpenVm): Promise<Journal["settings"]> {
-  const [{ mode = "normal" }, list] = await Promise.all([
+  const [{ mode = "normal", ...parameters }, list] = await Promise.all([
     qmp.execute("query-migrate-parameters"),
     qmp.execute("query-migrate-capabilities"),
   ]);
-  const ours = new Set(["events", "return-path", "x-ignore-shared"]);
-  const known = list.filter(({ capability }) => ours.has(capability));
-  return { mode, capabilities: Object.fromEntries(known.map(({ capability, state }) => [capability, state])) };
+  return {
+    mode,
+    capabilities: Object.fromEntries(list.map(({ capability, state }) => [capability, state])),
+    parameters: Object.fromEntries(
+      Object.entries(parameters).flatMap(([name, value]) =>
+        typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? [[name, value]] : [],
+      ),
+    ),
+  };
 }

@@ -74,7 +74,8 @@ interface NamedFile {
 /** Firmware, kernel and the like: read at the start and not kept open. */
 export function checkStartFiles(facts: Facts): Finding[] {
   const started = startTime(facts.process.identity.startTime);
-  return startFiles(facts).flatMap(({ option, path }) => {
+  const renamed = [...facts.memoryFiles.keys()];
+  return startFiles(facts, renamed).flatMap(({ option, path }) => {
     const now = statFile(path);
     if (now === undefined) {
       const message = `${path} (${option}) is not there any more: the new QEMU would not start`;
@@ -90,10 +91,10 @@ export function checkStartFiles(facts: Facts): Finding[] {
 /** The clock ticks of a start time, the uptime's hundredths and the file system's clock differ a little. */
 const startSlackMs = 2_000;
 
-function startFiles({ options, process }: Facts): NamedFile[] {
+function startFiles({ options, process }: Facts, renamed: readonly string[]): NamedFile[] {
   const folders = options.flatMap(({ name, value }) => (name === "L" && value !== undefined ? [value] : []));
   return options.flatMap((option) =>
-    namedFiles(option).flatMap(({ path, searched }) => {
+    namedFiles(option, renamed).flatMap(({ path, searched }) => {
       const shown = `-${option.name}`;
       const direct = resolve(process.cwd, path);
       if (!searched || path.includes("/") || statFile(direct) !== undefined) return [{ option: shown, path: direct }];
@@ -106,7 +107,10 @@ function startFiles({ options, process }: Facts): NamedFile[] {
   );
 }
 
-function namedFiles({ name, value }: CommandOption): { readonly path: string; readonly searched: boolean }[] {
+function namedFiles(
+  { name, value }: CommandOption,
+  renamed: readonly string[],
+): { readonly path: string; readonly searched: boolean }[] {
   if (value === undefined || value === "") return [];
   const file = (path: string | undefined, searched = false) => (path ? [{ path, searched }] : []);
   switch (name) {
@@ -127,7 +131,9 @@ function namedFiles({ name, value }: CommandOption): { readonly path: string; re
     case "acpitable":
       return file(getValue(objectParts(value), "file"));
     case "object":
-      return /memory-backend-file/.test(value) && isOn(objectParts(value), "share")
+      return /memory-backend-file/.test(value) &&
+        isOn(objectParts(value), "share") &&
+        !renamed.includes(getValue(objectParts(value), "id") ?? "")
         ? file(getValue(objectParts(value), "mem-path"))
         : [];
     default:

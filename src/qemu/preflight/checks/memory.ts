@@ -7,7 +7,10 @@ import { blocker, type Finding, warning } from "../../finding.ts";
 import type { Facts } from "../facts.ts";
 
 export function checkMemory(facts: Facts): Finding[] {
-  return facts.mode === "cpr-reboot" ? checkReboot(facts) : [...checkAuxRam(facts), ...checkBackends(facts)];
+  const emptied = facts.sideBySide ? checkDiscard(facts) : [];
+  return facts.mode === "cpr-reboot"
+    ? [...emptied, ...checkCopied(facts)]
+    : [...emptied, ...checkAuxRam(facts), ...checkBackends(facts)];
 }
 
 function checkAuxRam({ auxRamShare }: Facts): Finding[] {
@@ -38,13 +41,13 @@ function shared({ id, type, size }: MemoryBackend): string {
   return `-object ${keep},id=${id},size=${mebibytes(size).replace(" MiB", "M")},share=on`;
 }
 
-/** cpr-reboot leaves memory in place only if it is in a shared file with a name; else all of it goes through the file. */
-function checkReboot({ backends, options }: Facts): Finding[] {
+/** A file that both QEMUs have open is emptied under the new one. */
+function checkDiscard({ options }: Facts): Finding[] {
   const discarded = options.flatMap(({ name, value }) => {
     const parts = name === "object" && value !== undefined ? objectParts(value) : [];
-    return isOn(parts, "discard-data") ? [getValue(parts, "id") ?? ""] : [];
+    return isOn(parts, "discard-data") && /memory-backend-file/.test(value ?? "") ? [getValue(parts, "id") ?? ""] : [];
   });
-  const emptied = discarded.map((id) =>
+  return discarded.map((id) =>
     blocker(
       "discard-data",
       `guest memory "${id}" has discard-data=on: the old QEMU empties its file when it ends`,
@@ -52,7 +55,11 @@ function checkReboot({ backends, options }: Facts): Finding[] {
       id,
     ),
   );
-  const copied = backends
+}
+
+/** cpr-reboot leaves memory in place only if it is in a shared file; else all of it goes through the state file. */
+function checkCopied({ backends }: Facts): Finding[] {
+  return backends
     .filter(({ share, type }) => share !== true || type !== "memory-backend-file")
     .map(({ id, type, size }) =>
       warning(
@@ -62,7 +69,6 @@ function checkReboot({ backends, options }: Facts): Finding[] {
         id,
       ),
     );
-  return [...emptied, ...copied];
 }
 
 /** "32 MiB", "0.004 MiB". */

@@ -21,9 +21,15 @@ export async function tell(
 
 /** Puts the migration settings of before the update back, as far as this QEMU answers and knows them. */
 export async function restoreSettings(peer: Peer, journal: Journal): Promise<void> {
-  const { mode, capabilities } = journal.settings;
+  const { mode, capabilities, parameters = {} } = journal.settings;
   await tell(peer, "migrate-set-parameters", { mode });
-  for (const [capability, state] of Object.entries(capabilities)) {
-    await tell(peer, "migrate-set-capabilities", { capabilities: [{ capability, state }] });
+  // All at once; one by one where this QEMU does not know one of them.
+  if ((await tell(peer, "migrate-set-parameters", parameters)) !== undefined) {
+    for (const [name, value] of Object.entries(parameters)) {
+      await tell(peer, "migrate-set-parameters", { [name]: value });
+    }
   }
+  const list = Object.entries(capabilities).map(([capability, state]) => ({ capability, state }));
+  if ((await tell(peer, "migrate-set-capabilities", { capabilities: list })) === undefined) return;
+  for (const each of list) await tell(peer, "migrate-set-capabilities", { capabilities: [each] });
 }

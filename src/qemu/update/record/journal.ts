@@ -40,7 +40,12 @@ const journalSchema = z.object({
   /** The new QEMU said, after it had been told not to start the guest, that it had not; it has been ended since. */
   neverRan: z.boolean().optional(),
   /** What the source's migration settings were. */
-  settings: z.object({ mode: z.string(), capabilities: z.record(z.string(), z.boolean()) }),
+  settings: z.object({
+    mode: z.string(),
+    capabilities: z.record(z.string(), z.boolean()),
+    /** Missing in journals of cprkit 0.1. */
+    parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
+  }),
   moved: z.array(
     z.object({ kind: z.enum(["socket", "pidfile"]), public: z.string(), old: z.string(), new: z.string() }),
   ),

@@ -1,0 +1,127 @@
+// What a VM has that its command line does not say: the new QEMU has it, too.
+import { createHash } from "node:crypto";
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, writeSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { afterEach, expect, it } from "vitest";
+import { preflight } from "../../src/qemu/preflight/preflight.ts";
+import { connectQmp, type Qmp } from "../../src/qemu/qmp/client.ts";
+import { updateVm } from "../../src/qemu/update/update.ts";
+import { describeQemu } from "../support/qemu.ts";
+import { assertContiguous } from "../support/serial-log.ts";
+import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
+
+afterEach(endAll);
+
+async function ask<T>(vm: Updatable, work: (qmp: Qmp) => Promise<T>): Promise<T> {
+  const qmp = await connectQmp(vm.qmp);
+  try {
+    return await work(qmp);
+  } finally {
+    await qmp.close();
+  }
+}
+
+/** A path that one client connects to, and leaves, as soon as somebody listens there. */
+function visited(path: string): string {
+  const visit = () => {
+    const socket = connect(path, () => socket.end());
+    socket.on("error", () => setTimeout(visit, 20));
+  };
+  visit();
+  return path;
+}
+
+/** Of 8 MiB of guest RAM from 16 MiB on, as QEMU itself reads it. */
+async function fingerprint(vm: Updatable): Promise<string> {
+  const file = join(vm.dir, "saved");
+  await ask(vm, (qmp) => qmp.execute("pmemsave", { val: 16 << 20, size: 8 << 20, filename: file }));
+  const bytes = readFileSync(file);
+  rmSync(file);
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** Writes into guest RAM, through the file that QEMU has open. */
+function fillRam(vm: Updatable): void {
+  const fds = `/proc/${vm.pid}/fd`;
+  const fd = readdirSync(fds).find((name) => readlinkSync(join(fds, name)).includes("qemu_back_mem"));
+  const file = openSync(join(fds, fd ?? "none"), "r+");
+  writeSync(file, Buffer.alloc(8 << 20, "what the guest has written "), 0, 8 << 20, 16 << 20);
+  closeSync(file);
+}
+
+describeQemu("an update carries", ["10.0", "11.1"], (qemu) => {
+  const ways = [
+    ["10.0", ["11.1", "10.0"], "cpr-transfer"],
+    ["10.0", ["11.1"], "cpr-reboot"],
+  ] as const;
+  for (const [from, later, mode] of ways) {
+    it(`guest RAM in a file without a name: ${[from, ...later].join(" -> ")}, ${mode}`, async () => {
+      // A folder, as for huge pages: QEMU makes a file in it and removes its name.
+      const vm = await startUpdatable({ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu[from], ram: "folder" });
+      fillRam(vm);
+      const before = await fingerprint(vm);
+      for (const version of later) {
+        const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], mode, stateDir: vm.stateDir });
+        expect(report.command.join(" ")).toMatch(/mem-path=\/proc\/\d+\/fd\/\d+/);
+        expect(await fingerprint(vm)).toBe(before);
+      }
+      await vm.serial.waitForMore(20, 20_000);
+      assertContiguous(vm.serial);
+    });
+  }
+
+  it("cpr-exec refuses guest RAM in a file without a name", async () => {
+    const vm = await startUpdatable({ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu["11.1"], ram: "folder" });
+    const { findings } = await preflight({ qmp: vm.qmp }, { mode: "cpr-exec" });
+    expect(findings.map(({ code }) => code)).toEqual(["memory-file"]);
+  });
+
+  it("migration parameters and capabilities, and none of them delays the guest", async () => {
+    const vm = await startUpdatable({ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu["10.0"], devices: true });
+    const parameters = { "max-bandwidth": 4096, "downtime-limit": 1234, "announce-rounds": 7 };
+    await ask(vm, async (qmp) => {
+      await qmp.execute("migrate-set-parameters", parameters);
+      const capabilities = ["pause-before-switchover", "auto-converge"].map((capability) => ({
+        capability,
+        state: true,
+      }));
+      await qmp.execute("migrate-set-capabilities", { capabilities });
+    });
+    for (const version of ["11.1", "10.0"] as const) {
+      const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], stateDir: vm.stateDir });
+      // Its state has some 100 kB: at 4 kB a second that would be half a minute.
+      expect(report.downtimeMs).toBeLessThan(5_000);
+      await ask(vm, async (qmp) => {
+        expect(await qmp.execute("query-migrate-parameters")).toMatchObject({ ...parameters, mode: "normal" });
+        const on = (await qmp.execute("query-migrate-capabilities")).filter(({ state }) => state);
+        expect(on.map(({ capability }) => capability).sort()).toEqual(["auto-converge", "pause-before-switchover"]);
+      });
+    }
+  });
+
+  it("the generation id that the guest has seen, the label of a serial port, a socket that waits for its client", async () => {
+    const vm = await startUpdatable({
+      machine: "pc-q35-10.0",
+      accel: "tcg",
+      qemu: qemu["10.0"],
+      serialArgs: (dir) => ["-serial", `file:${dir}/serial.log`],
+      extraArgs: (dir) => [
+        ...["-device", "vmgenid,id=gen,guid=auto"],
+        // Without wait=off QEMU waits for its first client.
+        ...["-chardev", `socket,id=agent,path=${visited(`${dir}/agent.sock`)},server=on`],
+      ],
+    });
+    const look = () =>
+      ask(vm, async (qmp) => ({
+        id: (await qmp.execute("query-vm-generation-id")).guid,
+        chardevs: (await qmp.execute("query-chardev")).map(({ label }) => label).sort(),
+      }));
+    const before = await look();
+    expect(before.chardevs).toContain("serial0");
+    for (const version of ["11.1", "10.0"] as const) {
+      await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], stateDir: vm.stateDir });
+      expect(await look()).toEqual(before);
+    }
+  });
+});
