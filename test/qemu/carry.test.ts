@@ -124,4 +124,81 @@ describeQemu("an update carries", ["10.0", "11.1"], (qemu) => {
       expect(await look()).toEqual(before);
     }
   });
+
+  it("limits of a disk's input and output", async () => {
+    const vm = await startUpdatable({ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu["10.0"], devices: true });
+    const limits = { bps: 1_000_000, bps_rd: 0, bps_wr: 0, iops: 500, iops_rd: 0, iops_wr: 0, iops_max: 700 };
+    await ask(vm, (qmp) =>
+      qmp.execute("block_set_io_throttle", { id: "/machine/peripheral/blk0/virtio-backend", ...limits }),
+    );
+    for (const version of ["11.1", "10.0"] as const) {
+      await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], stateDir: vm.stateDir });
+      const [disk] = await ask(vm, (qmp) => qmp.execute("query-block"));
+      expect(disk?.inserted).toMatchObject(limits);
+    }
+  });
+});
+
+describeQemu("an update refuses by name, and changes nothing", ["10.0", "11.1"], (qemu) => {
+  const cases: readonly (readonly [
+    what: string,
+    change: (qmp: Qmp, vm: Updatable) => Promise<unknown>,
+    says: RegExp,
+  ])[] = [
+    [
+      "a bitmap that is not persistent",
+      (qmp) => qmp.execute("block-dirty-bitmap-add", { node: "disk0", name: "b0" }),
+      /\[dirty-bitmap\] bitmap b0 of disk0/,
+    ],
+    [
+      "an export",
+      async (qmp, vm) => {
+        await qmp.execute("nbd-server-start", { addr: { type: "unix", data: { path: join(vm.dir, "nbd") } } });
+        await qmp.execute("block-export-add", { id: "e0", type: "nbd", "node-name": "disk0" });
+      },
+      /\[block-export\] the nbd export e0/,
+    ],
+    [
+      "a job",
+      async (qmp) => {
+        const target = { driver: "null-co", "node-name": "copy", size: 16 << 20 };
+        await qmp.execute("blockdev-add", target);
+        const job = { "job-id": "j0", device: "disk0", target: "copy", sync: "none" };
+        await qmp.execute("blockdev-backup", job);
+      },
+      /\[block-job\] the backup job j0/,
+    ],
+    [
+      "another medium",
+      async (qmp, vm) => {
+        await qmp.execute("blockdev-change-medium", { id: "cd0", filename: join(vm.dir, "guest.img"), format: "raw" });
+      },
+      /the guest would get another disk: .*guest\.img.*of the new one .*guest\.rom/,
+    ],
+    [
+      "an ejected medium",
+      (qmp) => qmp.execute("eject", { id: "cd0", force: true }),
+      /the guest would get another disk: .*nothing in it/,
+    ],
+  ];
+  for (const [what, change, says] of cases) {
+    it(what, async () => {
+      const vm = await startUpdatable({
+        machine: "pc-q35-10.0",
+        accel: "tcg",
+        qemu: qemu["10.0"],
+        devices: true,
+        extraArgs: (dir) => [
+          ...["-drive", `if=none,id=cd,media=cdrom,readonly=on,format=raw,file=${dir}/guest.rom`],
+          ...["-device", "ide-cd,drive=cd,id=cd0"],
+        ],
+      });
+      await ask(vm, (qmp) => change(qmp, vm));
+      const refused = updateVm({ qmp: vm.qmp }, { qemu: qemu["11.1"], stateDir: vm.stateDir });
+      await expect(refused).rejects.toThrow(says);
+      expect(vm.qemus()).toEqual([vm.pid]);
+      await vm.serial.waitForMore(10, 20_000);
+      assertContiguous(vm.serial);
+    });
+  }
 });

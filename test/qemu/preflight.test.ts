@@ -144,7 +144,7 @@ for (const version of ["10.0", "11.1"] as const) {
       const args = (dir: string) => ["-object", shared, "-device", "ivshmem-plain,memdev=shared", "-object", file(dir)];
       return withVm({ qemu, args }, async (vm) => {
         const report = await look(vm);
-        expect(codes(report)).toEqual(["qemu-blocker"]);
+        expect(codes(report)).toEqual(["discard-data", "qemu-blocker"]);
         expect(finding(report, "qemu-blocker").message).toContain("ivshmem");
         const reboot = await look(vm, { mode: "cpr-reboot" });
         expect(codes(reboot)).toEqual(["discard-data", "qemu-blocker", "ram-copied", "ram-copied"]);

@@ -95,6 +95,8 @@ export interface Facts {
   readonly devices: readonly Device[];
   readonly chardevs: QmpReturn<"query-chardev">;
   readonly blockNodes: QmpReturn<"query-named-block-nodes">;
+  readonly jobs: QmpReturn<"query-jobs">;
+  readonly exports: QmpReturn<"query-block-exports">;
   readonly fds: readonly VmFd[];
   readonly taps: readonly Tap[];
   /** Paths of UNIX sockets on which somebody listens. */
@@ -166,6 +168,8 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     devices: own.devices,
     chardevs: own.chardevs,
     blockNodes: own.blockNodes,
+    jobs: own.jobs,
+    exports: own.exports,
     fds,
     taps: [...new Set(fds.flatMap(({ what }) => /^tap (.*)$/.exec(what)?.[1] ?? []))].map(tapOf),
     listening: new Set(
@@ -211,17 +215,20 @@ async function askVm(vm: OpenVm) {
   ]);
   // A migration's parameters must stay as they are.
   const modes = isUnderWay(migration.status) ? undefined : await askModes(qmp, parameters.mode);
-  const [machines, kvm, backends, devices, chardevs, blockNodes, fds, memoryFiles, generationId] = await Promise.all([
-    machinesOf(qmp),
-    qmp.execute("query-kvm"),
-    memoryBackends(qmp),
-    devicesOf(qmp),
-    qmp.execute("query-chardev"),
-    qmp.execute("query-named-block-nodes"),
-    listVmFds(process.identity.pid, { qmp, qmpPath, options }),
-    movedMemoryFiles(vm, options),
-    generationIdOf(qmp, options),
-  ]);
+  const [machines, kvm, backends, devices, chardevs, blockNodes, jobs, exports, fds, memoryFiles, generationId] =
+    await Promise.all([
+      machinesOf(qmp),
+      qmp.execute("query-kvm"),
+      memoryBackends(qmp),
+      devicesOf(qmp),
+      qmp.execute("query-chardev"),
+      qmp.execute("query-named-block-nodes"),
+      qmp.execute("query-jobs"),
+      qmp.execute("query-block-exports"),
+      listVmFds(process.identity.pid, { qmp, qmpPath, options }),
+      movedMemoryFiles(vm, options),
+      generationIdOf(qmp, options),
+    ]);
   return {
     options,
     machine: String(machineClass).replace(/-machine$/, ""),
@@ -236,6 +243,8 @@ async function askVm(vm: OpenVm) {
     devices,
     chardevs,
     blockNodes,
+    jobs,
+    exports,
     fds,
     memoryFiles,
     generationId,

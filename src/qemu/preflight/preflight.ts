@@ -3,6 +3,7 @@
 import { type Finding, type FindingCode, isBlocker } from "../finding.ts";
 import { type CprModeName, versionText } from "../vm/binary.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
+import { checkBlock } from "./checks/block.ts";
 import { checkChardevs, checkCrashes, checkHeldDevices, checkHotplug, checkTaps, checkVfio } from "./checks/devices.ts";
 import { checkBinary, checkImages, checkSockets, checkStartFiles } from "./checks/files.ts";
 import { checkCgroup, checkMonitor, checkRoom, checkService } from "./checks/host.ts";
@@ -56,6 +57,7 @@ const checks: readonly ((facts: Facts) => readonly Finding[])[] = [
   checkChardevs,
   checkBinary,
   checkImages,
+  checkBlock,
   checkStartFiles,
   checkSockets,
   ({ derived }) => derived.findings,

@@ -11,6 +11,7 @@ import { runHook } from "../hooks.ts";
 import { removeNames } from "../names.ts";
 import type { CarriedFd } from "../options.ts";
 import { askPeer, hasTakenOver, killPeer, type Peer, releasePeer } from "../peers/peer.ts";
+import { expectSameDisks } from "../peers/same-disks.ts";
 import { expectSameMachine } from "../peers/same-machine.ts";
 import type { Run } from "../run.ts";
 import { hasReplaced } from "../settle.ts";
@@ -62,6 +63,7 @@ async function rehearse(run: Run): Promise<void> {
     const { signal } = options;
     const qmp = await connectDestination(run, trial, trial.orExit);
     await trial.orExit(expectSameMachine(await sourceQmp(run), qmp, { signal, timeoutMs }));
+    await trial.orExit(expectSameDisks(await sourceQmp(run), qmp, { signal, timeoutMs }));
   } finally {
     await releasePeer(trial);
     const left = await killPeer(trial);

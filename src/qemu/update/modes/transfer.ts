@@ -7,6 +7,7 @@ import { CprkitError } from "../../../vmstate/error.ts";
 import { type PassedState, type TapResult, tap } from "../../tap.ts";
 import { adopt, connectDestination, setSource, sourceQmp, startBeside, switchedOn, untilListening } from "../beside.ts";
 import { runHook } from "../hooks.ts";
+import { expectSameDisks } from "../peers/same-disks.ts";
 import { expectSameMachine } from "../peers/same-machine.ts";
 import { fileOf, type Run } from "../run.ts";
 import { noteDowntime, switchOver, untilTakenOver } from "../switch-over.ts";
@@ -62,6 +63,7 @@ export async function runTransfer(run: Run): Promise<void> {
     );
   }
   await expectSameMachine(source, qmp, { signal, timeoutMs });
+  await expectSameDisks(source, qmp, { signal, timeoutMs });
   await run.step("destination-ready");
   await runHook(run, "beforePause");
   await run.step("before-switch");
