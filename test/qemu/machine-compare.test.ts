@@ -58,6 +58,9 @@ async function readOne(qemu: string, machine: MachineName, dir: string): Promise
   return read;
 }
 
+/** A machine of 10.0 takes a second to read: of the other pairs only the one with the newer QEMU is read each time. */
+const isLong = process.env["CPRKIT_LONG"] === "1";
+
 describeQemu("the same command line, started twice", ["10.0", "11.1"], (qemu) => {
   for (const machine of machines) {
     for (const [from, to] of [
@@ -66,6 +69,8 @@ describeQemu("the same command line, started twice", ["10.0", "11.1"], (qemu) =>
       ["10.0", "11.1"],
       ["11.1", "10.0"],
     ] as const) {
+      const isShort = machine === machines[0] ? from === "10.0" && to === "11.1" : from === "11.1" && to === "11.1";
+      if (!isLong && !isShort) continue;
       it(`${machine}, ${from} and ${to}: no undeclared difference`, async () => {
         const dir = await folderFor(qemu[to]);
         const [old, next] = [await readOne(qemu[from], machine, dir), await readOne(qemu[to], machine, dir)];
