@@ -39,6 +39,7 @@ for (const version of ["10.0", "11.1"] as const) {
         ["-object", "memory-backend-memfd,id=m0,size=32M,share=on", "-display", "none", "-object", "iothread,id=io0"],
         ["-blockdev", "null-co,node-name=n0,size=1048576", "-device", "virtio-blk-pci,drive=n0,iothread=io0"],
         ["-device", "pcie-root-port,id=rp", "-device", "virtio-rng-pci,bus=rp"],
+        ["-device", "vmgenid,guid=auto"],
         ["-netdev", "hubport,id=net0,hubid=0", "-device", "virtio-net-pci,netdev=net0"],
         [...chardev("plain"), "-mon", "chardev=plain,mode=control"],
         [...chardev("pretty"), "-mon", "chardev=pretty,mode=control,pretty=on"],

@@ -20,7 +20,7 @@ export function lockProcess(identity: ProcessIdentity): { readonly fd: number } 
   let isOurs = false;
   try {
     // Compared after opening: from here on it can't be another process's.
-    if (!isSameProcess(identity)) throw systemError("open", errno.ESRCH, `locking process ${pid}`);
+    if (!isSameProcess(identity)) throw ended(pid);
     const locked = libc().flock(fd, lockExclusive | lockNonblocking);
     isOurs = locked >= 0;
     if (isOurs) return { fd };
@@ -38,8 +38,17 @@ function openEnviron(pid: number): number {
   try {
     return openSync(`/proc/${pid}/environ`, "r");
   } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    if (code === "ENOENT" || code === "ESRCH") throw ended(pid);
     throw new CprkitError("ERR_SYSCALL", `process ${pid} can't be locked: ${String(cause)}`, { cause });
   }
+}
+
+function ended(pid: number): CprkitError {
+  return new CprkitError("ERR_SYSCALL", `process ${pid} has ended: it can't be locked`, {
+    errno: "ESRCH",
+    syscall: "open",
+  });
 }
 
 /** By /proc/locks: "1: FLOCK  ADVISORY  WRITE 4711 00:15:123 0 EOF", the device in hexadecimal. */
