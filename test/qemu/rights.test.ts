@@ -40,6 +40,7 @@ describe("rights", () => {
     umask: 0o022,
     inheritable: 0n,
     permitted: 0x1ffn,
+    effective: 0x1ffn,
     bounding: 0x1ffn,
     ambient: 0n,
     noNewPrivs: false,
@@ -103,7 +104,6 @@ describe.runIf(isRoot)("as root", () => {
       await once(child, "spawn");
       const start = startLike(readVmProcess(child.pid ?? 0), {
         words: ["/bin/true"],
-        cwd: "/tmp",
         env: { LD_PRELOAD: "x" },
       });
       expect(start.env).toEqual({ PATH: "/usr/sbin:/usr/bin:/sbin:/bin" });

@@ -1,7 +1,6 @@
 // Which fds of a QEMU hold guest RAM, and under which name CPR carries each: QEMU's list of RAM blocks says where a
 // block is mapped, the process's map says which file is there.
 
-import { listFds, readFdLink } from "../../linux/index.ts";
 import { readProcessFile } from "../../linux/process/proc.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
 import { objectParts } from "../command-line/monitors.ts";
@@ -111,26 +110,24 @@ export async function carriedRam(
 }
 
 /**
- * The fds of guest RAM in files, by the id of the memory-backend-file.
+ * The fds of guest RAM in files, by the id of the memory-backend-file. Without such a backend nothing is asked.
  *
- * @throws CprkitError as `Qmp.execute`, and for a process that may not be looked at
+ * @throws CprkitError as `Qmp.execute`
  */
-export async function memoryFileFds(pid: number, qmp: Qmp): Promise<Map<string, number>> {
-  const [text, backends] = await Promise.all([
-    qmp.execute("human-monitor-command", { "command-line": "info ramblock" }),
-    memoryBackends(qmp),
-  ]);
+export async function memoryFileFds(
+  pid: number,
+  qmp: Qmp,
+  links: ReadonlyMap<number, string>,
+  backends: readonly MemoryBackend[],
+): Promise<Map<string, number>> {
   const files = new Set(backends.flatMap(({ id, type }) => (type === "memory-backend-file" ? id : [])));
-  const found = new Map<string, number>();
-  if (files.size === 0) return found;
-  const links = new Map(listFds(pid).map((fd) => [fd, readFdLink(pid, fd)]));
-  const [fdOf, maps] = [fdsByFile(pid, links), readMaps(pid)];
-  for (const { name, address } of parseRamBlocks(text)) {
-    const file = maps.find(({ start, end }) => start <= address && address < end)?.file;
-    const fd = file === undefined ? undefined : fdOf.get(file);
-    if (fd !== undefined && files.has(backendId(name))) found.set(backendId(name), fd);
-  }
-  return found;
+  const mapped = files.size === 0 ? [] : await mappedRam(pid, qmp, links);
+  return new Map(
+    mapped.flatMap(({ block, fd }) => {
+      const id = backendId(block.name);
+      return fd === undefined || !files.has(id) ? [] : [[id, fd] as const];
+    }),
+  );
 }
 
 function carried(name: string, why: string): Fate {

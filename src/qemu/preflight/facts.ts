@@ -3,7 +3,6 @@
 import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { getNofileLimit, listFds, type WaitOptions } from "../../linux/index.ts";
-import { readProcessFile } from "../../linux/process/proc.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { type Derived, type DeriveOptions, deriveCommandLine, prefixOf, publicName } from "../command-line/derive.ts";
@@ -17,7 +16,7 @@ import type { Qmp } from "../qmp/client.ts";
 import { addedDevices, qomChildren, qomProperties } from "../qmp/qom.ts";
 import type { QmpReturn } from "../qmp/schema.ts";
 import { type CprModeName, compareVersions, machinesOf, type QemuAbilities } from "../vm/binary.ts";
-import { type Credentials, notGivable, readCredentials } from "../vm/credentials.ts";
+import { type Credentials, hasCapability, notGivable, readCredentials } from "../vm/credentials.ts";
 import { type Launcher, launcherFor } from "../vm/launcher.ts";
 import { askModes, isUnderWay } from "../vm/modes.ts";
 import { askNewQemu, type NewQemu, type NewQemuCommand, newQemuCommand, programWords } from "../vm/new-qemu.ts";
@@ -175,7 +174,7 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     listening: new Set(
       [...readSockets(pid).values()].flatMap(({ kind, at }) => (kind === "listening" && at ? [at] : [])),
     ),
-    inFlightUnlimited: hasCapability(pid, capSysResource) || hasCapability(pid, capSysAdmin),
+    inFlightUnlimited: [capSysResource, capSysAdmin].some((each) => hasCapability(process.credentials.effective, each)),
     next,
     stateDifferences: differences,
     host: readHostMemory(pid),
@@ -215,20 +214,18 @@ async function askVm(vm: OpenVm) {
   ]);
   // A migration's parameters must stay as they are.
   const modes = isUnderWay(migration.status) ? undefined : await askModes(qmp, parameters.mode);
-  const [machines, kvm, backends, devices, chardevs, blockNodes, jobs, exports, fds, memoryFiles, generationId] =
-    await Promise.all([
-      machinesOf(qmp),
-      qmp.execute("query-kvm"),
-      memoryBackends(qmp),
-      devicesOf(qmp),
-      qmp.execute("query-chardev"),
-      qmp.execute("query-named-block-nodes"),
-      qmp.execute("query-jobs"),
-      qmp.execute("query-block-exports"),
-      listVmFds(process.identity.pid, { qmp, qmpPath, options }),
-      movedMemoryFiles(vm, options),
-      generationIdOf(qmp, options),
-    ]);
+  const [machines, kvm, backends, devices, chardevs, blockNodes, jobs, exports, fds, generationId] = await Promise.all([
+    machinesOf(qmp),
+    qmp.execute("query-kvm"),
+    memoryBackends(qmp),
+    devicesOf(qmp),
+    qmp.execute("query-chardev"),
+    qmp.execute("query-named-block-nodes"),
+    qmp.execute("query-jobs"),
+    qmp.execute("query-block-exports"),
+    listVmFds(process.identity.pid, { qmp, qmpPath, options }),
+    generationIdOf(qmp, options),
+  ]);
   return {
     options,
     machine: String(machineClass).replace(/-machine$/, ""),
@@ -246,7 +243,7 @@ async function askVm(vm: OpenVm) {
     jobs,
     exports,
     fds,
-    memoryFiles,
+    memoryFiles: await movedMemoryFiles(vm, options, backends, fds),
     generationId,
   };
 }
@@ -255,10 +252,13 @@ async function askVm(vm: OpenVm) {
 async function movedMemoryFiles(
   { process, qmp }: OpenVm,
   options: readonly CommandOption[],
+  backends: readonly MemoryBackend[],
+  fds: readonly VmFd[],
 ): Promise<ReadonlyMap<string, string>> {
   const { pid } = process.identity;
+  const links = new Map(fds.map(({ fd, link }) => [fd, link]));
   const moved = new Map<string, string>();
-  for (const [id, fd] of await memoryFileFds(pid, qmp)) {
+  for (const [id, fd] of await memoryFileFds(pid, qmp, links, backends)) {
     const parts = options.flatMap(({ name, value = "" }) => (name === "object" ? [objectParts(value)] : []));
     const path = getValue(parts.find((each) => getValue(each, "id") === id) ?? [], "mem-path");
     const [open, named] = [`/proc/${pid}/fd/${fd}`, path === undefined ? undefined : resolve(process.cwd, path)];
@@ -319,12 +319,6 @@ async function devicesOf(qmp: Qmp): Promise<Device[]> {
 
 const capSysAdmin = 21n;
 const capSysResource = 24n;
-
-/** Whether a process has a capability in force (capabilities(7)). */
-function hasCapability(pid: number, bit: bigint): boolean {
-  const effective = /^CapEff:\s+([0-9a-f]+)$/m.exec(readProcessFile(pid, "status"))?.[1] ?? "0";
-  return ((BigInt(`0x${effective}`) >> bit) & 1n) === 1n;
-}
 
 /** One of another network namespace than ours is taken for the usual kind. */
 function tapOf(name: string): Tap {

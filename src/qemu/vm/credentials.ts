@@ -13,6 +13,7 @@ export interface Credentials {
   readonly umask: number;
   readonly inheritable: bigint;
   readonly permitted: bigint;
+  readonly effective: bigint;
   readonly bounding: bigint;
   readonly ambient: bigint;
   readonly noNewPrivs: boolean;
@@ -40,6 +41,7 @@ export function readCredentials(pid: ProcessRef): Credentials {
     umask: Number.parseInt(line("Umask") || "022", 8),
     inheritable: set("CapInh"),
     permitted: set("CapPrm"),
+    effective: set("CapEff"),
     bounding: set("CapBnd"),
     ambient: set("CapAmb"),
     noNewPrivs: line("NoNewPrivs") === "1",
@@ -48,6 +50,11 @@ export function readCredentials(pid: ProcessRef): Credentials {
     userNamespace: readProcessLink(pid, "ns/user"),
     isPlain: new Set(uids).size === 1 && new Set(gids).size === 1,
   };
+}
+
+/** Whether a set has a capability, by its number in capabilities(7). */
+export function hasCapability(set: bigint, capability: bigint): boolean {
+  return ((set >> capability) & 1n) === 1n;
 }
 
 function readLabel(pid: ProcessRef): string | undefined {
@@ -105,7 +112,7 @@ export function setprivWords(own: Credentials, wanted: Credentials): readonly st
 /** "-all,+cap_12,+cap_13". */
 function capabilityList(set: bigint): string {
   const names = ["-all"];
-  for (let bit = 0; set >> BigInt(bit) > 0n; bit++) if ((set >> BigInt(bit)) & 1n) names.push(`+cap_${bit}`);
+  for (let bit = 0n; set >> bit > 0n; bit++) if (hasCapability(set, bit)) names.push(`+cap_${bit}`);
   return names.join(",");
 }
 
@@ -122,7 +129,7 @@ const capSetpcap = 8n;
 
 /** Why a process with the rights of `own` can't start one with those of `wanted`, in words; empty if it can. */
 export function notGivable(own: Credentials, wanted: Credentials): string[] {
-  const can = (capability: bigint) => ((own.permitted >> capability) & 1n) === 1n;
+  const can = (capability: bigint) => hasCapability(own.permitted, capability);
   const isOther = own.uid !== wanted.uid || own.gid !== wanted.gid || String(own.groups) !== String(wanted.groups);
   const gained = wanted.uid === 0 ? wanted.permitted : wanted.ambient;
   const problems: string[] = [];

@@ -3,6 +3,7 @@
 import { accessSync, closeSync, constants, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { createMemfd } from "../../linux/index.ts";
+import { shellQuoted } from "../command-line/parse.ts";
 import { type Credentials, hasSameRights, readCredentials, setprivWords } from "./credentials.ts";
 import type { VmProcess } from "./process.ts";
 
@@ -21,20 +22,19 @@ export interface Start {
 export interface Wanted {
   readonly words: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly cwd: string;
 }
 
 /** The fd by which a child with other rights than ours gets its environment. */
 const environmentFd = 9;
 
 /**
- * The command that starts a program with the rights of `running` and no more. Its environment, folder and library paths
+ * The command that starts a program with the rights of `running` and no more, in its folder. Its environment, folder and library paths
  * take effect only once it has those rights.
  */
 export function startLike(running: VmProcess, wanted: Wanted, before: readonly string[] = []): Start {
-  const { words, env, cwd } = wanted;
+  const { words, env } = wanted;
   const own = readCredentials("self");
-  const { credentials } = running;
+  const { credentials, cwd } = running;
   if (hasSameRights(own, credentials)) {
     const [program = "", ...args] = [...before, ...umaskWords(own, credentials), ...words];
     return { program, args, cwd, env, environment: undefined, close: () => undefined };
@@ -68,7 +68,7 @@ function umaskWords(own: Credentials, { umask }: Credentials): readonly string[]
 function environmentFile(env: Readonly<Record<string, string | undefined>>): number {
   const fd = createMemfd("environment");
   const lines = Object.entries(env).flatMap(([name, value]) =>
-    value === undefined || !/^[A-Za-z_]\w*$/.test(name) ? [] : `export ${name}='${value.replaceAll("'", `'\\''`)}'\n`,
+    value === undefined || !/^[A-Za-z_]\w*$/.test(name) ? [] : `export ${name}=${shellQuoted([value])}\n`,
   );
   const bytes = Buffer.from(`unset PATH\n${lines.join("")}`);
   for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);

@@ -38,7 +38,7 @@ export async function probeBinary(
   endStrayProbes();
   const empty = ["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none"];
   const words = [...command, ...empty, "-chardev", "socket,id=m,fd=3", "-qmp", "chardev:m"];
-  const start = startLike(like, { words: endedWithUs(words), cwd: like.cwd, env: withProbeMark(env) });
+  const start = startLike(like, { words: endedWithUs(words), env: withProbeMark(env) });
   const [ours, theirs] = socketPair();
   let child: ChildProcess;
   try {

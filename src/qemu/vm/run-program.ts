@@ -33,7 +33,7 @@ export async function runProgram(command: readonly string[], asked: string, opti
   }
   const noAnswer = (why: string, cause?: unknown) =>
     new CprkitError("ERR_QEMU_EXITED", `${program}, asked ${asked}, gave no answer: ${why}`, { cause });
-  const start = startLike(like, { words: endedWithUs(command), env: withProbeMark(env), cwd: like.cwd });
+  const start = startLike(like, { words: endedWithUs(command), env: withProbeMark(env) });
   let child: ChildProcess;
   try {
     const stdio = withEnvironment(["ignore", "pipe", "pipe"], start);

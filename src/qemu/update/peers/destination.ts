@@ -38,7 +38,7 @@ export interface StartOptions {
 export async function startDestination(options: StartOptions): Promise<Destination> {
   const { like, launcher, command, env, log, qmpPath } = options;
   const [program = ""] = command;
-  const start = startLike(like, { words: command, cwd: like.cwd, env }, launcher);
+  const start = startLike(like, { words: command, env }, launcher);
   let output: number | undefined;
   let child: ChildProcess;
   try {

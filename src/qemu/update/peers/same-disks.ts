@@ -80,9 +80,8 @@ async function setLimits(destination: Qmp, old: Drive, next: Drive, options: Wai
     Object.entries(drive.inserted ?? {}).filter(([name, value]) => limits.test(name) && typeof value === "number");
   const text = (drive: Drive) => JSON.stringify([...of(drive).toSorted(), drive.inserted?.["group"]]);
   if (text(old) === text(next)) return;
-  const main = { bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 };
   const group = old.inserted?.["group"] === undefined ? {} : { group: old.inserted["group"] };
   const which = next.device === "" ? { id: next.qdev } : { device: next.device };
-  const set = { ...which, ...main, ...Object.fromEntries(of(old)), ...group };
+  const set = { ...which, ...Object.fromEntries(of(old)), ...group };
   await destination.execute("block_set_io_throttle", set, options);
 }
