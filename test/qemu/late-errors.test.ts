@@ -13,9 +13,9 @@ import { vmStatus } from "../../src/qemu/update/status.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
 import { refuse } from "../support/kernel-answers.ts";
-import { describeQemu, usableAccel } from "../support/qemu.ts";
+import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
-import { endAll, runStates, startUpdatable, type Updatable } from "./update-support.ts";
+import { endAll, runStates, startPlain, type Updatable, type UpdatableOptions } from "./update-support.ts";
 
 let restore: () => void = () => undefined;
 
@@ -66,13 +66,7 @@ describe("ending a process", () => {
 });
 
 describeQemu("an update that the kernel refuses something late", ["10.0", "11.1"], (qemu) => {
-  const start = async (extraArgs?: (dir: string) => readonly string[]) =>
-    startUpdatable({
-      qemu: qemu["10.0"],
-      machine: "pc-q35-10.0",
-      accel: await usableAccel(qemu["10.0"]),
-      ...(extraArgs === undefined ? {} : { extraArgs }),
-    });
+  const start = (extraArgs?: UpdatableOptions["extraArgs"]) => startPlain(qemu["10.0"], extraArgs);
   const update = (vm: Updatable, options: UpdateOptions) =>
     updateVm({ qmp: vm.qmp }, { qemu: qemu["11.1"], stateDir: vm.stateDir, timeoutMs: 10_000, ...options });
   const expectCounting = async (vm: Updatable) => {

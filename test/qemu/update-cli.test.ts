@@ -10,10 +10,10 @@ import { processIdentity } from "../../src/linux/index.ts";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
 import { lockHolder, takeLock, takeProcessLock } from "../../src/qemu/update/record/lock.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
-import { describeQemu, usableAccel } from "../support/qemu.ts";
+import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
 import { privateDir } from "../support/vm.ts";
-import { endAll, runStates, startUpdatable } from "./update-support.ts";
+import { endAll, runStates, startPlain, type UpdatableOptions } from "./update-support.ts";
 
 afterEach(endAll);
 
@@ -53,13 +53,7 @@ it("a lock is its holder's while that lives, and nobody's afterwards", () => {
 });
 
 describeQemu("cprkit update on the command line", ["10.0", "11.1"], (qemu) => {
-  const start = async (extraArgs?: (dir: string) => readonly string[]) =>
-    startUpdatable({
-      qemu: qemu["10.0"],
-      machine: "pc-q35-10.0",
-      accel: await usableAccel(qemu["10.0"]),
-      ...(extraArgs === undefined ? {} : { extraArgs }),
-    });
+  const start = (extraArgs?: UpdatableOptions["extraArgs"]) => startPlain(qemu["10.0"], extraArgs);
 
   it("shows, does, and tells", async () => {
     const vm = await start();

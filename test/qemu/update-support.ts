@@ -16,6 +16,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
 import { bootDisk, bootFirmware } from "../guest/boot-sector.ts";
+import { usableAccel } from "../support/qemu.ts";
 import { createSerialLog, type SerialLog } from "../support/serial-log.ts";
 import { type Accel, isListening, privateDir } from "../support/vm.ts";
 
@@ -126,6 +127,12 @@ function passableDir(): string {
   const dir = privateDir();
   chmodSync(dir, 0o711);
   return dir;
+}
+
+/** A q35 of 10.0 with the fastest accelerator that there is. */
+export async function startPlain(qemu: string, extraArgs?: UpdatableOptions["extraArgs"]): Promise<Updatable> {
+  const accel = await usableAccel(qemu);
+  return startUpdatable({ qemu, machine: "pc-q35-10.0", accel, ...(extraArgs === undefined ? {} : { extraArgs }) });
 }
 
 function argumentsOf(options: UpdatableOptions, dir: string, serialPath: string, qmp: string): string[] {
