@@ -67,7 +67,7 @@ async function runPreflight(given: string[], options: PreflightCommandOptions, s
   if (!report.ok || (strict === true && report.findings.length > 0)) process.exitCode = exitCodes.finding;
 }
 
-function asText({ vm, new: next, mode, findings, ok }: PreflightReport): string {
+function asText({ vm, new: next, mode, findings, carried, ok }: PreflightReport): string {
   const blockers = findings.filter(({ severity }) => severity === "blocker").length;
   const warnings = findings.length - blockers;
   const verdict = ok ? colours.green("can be updated") : colours.red("can't be updated yet");
@@ -79,6 +79,8 @@ function asText({ vm, new: next, mode, findings, ok }: PreflightReport): string 
     `Mode     ${mode}`,
     "",
     ...findings.flatMap(findingLines),
+    ...carried.map(({ what }) => `carried  ${printable(what)}`),
+    ...(carried.length === 0 ? [] : [""]),
     `This VM ${verdict}: ${found}.`,
     "",
   ].join("\n");

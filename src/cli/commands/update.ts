@@ -143,6 +143,7 @@ function showPlan(plan: UpdatePlan, json: boolean): void {
   const lines = [
     `# QEMU ${plan.from} (pid ${plan.pid}) to QEMU ${plan.to}, ${plan.mode}`,
     ...plan.findings.map(({ severity, code, message, remedy }) => `# ${severity} [${code}] ${message}; ${remedy}`),
+    ...plan.carried.map(({ what }) => `# carried: ${what}`),
     shellQuoted(plan.command),
   ];
   print(`${lines.map(printable).join("\n")}\n`);
@@ -170,6 +171,19 @@ function showRecovery(recovery: Recovery, json: boolean, wantedBack: boolean): v
   print(`${recovery.outcome}${late}: ${where}; ${printable(recovery.why)}\n`);
 }
 
+/** What was carried beside QEMU's own state, and how sure it is that nothing else has changed. */
+function comparisonText({ carried, comparison: { before, after } }: UpdateReport): string {
+  const lines = carried.map(({ what }) => `Carried: ${what}`);
+  const last = after ?? before;
+  if (last !== undefined) {
+    const { compared, differences, expected } = last;
+    const when = after === undefined ? "before the guest stopped" : "before and after";
+    const found = differences.length === 0 ? "nothing differs" : `${counted(differences.length, "value")} differ`;
+    lines.push(`Compared ${when}: ${counted(compared, "value")}; ${found}, but for ${expected.length} by design`);
+  }
+  return lines.map((line) => `${printable(line)}\n`).join("");
+}
+
 function showReport(report: UpdateReport, json: boolean): void {
   if (json) {
     printJson(report);
@@ -181,6 +195,7 @@ function showReport(report: UpdateReport, json: boolean): void {
   print(table(["STEP", "MS"], rows, ["MS"]));
   const downtime = downtimeMs === undefined ? "not measured (the guest was paused)" : `${downtimeMs.toFixed(1)} ms`;
   const carried = fds === undefined ? "" : `, ${counted(fds.length, "fd")} carried`;
+  print(comparisonText(report));
   print(
     `QEMU ${printable(from)} (pid ${sourcePid}) -> ${printable(to)} (pid ${pid}), ${mode}: downtime ${downtime}, ` +
       `total ${totalMs.toFixed(0)} ms${carried}\nThe guest is ${printable(report.runState)}; QMP at ${printable(report.qmp)}\n`,

@@ -61,6 +61,17 @@ const rules: readonly Rule[] = [
       old.memory.blocks.some(({ name, file }) => path.includes(`[${name}]`) && isMemoryFile(file?.link ?? "")),
   },
   { reason: "waiting", path: /^status\./, when: (_, __, next) => next.status.status === "inmigrate" },
+  {
+    reason: "waiting",
+    path: /^block\.nodes\[.*\]\.other\.active$/,
+    when: (_, __, next) => next.status.status === "inmigrate",
+  },
+  // The very file that the old process has open: what is compared is the file's number, in memory.blocks.
+  {
+    reason: "memory",
+    path: /^(qom|objects)\[.*\]\.(properties|options)\.mem-path$/,
+    when: ({ old, new: next }) => [old, next].some((path) => /^\/proc\/\d+\/fd\/\d+$/.test(String(path))),
+  },
   { reason: "update", path: /^migration\.(status|parameters\.(mode|cpr-exec-command))$/ },
   // What was added since the start is on the new command line.
   { reason: "update", path: /\.hotplugged$/ },
@@ -73,7 +84,7 @@ const rules: readonly Rule[] = [
   { reason: "guest", path: /^chardevs\[.*\]\.frontend-open$/ },
   { reason: "guest", path: /^qom\[.*\]\.properties\.(rtc-time|date|guest-stats)\b/ },
   // Where the firmware has put them.
-  { reason: "guest", path: /^qom\[.*\]\.properties\.(MCFG|mcfg_size|pm_io_base|gpe0_blk|smb_io_base)$/ },
+  { reason: "guest", path: /^qom\[.*\]\.properties\.(MCFG|mcfg_size|pm_io_base|gpe0_blk|smb_io_base|busnr)$/ },
   {
     reason: "guest",
     path: /^qom\[.*\]\.properties\.cpu-hotplug-legacy$/,

@@ -26,17 +26,20 @@ import { withoutPasswords } from "./secrets.ts";
  * ERR_SYSCALL when it may not be looked at; ERR_QMP, ERR_TIMEOUT, ERR_QEMU_EXITED, ERR_ABORTED.
  */
 export async function readMachine(target: VmTarget, options: WaitOptions = {}): Promise<Machine> {
-  const wait = { ...options, signal: forManyCommands(options.signal) };
-  const vm = await openVm(target, wait);
+  const vm = await openVm(target, options);
   try {
-    return await readOpenMachine(vm, wait);
+    return await readOpenMachine(vm, options);
   } finally {
     await vm.qmp.close();
   }
 }
 
 /** The same over a monitor that is open. @throws CprkitError as {@link readMachine} */
-async function readOpenMachine({ qmp, process }: OpenVm, wait: WaitOptions): Promise<Machine> {
+export async function readOpenMachine(
+  { qmp, process }: Pick<OpenVm, "qmp" | "process">,
+  options: WaitOptions,
+): Promise<Machine> {
+  const wait = { ...options, signal: forManyCommands(options.signal) };
   const asker = askerOf(qmp, wait);
   const { ask } = asker;
   const { pid } = process.identity;

@@ -5,6 +5,8 @@ import { dirname, join, resolve } from "node:path";
 import { getNofileLimit, listFds, type WaitOptions } from "../../linux/index.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import { planCarry } from "../carry/plan.ts";
+import type { CarryPlan } from "../carry/subject.ts";
 import { type Derived, type DeriveOptions, deriveCommandLine, prefixOf, publicName } from "../command-line/derive.ts";
 import { objectParts, qmpSocketPaths } from "../command-line/monitors.ts";
 import { type CommandOption, getValue, parseOptions } from "../command-line/parse.ts";
@@ -12,6 +14,8 @@ import type { VmFd } from "../fds/fate.ts";
 import { listVmFds } from "../fds/list.ts";
 import { type MemoryBackend, memoryBackends, memoryFileFds } from "../fds/ram.ts";
 import { readSockets } from "../fds/sockets.ts";
+import { readOpenMachine } from "../machine/read.ts";
+import type { Machine } from "../machine/schema.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { addedDevices, qomChildren, qomProperties } from "../qmp/qom.ts";
 import type { QmpReturn } from "../qmp/schema.ts";
@@ -63,6 +67,10 @@ export interface Facts {
   readonly sideBySide: boolean;
   readonly process: VmProcess;
   readonly options: readonly CommandOption[];
+  /** The machine as it runs now. */
+  readonly runs: Machine;
+  /** What cprkit carries itself. */
+  readonly carry: CarryPlan;
   /** Of a command that was given whole: nothing. */
   readonly derived: Derived;
   /** By id of a memory-backend-file: where its file is found now, if not under its mem-path. */
@@ -127,9 +135,10 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
   if (asked.command?.includes("-incoming") === true) {
     throw new CprkitError("ERR_USAGE", "the command after -- must not have -incoming: cprkit adds its own");
   }
-  const [next, own, service, refusedCalls] = await Promise.all([
+  const [next, own, runs, service, refusedCalls] = await Promise.all([
     askNext(process, asked),
     askVm(vm),
+    readOpenMachine(vm, asked),
     systemdService(process.cgroup),
     tryCalls(),
   ]);
@@ -139,7 +148,8 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
   const sideBySide = mode !== "cpr-exec";
   const differences = await stateDifferences(vm, options, machine, abilities, next, asked);
   const { memoryFiles, generationId } = own;
-  const derived = deriveFor(process, options, asked, { machine, sideBySide, memoryFiles, generationId });
+  const carry = planCarry({ machine: runs, options, mode, process });
+  const derived = deriveFor(process, carry.options, asked, { machine, sideBySide, memoryFiles, generationId });
   const command = asked.command ?? [...next.words, ...derived.args];
   const [serves] = qmpSocketPaths(parseOptions(command.slice(1)), process.cwd);
   return {
@@ -147,6 +157,8 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     sideBySide,
     process,
     options,
+    runs,
+    carry,
     derived,
     memoryFiles,
     generationId,

@@ -1,5 +1,6 @@
 // Says whether a running VM can be updated, and what is in the way.
 
+import type { Carried } from "../carry/subject.ts";
 import { type Finding, type FindingCode, isBlocker } from "../finding.ts";
 import { type CprModeName, versionText } from "../vm/binary.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
@@ -37,6 +38,8 @@ export interface PreflightReport {
   readonly new: { readonly program: string; readonly version?: string };
   readonly mode: CprModeName;
   readonly findings: readonly Finding[];
+  /** What cprkit would carry itself, as QEMU's CPR does not. */
+  readonly carried: readonly Carried[];
   /** True when nothing blocks the update; there may be warnings. */
   readonly ok: boolean;
 }
@@ -60,6 +63,7 @@ const checks: readonly ((facts: Facts) => readonly Finding[])[] = [
   checkBlock,
   checkStartFiles,
   checkSockets,
+  ({ carry }) => carry.findings,
   ({ derived }) => derived.findings,
   checkMonitor,
   checkRights,
@@ -148,6 +152,7 @@ function reportOf(vm: OpenVm, { facts, findings }: Examined): PreflightReport {
     },
     mode,
     findings,
+    carried: facts.carry.carried,
     ok: !findings.some(isBlocker),
   };
 }

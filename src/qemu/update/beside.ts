@@ -29,9 +29,10 @@ export async function setSource(
   const qmp = await sourceQmp(run);
   const wait = { signal: run.options.signal, timeoutMs: run.timeoutMs };
   const { capabilities: present, parameters: set = {} } = run.journal.settings;
+  const wanted = switchedOn([...capabilities, ...run.prepared.carry.capabilities]);
   // It would hold the guest, stopped, until somebody says "migrate-continue".
   const held = present[pausing] === true ? [{ capability: pausing, state: false }] : [];
-  await qmp.execute("migrate-set-capabilities", { capabilities: [...switchedOn(capabilities), ...held] }, wait);
+  await qmp.execute("migrate-set-capabilities", { capabilities: [...wanted, ...held] }, wait);
   // Meant for the network: the guest stands still for as long as its devices' state takes.
   const local = {
     ...("max-bandwidth" in set ? { "max-bandwidth": unlimited } : {}),

@@ -5,7 +5,7 @@ import { endProcess } from "../../linux/process/end-process.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { handOver } from "./names.ts";
 import { askPeer, keepsGuest, type Peer, type PeerState } from "./peers/peer.ts";
-import { restoreSettings, tell } from "./peers/tell.ts";
+import { restoreSettings, tell, tellAll } from "./peers/tell.ts";
 import type { Journal } from "./record/journal.ts";
 
 /** The steps of the end; both a running update and a later `--resume` go through them. */
@@ -53,6 +53,7 @@ export async function goForward({ journal, source, destination, step, warn }: Fi
   await step("names-handed-over", async () => {
     await whatever(async () => handOverThose(journal.moved));
     await whatever(() => restoreSettings(destination, journal));
+    for (const problem of await tellAll(destination, journal.after ?? [])) warn(problem);
   });
 }
 

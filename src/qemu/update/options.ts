@@ -1,6 +1,8 @@
 // What an update is asked for, and what it reports.
 
+import type { Carried } from "../carry/subject.ts";
 import type { Finding } from "../finding.ts";
+import type { MachineComparison } from "../machine/compare.ts";
 import type { CprModeName } from "../vm/binary.ts";
 import type { UpdateStep } from "./steps.ts";
 
@@ -47,6 +49,14 @@ export interface CarriedFd {
   readonly what: string;
 }
 
+/** How many values of the two machines were compared, and what differs. */
+export interface UpdateComparison {
+  /** Before the guest stopped; of cpr-exec in the rehearsal. Undefined: there was none. */
+  readonly before: MachineComparison | undefined;
+  /** Undefined: the new QEMU did not answer. */
+  readonly after: MachineComparison | undefined;
+}
+
 /** What a finished update reports. Times in milliseconds. */
 export interface UpdateReport {
   readonly outcome: "updated";
@@ -70,6 +80,10 @@ export interface UpdateReport {
   readonly resumeUs: number | undefined;
   /** Of cpr-exec undefined if the state was gone before it could be looked at; of cpr-reboot always empty. */
   readonly fds: readonly CarriedFd[] | undefined;
+  /** What cprkit carried itself, as QEMU's CPR does not. */
+  readonly carried: readonly Carried[];
+  /** The new machine against the old one, just before the guest stopped and once more at the end. */
+  readonly comparison: UpdateComparison;
   /** Fds on which O_NONBLOCK was set again after the new QEMU had cleared it (10.0 does). */
   readonly nonblockRestored: number;
   /** Time from the step before to each step. */
@@ -93,4 +107,6 @@ export interface UpdatePlan {
   /** Version for which the CPR state is written, when the new QEMU is older. */
   readonly forVersion: string | undefined;
   readonly findings: readonly Finding[];
+  /** What cprkit carries itself, as QEMU's CPR does not. */
+  readonly carried: readonly Carried[];
 }

@@ -4,6 +4,7 @@
 import { setMaxListeners } from "node:events";
 import type { QemuVersion } from "../../cpr/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
+import type { CarryPlan } from "../carry/subject.ts";
 import { type MovedName, publicName } from "../command-line/derive.ts";
 import { type Finding, isBlocker } from "../finding.ts";
 import { deriveFor, type Facts } from "../preflight/facts.ts";
@@ -21,6 +22,7 @@ export interface Prepared {
   readonly next: QemuAbilities;
   /** The guest's run state, such as "running". */
   readonly runState: string;
+  readonly carry: CarryPlan;
   readonly moved: readonly MovedName[];
   readonly env: Readonly<Record<string, string>>;
   /** Words before the program that give it the old one's cgroup and limits. */
@@ -61,11 +63,13 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
       command,
       forVersion,
       findings: allowed(findings, options.allow ?? []),
+      carried: facts.carry.carried,
     },
     vm,
     old,
     next: abilities,
     runState: facts.runState,
+    carry: facts.carry,
     moved: facts.derived.moved,
     env: next.env,
     launcher: facts.launcher.words,
@@ -80,9 +84,9 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
 
 /** Beside the running QEMU the names that it holds must be others, so the command line is derived for that, too. */
 function rehearsalOf(facts: Facts, { qmpPath }: OpenVm, options: UpdateOptions): Rehearsal | undefined {
-  const { process, machine, next, memoryFiles, generationId } = facts;
+  const { process, machine, next, memoryFiles, generationId, carry } = facts;
   const how = { machine, sideBySide: true, memoryFiles, generationId };
-  const { args, moved, findings } = deriveFor(process, facts.options, options, how);
+  const { args, moved, findings } = deriveFor(process, carry.options, options, how);
   const qmp = moved.find(({ old }) => old === qmpPath)?.new;
   return qmp === undefined || findings.some(isBlocker) ? undefined : { command: [...next.words, ...args], qmp, moved };
 }

@@ -9,7 +9,7 @@ import { removeNames } from "./names.ts";
 import type { UpdateOptions, UpdateReport } from "./options.ts";
 import { findMarked } from "./peers/marked.ts";
 import { type Peer, peerOf, releasePeer } from "./peers/peer.ts";
-import { restoreSettings } from "./peers/tell.ts";
+import { giveBack } from "./peers/tell.ts";
 import { replaceableBy } from "./record/checked-folder.ts";
 import { findJournal } from "./record/find.ts";
 import { bootId, closeJournal, type Journal, removeJournal, saveJournal } from "./record/journal.ts";
@@ -216,7 +216,7 @@ async function close(
     return { outcome: "updated", pid: owner.identity.pid, why, warnings, report: undefined };
   }
   const outcome = guest === "source" ? "rolled-back" : "lost";
-  if (guest === "source") await restoreSettings(source, journal);
+  if (guest === "source") warnings.push(...(await giveBack(source, journal)));
   warnings.push(...removeNames(journal.moved, journal.owner), ...removeFiles(journal, guest === "lost"));
   const unclosed = closeJournal(folder, journal, outcome, why);
   if (unclosed !== undefined) warnings.push(unclosed);

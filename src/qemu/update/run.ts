@@ -3,7 +3,8 @@
 import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import type { CarriedFd, UpdateOptions } from "./options.ts";
+import type { Machine } from "../machine/schema.ts";
+import type { CarriedFd, UpdateComparison, UpdateOptions } from "./options.ts";
 import type { Destination } from "./peers/destination.ts";
 import type { Peer } from "./peers/peer.ts";
 import type { Prepared } from "./plan.ts";
@@ -22,6 +23,9 @@ export interface Run {
   readonly warnings: string[];
   /** Aborted when the update ends in any way: what still waits for the tap gives up. */
   readonly over: AbortController;
+  /** The old machine, as it was when it was compared. */
+  machine: Machine | undefined;
+  readonly comparison: { -readonly [K in keyof UpdateComparison]: UpdateComparison[K] };
   fds: readonly CarriedFd[] | undefined;
   nonblockRestored: number;
   /** When the guest stopped and ran again, by the QEMUs' clocks, in microseconds. */

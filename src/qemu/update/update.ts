@@ -4,6 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { dirname, join } from "node:path";
 import { CprkitError } from "../../vmstate/error.ts";
+import type { QmpStep } from "../carry/subject.ts";
 import { publicName } from "../command-line/derive.ts";
 import { type OpenVm, openVm, realPath, type VmTarget } from "../vm/open.ts";
 import { stateBase, vmFolder } from "../vm/state-dir.ts";
@@ -16,8 +17,9 @@ import { removeNames } from "./names.ts";
 import type { UpdateOptions, UpdateReport } from "./options.ts";
 import { findStartedFor } from "./peers/marked.ts";
 import { askPeer, type Peer, releasePeer } from "./peers/peer.ts";
-import { restoreSettings } from "./peers/tell.ts";
+import { giveBack } from "./peers/tell.ts";
 import { type Prepared, prepare, refuseBlocked, roomySignal } from "./plan.ts";
+import { compareAfter } from "./ready.ts";
 import { makeHandOverFolder } from "./record/hand-over-folder.ts";
 import {
   bootId,
@@ -125,6 +127,7 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
   });
   run.warnings.push(...removeFiles(journal));
   removeOldLogs(prepared.folder);
+  await compareAfter(run, destination);
   await runHook(run, "onSuccess").catch((error: unknown) => run.warnings.push(asCprkitError(error).message));
   journal.outcome = "updated";
   await run.step("done");
@@ -147,6 +150,8 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
     stopUs: run.stopUs,
     resumeUs: run.resumeUs,
     fds: run.fds,
+    carried: prepared.plan.carried,
+    comparison: run.comparison,
     nonblockRestored: run.nonblockRestored,
     phases: run.phases,
     totalMs: performance.now() - start,
@@ -175,7 +180,7 @@ async function rolledBack(run: Run, failure: CprkitError, { guest, why }: Settle
   const outcome = guest === "source" ? "rolled-back" : guest === "lost" ? "lost" : undefined;
   const problems: string[] = [];
   if (outcome !== undefined) {
-    if (guest === "source") await restoreSettings(source, journal);
+    if (guest === "source") problems.push(...(await giveBack(source, journal)));
     problems.push(...removeNames(journal.moved, journal.owner), ...removeFiles(journal, outcome === "lost"));
     const unclosed = closeJournal(prepared.folder, journal, outcome, failure.message);
     if (unclosed !== undefined) problems.push(unclosed);
@@ -269,6 +274,8 @@ async function newRun(
     runState: prepared.runState,
     returnPath: plan.mode === "cpr-transfer",
     settings: await settingsOf(vm),
+    // In cpr-exec there is no time before the guest runs.
+    after: stepsOf([...(plan.mode === "cpr-exec" ? prepared.carry.before : []), ...prepared.carry.after]),
     moved: [...(prepared.rehearsal?.moved ?? prepared.moved)],
     publicQmp: publicName(vm.qmpPath),
     ...(stateFile === undefined ? {} : { stateFile }),
@@ -298,6 +305,8 @@ async function newRun(
     timeoutMs,
     warnings: plan.findings.map(({ message, remedy }) => `${message}; ${remedy}`),
     over: new AbortController(),
+    machine: undefined,
+    comparison: { before: undefined, after: undefined },
     fds: undefined,
     nonblockRestored: 0,
     stopUs: undefined,
@@ -305,6 +314,10 @@ async function newRun(
     phases,
     step,
   };
+}
+
+function stepsOf(steps: readonly QmpStep[]): NonNullable<Journal["after"]> {
+  return steps.map(({ execute, arguments: args }) => ({ execute, ...(args === undefined ? {} : { arguments: args }) }));
 }
 
 async function settingsOf({ qmp }: OpenVm): Promise<Journal["settings"]> {

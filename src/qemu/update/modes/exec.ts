@@ -11,8 +11,7 @@ import { runHook } from "../hooks.ts";
 import { removeNames } from "../names.ts";
 import type { CarriedFd } from "../options.ts";
 import { askPeer, hasTakenOver, killPeer, type Peer, releasePeer } from "../peers/peer.ts";
-import { expectSameDisks } from "../peers/same-disks.ts";
-import { expectSameMachine } from "../peers/same-machine.ts";
+import { letGo, makeReady } from "../ready.ts";
 import type { Run } from "../run.ts";
 import { hasReplaced } from "../settle.ts";
 import { switchOver, waitFor } from "../switch-over.ts";
@@ -28,7 +27,7 @@ export async function runExec(run: Run): Promise<void> {
   const command = [...execCommand(run), "-incoming", `file:${stateFile}`];
   await run.step("source-set", () => setSource(run, { mode: "cpr-exec", "cpr-exec-command": command }, ["events"]));
   await runHook(run, "beforePause");
-  await run.step("before-switch");
+  await run.step("before-switch", () => letGo(run));
 
   const source = await sourceQmp(run);
   const stopped = await switchOver(run, source, async () => {
@@ -52,7 +51,7 @@ function execCommand({ prepared }: Run): readonly string[] {
 
 /** Starts the new command with names of its own, waits until its machine is built, and ends it. */
 async function rehearse(run: Run): Promise<void> {
-  const { prepared, timeoutMs, options } = run;
+  const { prepared } = run;
   const { rehearsal } = prepared;
   if (rehearsal === undefined) {
     run.warnings.push("the new command could not be tried first: if it fails, the guest is lost");
@@ -60,10 +59,8 @@ async function rehearse(run: Run): Promise<void> {
   }
   const trial = await startBeside(run, rehearsal.command, rehearsal.qmp, ["defer"]);
   try {
-    const { signal } = options;
     const qmp = await connectDestination(run, trial, trial.orExit);
-    await trial.orExit(expectSameMachine(await sourceQmp(run), qmp, { signal, timeoutMs }));
-    await trial.orExit(expectSameDisks(await sourceQmp(run), qmp, { signal, timeoutMs }));
+    await trial.orExit(makeReady(run, trial, qmp));
   } finally {
     await releasePeer(trial);
     const left = await killPeer(trial);

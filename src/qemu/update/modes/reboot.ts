@@ -5,8 +5,7 @@ import { CprkitError } from "../../../vmstate/error.ts";
 import { adopt, connectDestination, setSource, sourceQmp, startBeside, switchedOn } from "../beside.ts";
 import { runHook } from "../hooks.ts";
 import { askPeer } from "../peers/peer.ts";
-import { expectSameDisks } from "../peers/same-disks.ts";
-import { expectSameMachine } from "../peers/same-machine.ts";
+import { letGo, makeReady } from "../ready.ts";
 import type { Run } from "../run.ts";
 import { noteDowntime, switchOver, untilTakenOver, waitFor } from "../switch-over.ts";
 
@@ -26,11 +25,10 @@ export async function runReboot(run: Run): Promise<void> {
   const qmp = await connectDestination(run, destination, destination.orExit);
   await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(capabilities) }, { signal, timeoutMs });
   await qmp.execute("migrate-set-parameters", { mode: "cpr-reboot" }, { signal, timeoutMs });
-  await expectSameMachine(await sourceQmp(run), qmp, { signal, timeoutMs });
-  await expectSameDisks(await sourceQmp(run), qmp, { signal, timeoutMs });
+  await destination.orExit(makeReady(run, destination, qmp));
   await run.step("destination-ready");
   await runHook(run, "beforePause");
-  await run.step("before-switch");
+  await run.step("before-switch", () => letGo(run));
 
   const source = await sourceQmp(run);
   const stopped = await switchOver(run, source, () => source.execute("migrate", { uri }, { signal, timeoutMs }));

@@ -5,10 +5,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { waitFor } from "../../../linux/wait/wait-for.ts";
 import { CprkitError } from "../../../vmstate/error.ts";
 import { type PassedState, type TapResult, tap } from "../../tap.ts";
-import { adopt, connectDestination, setSource, sourceQmp, startBeside, switchedOn, untilListening } from "../beside.ts";
+import { adopt, connectDestination, setSource, sourceQmp, startBeside, untilListening } from "../beside.ts";
 import { runHook } from "../hooks.ts";
-import { expectSameDisks } from "../peers/same-disks.ts";
-import { expectSameMachine } from "../peers/same-machine.ts";
+import { letGo, makeReady } from "../ready.ts";
 import { fileOf, type Run } from "../run.ts";
 import { noteDowntime, switchOver, untilTakenOver } from "../switch-over.ts";
 
@@ -54,7 +53,6 @@ export async function runTransfer(run: Run): Promise<void> {
   await run.step("state-passed");
 
   const qmp = await connectDestination(run, destination, (work) => destination.orExit(tapped.orFail(work)));
-  await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(["events"]) }, { signal, timeoutMs });
   const { status } = await qmp.execute("query-status", undefined, { signal, timeoutMs });
   if (status !== "inmigrate") {
     throw new CprkitError(
@@ -62,11 +60,10 @@ export async function runTransfer(run: Run): Promise<void> {
       `the new QEMU should wait for the guest, but its run state is ${status}`,
     );
   }
-  await expectSameMachine(source, qmp, { signal, timeoutMs });
-  await expectSameDisks(source, qmp, { signal, timeoutMs });
+  await destination.orExit(makeReady(run, destination, qmp));
   await run.step("destination-ready");
   await runHook(run, "beforePause");
-  await run.step("before-switch");
+  await run.step("before-switch", () => letGo(run));
 
   // With this the destination listens on the main channel and hangs up the CPR channel; the source then goes on by
   // itself: whether or not cprkit lives, the guest ends up in one of the two.

@@ -19,6 +19,23 @@ export async function tell(
   }
 }
 
+/** Gives commands one after another. @returns what was refused or went unanswered, in words */
+export async function tellAll(peer: Peer, steps: NonNullable<Journal["after"]>): Promise<string[]> {
+  const problems: string[] = [];
+  for (const { execute, arguments: args } of steps) {
+    const problem = await tell(peer, execute, args);
+    if (problem !== undefined)
+      problems.push(`${execute} ${JSON.stringify(args ?? {})} failed, give it again: ${problem}`);
+  }
+  return problems;
+}
+
+/** The old QEMU has the guest again: it gets back what it had let go of. @returns what it could not get, in words */
+export async function giveBack(source: Peer, journal: Journal): Promise<string[]> {
+  await restoreSettings(source, journal);
+  return tellAll(source, journal.undo ?? []);
+}
+
 /** Puts the migration settings of before the update back, as far as this QEMU answers and knows them. */
 export async function restoreSettings(peer: Peer, journal: Journal): Promise<void> {
   const { mode, capabilities, parameters = {} } = journal.settings;

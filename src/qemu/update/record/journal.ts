@@ -19,6 +19,8 @@ const processSchema = z.object({
   version: z.string(),
 });
 
+const qmpStep = z.object({ execute: z.string(), arguments: z.record(z.string(), z.unknown()).optional() });
+
 const journalSchema = z.object({
   version: z.literal(1),
   id: z.string(),
@@ -46,6 +48,10 @@ const journalSchema = z.object({
     /** Missing in journals of cprkit 0.1. */
     parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
   }),
+  /** Commands for the new QEMU when the old one has ended. Missing, as `undo`, in journals of cprkit 0.1. */
+  after: z.array(qmpStep).optional(),
+  /** Commands that give the old QEMU back what it has let go of. */
+  undo: z.array(qmpStep).optional(),
   moved: z.array(
     z.object({ kind: z.enum(["socket", "pidfile"]), public: z.string(), old: z.string(), new: z.string() }),
   ),

@@ -1,0 +1,33 @@
+// All that an update carries by itself because QEMU's CPR does not: what was set, added, changed or removed since the
+// VM's start. One file per subject; each sees the command line as those before have left it.
+
+import { carryLimits } from "./limits.ts";
+import type { CarryInput, CarryPlan, Subject } from "./subject.ts";
+
+/** In their order: what a device refers to comes before the device. */
+const subjects: readonly Subject[] = [carryLimits];
+
+/** What must be done so that the new QEMU has what the VM has now. Pure. */
+export function planCarry(input: CarryInput): CarryPlan {
+  const nothing: CarryPlan = {
+    options: input.options,
+    carried: [],
+    findings: [],
+    capabilities: [],
+    before: [],
+    after: [],
+    release: [],
+  };
+  return subjects.reduce((plan, subject) => {
+    const said = subject({ ...input, options: plan.options });
+    return {
+      options: said.options ?? plan.options,
+      carried: [...plan.carried, ...(said.carried ?? [])],
+      findings: [...plan.findings, ...(said.findings ?? [])],
+      capabilities: [...new Set([...plan.capabilities, ...(said.capabilities ?? [])])],
+      before: [...plan.before, ...(said.before ?? [])],
+      after: [...plan.after, ...(said.after ?? [])],
+      release: [...plan.release, ...(said.release ?? [])],
+    };
+  }, nothing);
+}

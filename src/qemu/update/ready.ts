@@ -1,0 +1,71 @@
+// The new QEMU has built its machine and the guest still runs in the old one: what CPR does not carry is set, and the two
+// machines are compared. And once more at the end, when the guest runs in the new one.
+
+import type { QmpStep } from "../carry/subject.ts";
+import { compareMachines } from "../machine/compare.ts";
+import { readOpenMachine } from "../machine/read.ts";
+import type { Qmp } from "../qmp/client.ts";
+import { readVmProcess } from "../vm/process.ts";
+import { sourceQmp, switchedOn } from "./beside.ts";
+import { monitorOf, type Peer } from "./peers/peer.ts";
+import { inWords, refuseDifferences, splitDifferences } from "./peers/same-machine.ts";
+import { writeJournal } from "./record/journal.ts";
+import type { Run } from "./run.ts";
+
+/**
+ * Gives the new QEMU what the VM has since its start, and compares it with the running one.
+ *
+ * @throws CprkitError ERR_UPDATE_REFUSED naming the first differences; as `Qmp.execute`
+ */
+export async function makeReady(run: Run, { identity }: Peer, qmp: Qmp): Promise<void> {
+  const { prepared, timeoutMs, options } = run;
+  const wait = { signal: options.signal, timeoutMs };
+  const { capabilities, before } = prepared.carry;
+  await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(["events", ...capabilities]) }, wait);
+  await give(qmp, before, wait);
+  const old = { qmp: await sourceQmp(run), process: prepared.vm.process };
+  const [here, there] = await Promise.all([
+    readOpenMachine(old, wait),
+    readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, wait),
+  ]);
+  const comparison = compareMachines(here, there);
+  run.machine = here;
+  run.comparison.before = comparison;
+  const { grave, light } = splitDifferences(comparison, options.command !== undefined);
+  const allowed = options.allow?.includes("machine-differs") === true;
+  if (!allowed) refuseDifferences(grave);
+  run.warnings.push(...[...(allowed ? grave : []), ...light].map((one) => `differs: ${inWords(one)}`));
+}
+
+/** Compares once more, the guest having run on: differences that were not there before are warnings. Never throws. */
+export async function compareAfter(run: Run, destination: Peer): Promise<void> {
+  const { machine, comparison, timeoutMs } = run;
+  if (machine === undefined) return;
+  try {
+    const qmp = await monitorOf(destination, timeoutMs);
+    const now = await readOpenMachine({ qmp, process: readVmProcess(destination.identity.pid) }, { timeoutMs });
+    comparison.after = compareMachines(machine, now);
+    const told = new Set(comparison.before?.differences.map(({ path }) => path));
+    const fresh = comparison.after.differences.filter(({ path }) => !told.has(path));
+    run.warnings.push(...fresh.map((one) => `differs since the update: ${inWords(one)}`));
+  } catch (error) {
+    run.warnings.push(
+      `the machine could not be compared at the end: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+}
+
+/** Takes from the old QEMU what only one of the two can have, just before the guest stops. @throws CprkitError */
+export async function letGo(run: Run): Promise<void> {
+  const { journal, prepared, options, timeoutMs } = run;
+  if (prepared.carry.release.length === 0) return;
+  // Written down first: whoever rolls back gives it all back, the last one first.
+  journal.undo = prepared.carry.release.map(({ undo }) => ({ ...undo })).reverse();
+  writeJournal(prepared.folder, journal);
+  const steps = prepared.carry.release.map((each) => each.do);
+  await give(await sourceQmp(run), steps, { signal: options.signal, timeoutMs });
+}
+
+async function give(qmp: Qmp, steps: readonly QmpStep[], wait: { signal: AbortSignal | undefined; timeoutMs: number }) {
+  for (const { execute, arguments: args } of steps) await qmp.execute(execute, args, wait);
+}
