@@ -1,5 +1,6 @@
 // Works on real QEMUs: QMP, the tap on the CPR channel.
 
+export type { Carried } from "./carry/subject.ts";
 export type { CommandOption } from "./command-line/parse.ts";
 export type { FdFate, VmFd } from "./fds/fate.ts";
 export { listVmFds, type VmFdsOptions } from "./fds/list.ts";
@@ -25,6 +26,7 @@ export { type QmpCommand, type QmpReturn, qmpReturns } from "./qmp/schema.ts";
 export { type PassedEntry, type PassedState, type TapOptions, type TapResult, tap } from "./tap.ts";
 export type {
   CarriedFd,
+  UpdateComparison,
   UpdateHooks,
   UpdateOptions,
   UpdatePlan,

@@ -84,7 +84,10 @@ const rules: readonly Rule[] = [
   { reason: "guest", path: /^chardevs\[.*\]\.frontend-open$/ },
   { reason: "guest", path: /^qom\[.*\]\.properties\.(rtc-time|date|guest-stats)\b/ },
   // Where the firmware has put them.
-  { reason: "guest", path: /^qom\[.*\]\.properties\.(MCFG|mcfg_size|pm_io_base|gpe0_blk|smb_io_base|busnr)$/ },
+  {
+    reason: "guest",
+    path: /^(qom|devices)\[.*\]\.(properties|options)\.(MCFG|mcfg_size|pm_io_base|gpe0_blk|smb_io_base|busnr)$/,
+  },
   {
     reason: "guest",
     path: /^qom\[.*\]\.properties\.cpu-hotplug-legacy$/,
