@@ -7,6 +7,7 @@ import { CprkitError } from "../../vmstate/error.ts";
 import type { CarryPlan } from "../carry/subject.ts";
 import { type MovedName, publicName } from "../command-line/derive.ts";
 import { type Finding, isBlocker } from "../finding.ts";
+import type { Machine } from "../machine/schema.ts";
 import { deriveFor, type Facts } from "../preflight/facts.ts";
 import { examine } from "../preflight/preflight.ts";
 import { compareVersions, type QemuAbilities, versionText } from "../vm/binary.ts";
@@ -22,6 +23,8 @@ export interface Prepared {
   readonly next: QemuAbilities;
   /** The guest's run state, such as "running". */
   readonly runState: string;
+  /** As it was when the update was planned. */
+  readonly machine: Machine;
   readonly carry: CarryPlan;
   readonly moved: readonly MovedName[];
   readonly env: Readonly<Record<string, string>>;
@@ -69,6 +72,7 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
     old,
     next: abilities,
     runState: facts.runState,
+    machine: facts.runs,
     carry: facts.carry,
     moved: facts.derived.moved,
     env: next.env,

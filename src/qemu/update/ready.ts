@@ -28,8 +28,10 @@ export async function makeReady(run: Run, { identity }: Peer, qmp: Qmp): Promise
     readOpenMachine(old, wait),
     readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, wait),
   ]);
-  const comparison = compareMachines(here, there);
-  run.machine = here;
+  // The update has set those of both by now; what they were is given back at the end.
+  const { migration } = prepared.machine;
+  const comparison = compareMachines({ ...here, migration }, { ...there, migration });
+  run.machine = { ...here, migration };
   run.comparison.before = comparison;
   const { grave, light } = splitDifferences(comparison, options.command !== undefined);
   const allowed = options.allow?.includes("machine-differs") === true;
