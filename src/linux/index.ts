@@ -32,7 +32,15 @@ export {
   readFdInfo,
   readFdLink,
 } from "./process/proc.ts";
-export { checkPeer, getPeerCredentials, type PeerCredentials } from "./socket/peer.ts";
+export {
+  checkPeer,
+  type ExpectedPeer,
+  getPeerCredentials,
+  type HeldPeer,
+  holdPeer,
+  nameOfPeer,
+  type PeerCredentials,
+} from "./socket/peer.ts";
 export {
   type Received,
   type ReceiveFdsOptions,

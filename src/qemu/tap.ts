@@ -27,6 +27,7 @@ import {
   connectUnix,
   describeFd,
   listenUnix,
+  type ProcessIdentity,
   raiseNofileLimit,
   shutdownSocket,
   waitHangup,
@@ -49,6 +50,10 @@ export interface TapOptions {
   readonly signal?: AbortSignal | undefined;
   /** User id that both QEMUs must have. Default: this process's own. */
   readonly peerUid?: number | undefined;
+  /** The process that must be the old QEMU. Default: any of that user. */
+  readonly source?: ProcessIdentity | undefined;
+  /** The process that must be the new QEMU. Default: any of that user. */
+  readonly destination?: ProcessIdentity | undefined;
   /**
    * By when, in ms, the new QEMU must listen; from then on, the whole state have passed; and from then on, one of the
    * two have hung up. Default 30,000 each.
@@ -105,8 +110,7 @@ export interface TapResult extends PassedState {
  */
 export async function tap(options: TapOptions): Promise<TapResult> {
   raiseNofileLimit();
-  const { signal, timeoutMs = 30_000, peerUid } = options;
-  const uid = { uid: peerUid };
+  const { signal, timeoutMs = 30_000, peerUid: uid } = options;
   const listener = listenUnix(options.listen, { mode: options.listenMode });
   const open: number[] = [];
   let held: readonly number[] = [];
@@ -117,12 +121,12 @@ export async function tap(options: TapOptions): Promise<TapResult> {
     const source = await acceptUnix(listener.fd, { signal });
     open.push(source);
     listener.close();
-    checkPeer(source, uid);
+    checkPeer(source, { uid, process: options.source });
     options.onSource?.();
     const start = performance.now();
     const destination = await connectUnix(options.connect, { signal, timeoutMs, waitForListener: true });
     open.push(destination);
-    checkPeer(destination, uid);
+    checkPeer(destination, { uid, process: options.destination });
 
     const translate = options.to !== undefined || options.forVersion !== undefined;
     const stream = await relayed({ source, destination, live: !translate, signal, timeoutMs, guards });

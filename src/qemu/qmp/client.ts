@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { Socket } from "node:net";
 import { z } from "zod";
-import { closeFds, getPeerCredentials, type PeerCredentials, type WaitOptions } from "../../linux/index.ts";
+import { closeFds, type HeldPeer, holdPeer, type PeerCredentials, type WaitOptions } from "../../linux/index.ts";
 import { type Settle, waitFor } from "../../linux/wait/wait-for.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { connectMonitor } from "./connect.ts";
@@ -66,6 +66,8 @@ export interface Qmp extends QmpEvents {
   readonly greeting: QmpGreeting;
   /** The process that listens on the socket, normally QEMU, as SO_PEERCRED names it (unix(7)). */
   readonly peer: PeerCredentials;
+  /** That process, held by a pidfd until the session ends. */
+  readonly server: Omit<HeldPeer, "close">;
   /** True if out-of-band execution was offered and switched on. */
   readonly oob: boolean;
   /**
@@ -101,15 +103,17 @@ export async function connectQmp(target: QmpTarget, options: ConnectQmpOptions =
   const { timeoutMs = 5_000, waitMs = 0, signal, commandTimeoutMs = 30_000, maxEvents = 10_000 } = options;
   const label = typeof target === "string" ? target : `QMP on fd ${target.fd}`;
   const fd = typeof target === "string" ? await connectMonitor(target, { waitMs, timeoutMs, signal }) : target.fd;
-  const { socket, peer } = openSocket(fd);
+  const { socket, server } = openSocket(fd);
   const session = openSession(socket, label, maxEvents);
+  void session.closed.then(server.close);
   try {
     const greeting = await session.greet({ timeoutMs, signal });
     const oob = (options.oob ?? true) && greeting.capabilities.includes("oob");
     await session.negotiate(oob, { timeoutMs, signal });
     return {
       greeting,
-      peer,
+      peer: server.credentials,
+      server,
       oob,
       closed: session.closed,
       close: session.close,
@@ -315,11 +319,13 @@ function openSession(socket: Socket, label: string, maxEvents: number): Session 
 }
 
 /** Takes `fd` over: closed with the socket, and at once when it can't be used. */
-function openSocket(fd: number): { readonly socket: Socket; readonly peer: PeerCredentials } {
+function openSocket(fd: number): { readonly socket: Socket; readonly server: HeldPeer } {
+  let server: HeldPeer | undefined;
   try {
-    const peer = getPeerCredentials(fd);
-    return { peer, socket: new Socket({ fd, readable: true, writable: true }) };
+    server = holdPeer(fd);
+    return { server, socket: new Socket({ fd, readable: true, writable: true }) };
   } catch (cause) {
+    server?.close();
     closeFds([fd]);
     throw new CprkitError("ERR_QMP", `fd ${fd} is not a connected stream socket`, { cause });
   }

@@ -7,7 +7,7 @@ import { connectQmp, type Qmp } from "../qmp/client.ts";
 import { moreRights, readCredentials } from "../vm/credentials.ts";
 import { type Destination, startDestination } from "./peers/destination.ts";
 import { markOf } from "./peers/marked.ts";
-import { hasEnded } from "./peers/peer.ts";
+import { expectServedBy, hasEnded } from "./peers/peer.ts";
 import { type Run, throwIfAborted } from "./run.ts";
 
 /** The source's monitor. @throws CprkitError ERR_QEMU_EXITED when it has hung up */
@@ -107,7 +107,7 @@ export async function connectDestination(
   const signal = options.signal === undefined ? given.signal : AbortSignal.any([options.signal, given.signal]);
   try {
     const qmp = await guard(connectQmp(destination.qmpPath, { waitMs: timeoutMs, timeoutMs, signal }));
-    destination.qmp = qmp;
+    destination.qmp = await expectServedBy(destination, qmp);
     expectOwnRights(run, destination);
     return qmp;
   } catch (error) {

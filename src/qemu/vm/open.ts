@@ -2,6 +2,7 @@
 
 import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
+import { nameOfPeer, type ProcessIdentity } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { qmpSocketPaths } from "../command-line/monitors.ts";
 import type { CommandOption } from "../command-line/parse.ts";
@@ -39,14 +40,13 @@ export async function openVm(target: VmTarget, wait: OpenVmOptions = {}): Promis
   if (target.qmp !== undefined) {
     const qmpPath = realPath(target.qmp);
     const qmp = await connectQmp(qmpPath, wait);
-    const { pid } = qmp.peer;
-    if (target.pid !== undefined && target.pid !== pid) {
-      await qmp.close();
-      const text = `${target.qmp} is served by process ${pid}, not by ${target.pid}`;
-      throw new CprkitError("ERR_USAGE", `${text}: give one of --qmp and --pid, or the right ones`);
-    }
     try {
-      const process = readVmProcess(pid);
+      const { pid } = qmp.peer;
+      if (target.pid !== undefined && target.pid !== pid) {
+        const text = `${target.qmp} is served by process ${pid}, not by ${target.pid}`;
+        throw new CprkitError("ERR_USAGE", `${text}: give one of --qmp and --pid, or the right ones`);
+      }
+      const process = readServer(qmp, qmpPath);
       let asked: Promise<readonly CommandOption[]> | undefined;
       const options = () => {
         asked ??= readOwnOptions(process, wait);
@@ -75,15 +75,34 @@ export async function openVm(target: VmTarget, wait: OpenVmOptions = {}): Promis
   for (const qmpPath of paths) {
     try {
       const qmp = await connectQmp(qmpPath, wait);
-      if (qmp.peer.pid === target.pid) return { process, qmp, qmpPath, options: async () => options };
+      if (qmp.server.is(process.identity)) return { process, qmp, qmpPath, options: async () => options };
       await qmp.close();
-      failure = new CprkitError("ERR_QMP", `${qmpPath} is served by process ${qmp.peer.pid}, not by ${target.pid}`);
+      failure = servedByOther(qmp, qmpPath, process.identity);
     } catch (error) {
       if (!isCprkitError(error) || error.code === "ERR_ABORTED") throw error;
       failure = error;
     }
   }
   throw failure;
+}
+
+/** What /proc says of the process behind a monitor; all of it of that process, which is held meanwhile. */
+function readServer({ server }: Qmp, qmpPath: string): VmProcess {
+  if (server.process === undefined) {
+    const who = nameOfPeer(server);
+    throw new CprkitError("ERR_QMP", `${qmpPath} is served by ${who}: cprkit must run where it can see QEMU's process`);
+  }
+  const process = readVmProcess(server.process.pid);
+  if (server.is(process.identity)) return process;
+  throw new CprkitError(
+    "ERR_QEMU_EXITED",
+    `${qmpPath}: process ${server.process.pid} has ended while it was looked at`,
+  );
+}
+
+/** For a monitor behind which another process is than the one that is meant. */
+export function servedByOther({ server }: Qmp, qmpPath: string, { pid }: ProcessIdentity): CprkitError {
+  return new CprkitError("ERR_QMP", `${qmpPath} is served by ${nameOfPeer(server)}, not by ${pid}`);
 }
 
 /** Follows the links that an earlier update left; what is not there is left to the connection to complain about. */

@@ -10,7 +10,7 @@ import { connectDestination, setSource, sourceQmp, startBeside } from "../beside
 import { runHook } from "../hooks.ts";
 import { removeNames } from "../names.ts";
 import type { CarriedFd } from "../options.ts";
-import { askPeer, hasTakenOver, killPeer, type Peer, releasePeer } from "../peers/peer.ts";
+import { askPeer, expectServedBy, hasTakenOver, killPeer, type Peer, releasePeer } from "../peers/peer.ts";
 import { letGo, makeReady } from "../ready.ts";
 import type { Run } from "../run.ts";
 import { hasReplaced } from "../settle.ts";
@@ -128,7 +128,7 @@ async function untilRunning(run: Run): Promise<{ readonly qmp: Qmp; readonly run
       throw new CprkitError("ERR_TIMEOUT", `${what} does not run the guest after ${timeoutMs} ms`);
     }
     try {
-      const qmp = await connectQmp(source.qmpPath, { timeoutMs: 2_000 });
+      const qmp = await expectServedBy(source, await connectQmp(source.qmpPath, { timeoutMs: 2_000 }));
       source.qmp = qmp;
       for (;;) {
         const state = await askPeer(source, 2_000);

@@ -7,6 +7,7 @@ import { CprkitError } from "../../../vmstate/error.ts";
 import { type PassedState, type TapResult, tap } from "../../tap.ts";
 import { adopt, connectDestination, setSource, sourceQmp, startBeside, untilListening } from "../beside.ts";
 import { runHook } from "../hooks.ts";
+import type { Peer } from "../peers/peer.ts";
 import { letGo, makeReady } from "../ready.ts";
 import { fileOf, type Run } from "../run.ts";
 import { noteDowntime, switchOver, untilTakenOver } from "../switch-over.ts";
@@ -29,7 +30,7 @@ export async function runTransfer(run: Run): Promise<void> {
   await run.step("started");
 
   await destination.orExit(untilListening(cprPath, run));
-  const tapped = startTap(run, tapPath, cprPath);
+  const tapped = startTap(run, destination, tapPath, cprPath);
   await tapped.listening;
   await run.step("listening");
 
@@ -95,7 +96,7 @@ interface Tapped {
   readonly done: Promise<TapResult | undefined>;
 }
 
-function startTap(run: Run, listen: string, connect: string): Tapped {
+function startTap(run: Run, destination: Peer, listen: string, connect: string): Tapped {
   const { prepared, timeoutMs, over } = run;
   let onListening: () => void = () => undefined;
   let onState: (state: PassedState) => void = () => undefined;
@@ -114,6 +115,8 @@ function startTap(run: Run, listen: string, connect: string): Tapped {
     listenMode,
     connect,
     peerUid: uid,
+    source: run.source.identity,
+    destination: destination.identity,
     forVersion,
     signal: over.signal,
     timeoutMs,

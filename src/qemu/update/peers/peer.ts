@@ -5,6 +5,7 @@ import { isRunning, type ProcessIdentity } from "../../../linux/index.ts";
 import { endProcess } from "../../../linux/process/end-process.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../../qmp/client.ts";
+import { servedByOther } from "../../vm/open.ts";
 import type { JournalProcess } from "../record/journal.ts";
 
 /** A QEMU of an update. */
@@ -80,14 +81,15 @@ export async function monitorOf(peer: Peer, timeoutMs = 5_000): Promise<Qmp> {
     await opened.close();
     throw new CprkitError("ERR_ABORTED", `${peer.qmpPath}: not needed any more`);
   }
-  // The path may be another QEMU's by now. (0: a process that is not visible in this pid namespace.)
-  const { pid } = opened.peer;
-  if (pid !== peer.identity.pid && pid !== 0) {
-    await opened.close();
-    throw new CprkitError("ERR_QMP", `${peer.qmpPath} is served by process ${pid}, not by ${peer.identity.pid}`);
-  }
-  peer.qmp = opened;
+  peer.qmp = await expectServedBy(peer, opened);
   return opened;
+}
+
+/** The path may be another process's by now. @throws CprkitError ERR_QMP, and hangs up, if it is */
+export async function expectServedBy({ identity, qmpPath }: Peer, qmp: Qmp): Promise<Qmp> {
+  if (qmp.server.is(identity)) return qmp;
+  await qmp.close();
+  throw servedByOther(qmp, qmpPath, identity);
 }
 
 /** Whether a session is over. */
