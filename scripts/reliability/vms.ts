@@ -2,12 +2,13 @@
 // command line as a child that can be killed.
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readdirSync, readlinkSync, rmSync, writeSync } from "node:fs";
+import { mkdirSync, readlinkSync, rmSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { startUpdatable, type Updatable } from "../../test/qemu/update-support.ts";
 import { cacheDir } from "../../test/support/cache-dir.ts";
+import { fillRam } from "../../test/support/slow-migration.ts";
 import { type Accel, privateDir } from "../../test/support/vm.ts";
 import { type Clock, createClock } from "./clock.ts";
 
@@ -128,21 +129,6 @@ export async function startVm(version: Version, accel: Accel, ram: "memfd" | "fi
     },
   };
   return subject;
-}
-
-/**
- * Fills 8 MiB of the guest's RAM, from 16 MiB on, where the counting guest has nothing: a page of zeros costs a
- * migration next to nothing, so that of an empty guest would be over at once.
- */
-function fillRam(pid: number): void {
-  const folder = `/proc/${pid}/fd`;
-  const fd = readdirSync(folder).find((name) =>
-    /(memfd:memory-backend-memfd|\/ram)\b/.test(readlinkSync(`${folder}/${name}`)),
-  );
-  if (fd === undefined) throw new Error(`process ${pid} has no file of RAM`);
-  const ram = openSync(`${folder}/${fd}`, "r+");
-  writeSync(ram, Buffer.alloc(8 << 20, "cprkit"), 0, 8 << 20, 16 << 20);
-  closeSync(ram);
 }
 
 /** Which version runs the guest: by the program of its process. */

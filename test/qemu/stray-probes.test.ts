@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, expect, it } from "vitest";
 import { isRunning, processIdentity } from "../../src/linux/index.ts";
+import { abortUpdate, resumeUpdate } from "../../src/qemu/update/recover.ts";
 import { probeBinary } from "../../src/qemu/vm/probe.ts";
 import { repoRoot } from "../support/cli.ts";
 import { killAllVms, privateDir } from "../support/vm.ts";
@@ -44,7 +45,13 @@ it("ends with its asker, if setpriv can have the kernel do that", async (context
   expect(isRunning(identity)).toBe(false);
 });
 
-it("is ended by the next one who asks, and one whose asker lives is not", async () => {
+const next: readonly (readonly [who: string, act: () => Promise<unknown>, error: RegExp])[] = [
+  ["one who asks", () => probeBinary(["/bin/false"]), /asked what it can do/],
+  ["--abort", () => abortUpdate({ pid: process.pid }, { stateDir: privateDir() }), /no unfinished update/],
+  ["--resume", () => resumeUpdate({ pid: process.pid }, { stateDir: privateDir() }), /no unfinished update/],
+];
+
+it.each(next)("is ended by the next %s, and one whose asker lives is not", async (_, act, error) => {
   const [killed, living] = [await startAsking("fork"), await startAsking("exec")];
   const [stray, other] = [processIdentity(killed.probe), processIdentity(living.probe)];
   try {
@@ -52,7 +59,7 @@ it("is ended by the next one who asks, and one whose asker lives is not", async 
     killed.asker.kill("SIGKILL");
     await exited;
     expect(isRunning(stray)).toBe(true);
-    await expect(probeBinary(["/bin/false"])).rejects.toThrow(/asked what it can do/);
+    await expect(act()).rejects.toThrow(error);
     for (let wait = 0; isRunning(stray) && wait < 200; wait++) await sleep(10);
     expect(isRunning(stray)).toBe(false);
     expect(isRunning(other)).toBe(true);

@@ -193,7 +193,9 @@ function showReport(report: UpdateReport, json: boolean): void {
   const { from, to, pid, sourcePid, mode, downtimeMs, totalMs, fds } = report;
   const rows = report.phases.map(({ step, ms }) => [step, ms.toFixed(1)]);
   print(table(["STEP", "MS"], rows, ["MS"]));
-  const downtime = downtimeMs === undefined ? "not measured (the guest was paused)" : `${downtimeMs.toFixed(1)} ms`;
+  const whyNone =
+    report.resumeUs === undefined ? "not measured (the guest was paused)" : "not known (the clock was set)";
+  const downtime = downtimeMs === undefined ? whyNone : `${downtimeMs.toFixed(1)} ms`;
   const carried = fds === undefined ? "" : `, ${counted(fds.length, "fd")} carried`;
   print(comparisonText(report));
   print(

@@ -2,12 +2,13 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { listeningUnixSockets } from "../../linux/index.ts";
-import { CprkitError } from "../../vmstate/error.ts";
+import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
 import { moreRights, readCredentials } from "../vm/credentials.ts";
 import { type Destination, startDestination } from "./peers/destination.ts";
 import { markOf } from "./peers/marked.ts";
 import { expectServedBy, hasEnded } from "./peers/peer.ts";
+import { saveJournal } from "./record/journal.ts";
 import { type Run, throwIfAborted } from "./run.ts";
 
 /** The source's monitor. @throws CprkitError ERR_QEMU_EXITED when it has hung up */
@@ -42,6 +43,23 @@ export async function setSource(
   const blockers = (await qmp.execute("query-migrate", undefined, wait))["blocked-reasons"] ?? [];
   if (blockers.length > 0) {
     throw new CprkitError("ERR_UPDATE_REFUSED", `QEMU says that this VM can't be updated: ${blockers.join("; ")}`);
+  }
+}
+
+/** Has the source begin the update's migration, and notes that it is this one's: nobody else's is ever cancelled. */
+export async function beginMigration(run: Run, args: Readonly<Record<string, unknown>>): Promise<void> {
+  const { journal, prepared, timeoutMs, options } = run;
+  const source = await sourceQmp(run);
+  journal.begun = true;
+  try {
+    await source.execute("migrate", args, { signal: options.signal, timeoutMs });
+  } catch (error) {
+    if (isCprkitError(error, "ERR_QMP_COMMAND")) {
+      // Another client's may be under way.
+      journal.begun = false;
+      saveJournal(prepared.folder, journal);
+    }
+    throw error;
   }
 }
 

@@ -52,7 +52,9 @@ export async function goForward({ journal, source, destination, step, warn }: Fi
   }
   await step("names-handed-over", async () => {
     await whatever(async () => handOverThose(journal.moved));
-    await whatever(() => restoreSettings(destination, journal));
+    await whatever(async () => {
+      for (const problem of await restoreSettings(destination, journal)) warn(problem);
+    });
     for (const problem of await tellAll(destination, journal.after ?? [])) warn(problem);
   });
 }

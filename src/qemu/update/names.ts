@@ -3,6 +3,7 @@
 import { lstatSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { listeningUnixSockets } from "../../linux/index.ts";
+import { CprkitError } from "../../vmstate/error.ts";
 import type { MovedName } from "../command-line/derive.ts";
 import { asUser, type FileUser } from "../vm/as-user.ts";
 
@@ -13,7 +14,16 @@ import { asUser, type FileUser } from "../vm/as-user.ts";
  * @returns what could not be done, in words
  */
 export function handOver(moved: readonly MovedName[], owner: FileUser | undefined): string[] {
-  return asUser(owner, () => handOverAll(moved));
+  return asOwner(owner, () => handOverAll(moved));
+}
+
+/** With the rights of QEMU's user, or not at all. */
+function asOwner(owner: FileUser | undefined, act: () => string[]): string[] {
+  try {
+    return asUser(owner, act);
+  } catch (error) {
+    return [error instanceof CprkitError ? error.reason : String(error)];
+  }
 }
 
 function handOverAll(moved: readonly MovedName[]): string[] {
@@ -42,7 +52,7 @@ function handOverAll(moved: readonly MovedName[]): string[] {
  * @returns what could not be removed, in words
  */
 export function removeNames(moved: readonly MovedName[], owner: FileUser | undefined): string[] {
-  return asUser(owner, () => moved.flatMap(({ new: path }) => removeUnused(path)));
+  return asOwner(owner, () => moved.flatMap(({ new: path }) => removeUnused(path)));
 }
 
 function removeUnused(path: string): string[] {

@@ -71,7 +71,8 @@ export interface UpdateReport {
   /** Of the guest at the end, such as "running". */
   readonly runState: string;
   /**
-   * STOP of the source to RESUME of the destination, by the QEMUs' own clocks. Undefined for a guest that was paused.
+   * STOP of the source to RESUME of the destination, by the QEMUs' own clocks. Undefined for a guest that was paused, and
+   * when the clock was set in between, which shows as a time below 0 or longer than the hand-over took.
    * With cpr-exec RESUME comes before anybody can be connected: then it ends when the new program said "running".
    */
   readonly downtimeMs: number | undefined;

@@ -3,6 +3,7 @@
 import { closeFd, connectUnix, getPeerCredentials, isRunning } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { realPath, type VmTarget } from "../vm/open.ts";
+import { endStrayProbes } from "../vm/probe-mark.ts";
 import { stateBase } from "../vm/state-dir.ts";
 import { goForward } from "./finish.ts";
 import { removeNames } from "./names.ts";
@@ -44,6 +45,7 @@ export type RecoverOptions = Pick<UpdateOptions, "stateDir" | "signal" | "onStep
  * QEMU that may have the guest does not answer (try again later), or ending the old one would be wrong.
  */
 export function abortUpdate(target: VmTarget, options: RecoverOptions = {}): Promise<Recovery> {
+  endStrayProbes();
   return recover(target, options);
 }
 
@@ -54,6 +56,7 @@ export function abortUpdate(target: VmTarget, options: RecoverOptions = {}): Pro
  * @throws CprkitError as {@link abortUpdate}, and what {@link updateVm} throws.
  */
 export async function resumeUpdate(target: VmTarget, options: RecoverOptions = {}): Promise<Recovery> {
+  endStrayProbes();
   const { journal } = await find(target, options);
   refuseReplaceable(journal);
   const recovery = await recover(target, options);

@@ -31,6 +31,10 @@ export interface Run {
   /** When the guest stopped and ran again, by the QEMUs' clocks, in microseconds. */
   stopUs: number | undefined;
   resumeUs: number | undefined;
+  /** Just before the command that leads to the guest's stop, by performance.now(). */
+  switchedMs: number | undefined;
+  /** Undefined when it can't be told. */
+  downtimeMs: number | undefined;
   readonly phases: { readonly step: UpdateStep; readonly ms: number }[];
   /** Writes the step down, does it, and tells the caller of it. */
   step(step: UpdateStep, act?: () => Promise<unknown>): Promise<void>;

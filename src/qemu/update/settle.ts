@@ -8,7 +8,7 @@ import { endMarked } from "./peers/marked.ts";
 import { askPeer, hasTakenOver, keepsGuest, killPeer, type Peer, type PeerState } from "./peers/peer.ts";
 import { tell } from "./peers/tell.ts";
 import type { Journal } from "./record/journal.ts";
-import { isBefore } from "./steps.ts";
+import { isBefore, mayHaveBegun } from "./steps.ts";
 
 /** Where the guest is. */
 export interface Settled {
@@ -52,7 +52,7 @@ async function settlePair(state: Unsettled): Promise<Settled> {
   const { source, destination, journal } = state;
   const first = await askPeer(source);
   // Still running there: cancelled first, the source does not even try to connect. A refusal means that it is over.
-  if (keepsGuest(first) && inProgress.has(first.migration ?? "")) await tell(source, "migrate_cancel");
+  if (keepsGuest(first) && isOwn(journal) && isInProgress(first)) await tell(source, "migrate_cancel");
   if (destination !== undefined) {
     let there = await askPeer(destination, 2_000);
     if (there.alive && hasResumed(destination) && !keepsGuest(first)) {
@@ -77,6 +77,26 @@ async function settlePair(state: Unsettled): Promise<Settled> {
     if (left !== undefined) return { guest: "unsettled", why: `${await hasIt(source)}; ${left}` };
   }
   return backToSource(state, journal);
+}
+
+function isInProgress({ migration }: PeerState): boolean {
+  return inProgress.has(migration ?? "");
+}
+
+/** Whether what the source migrates can be this update's: another client's is not to be cancelled. */
+function isOwn({ begun, mode, step }: Journal): boolean {
+  return begun ?? mayHaveBegun(mode, step);
+}
+
+/** What the source does is another client's doing: it migrates, or has done so, and not for this update. */
+function isOthers(journal: Journal, here: PeerState): boolean {
+  return !isOwn(journal) && (isInProgress(here) || !keepsGuest(here));
+}
+
+function leftAlone(here: PeerState): Settled {
+  const what = keepsGuest(here) ? "has the guest" : "has given the guest away";
+  const why = `the old QEMU ${what} (${here.run}); another client's migration (${here.migration}) was left alone`;
+  return { guest: "source", why };
 }
 
 async function hasIt(source: Peer): Promise<string> {
@@ -107,7 +127,9 @@ async function backToSource(state: Unsettled, journal: Journal): Promise<Settled
     const spent = performance.now() - start;
     if (here.run === undefined) {
       if (spent > state.timeoutMs) return { guest: "unsettled", why: `the old QEMU does not answer: ${here.silence}` };
-    } else if (!inProgress.has(here.migration ?? "")) {
+    } else if (isOthers(journal, here)) {
+      return leftAlone(here);
+    } else if (!isInProgress(here)) {
       if (keepsGuest(here)) {
         const stale = resumed ? "; it had run in the new one for a moment: check it" : "";
         return { guest: "source", why: `the old QEMU has the guest (${here.run})${stale}` };
@@ -171,8 +193,10 @@ async function settleExec(state: Unsettled): Promise<Settled> {
     const spent = performance.now() - start;
     if (replaced) {
       if (hasTakenOver(here)) return { guest: "destination", why: "the new program runs the guest" };
-    } else if (!inProgress.has(here.migration ?? "") && keepsGuest(here)) {
+    } else if (!isInProgress(here) && keepsGuest(here)) {
       return { guest: "source", why: `the old program has the guest (${here.run})` };
+    } else if (here.run !== undefined && isOthers(journal, here)) {
+      return leftAlone(here);
     } else if (keepsGuest(here) || (spent > 1_000 && !cancelled && here.run !== undefined)) {
       cancelled = true;
       await tell(source, "migrate_cancel");

@@ -110,6 +110,11 @@ export function isBefore(mode: CprModeName, step: UpdateStep, other: UpdateStep)
   return steps.indexOf(step) < steps.indexOf(other);
 }
 
+/** The step by which the source may have begun the update's migration; it is written down before the command is given. */
+export function mayHaveBegun(mode: CprModeName, step: UpdateStep): boolean {
+  return !isBefore(mode, step, mode === "cpr-transfer" ? "migrating" : "switching");
+}
+
 /** True from the step on after which an update only goes forward. */
 export function isPastReturn(mode: CprModeName, step: UpdateStep): boolean {
   const steps = updateSteps[mode];

@@ -96,10 +96,29 @@ function isEnd({ name, data }: QmpEvent): boolean {
   return name === "MIGRATION" && ["completed", "failed", "cancelled"].includes(String(data["status"]));
 }
 
-/** Notes STOP of the source and RESUME of the destination. */
-export function noteDowntime(run: Run, source: Qmp, destination: Qmp): void {
-  run.stopUs = source.events().findLast(({ name }) => name === "STOP")?.timeUs;
-  run.resumeUs = destination.events().findLast(({ name }) => name === "RESUME")?.timeUs;
+/** When the last event of this name came, by QEMU's clock, in microseconds. */
+export function timeOf(qmp: Qmp, event: "STOP" | "RESUME"): number | undefined {
+  return qmp.events().findLast(({ name }) => name === event)?.timeUs;
+}
+
+/**
+ * Notes STOP of the source and RESUME of the destination. Each is a time of the wall clock as its QEMU read it; if that
+ * was set in between, the difference says nothing. The clock that never jumps says how long it can have been at most.
+ */
+export function noteDowntime(run: Run, stopUs: number | undefined, resumeUs: number | undefined): void {
+  run.stopUs = stopUs;
+  run.resumeUs = resumeUs;
+  if (stopUs === undefined || resumeUs === undefined || run.switchedMs === undefined) return;
+  const ms = (resumeUs - stopUs) / 1000;
+  const atMostMs = performance.now() - run.switchedMs;
+  if (ms >= 0 && ms <= atMostMs * 1.01 + 1) {
+    run.downtimeMs = ms;
+    return;
+  }
+  run.warnings.push(
+    `how long the guest stood still is not known: ${ms.toFixed(1)} ms by the clocks of the two QEMUs, but the clock was ` +
+      `set meanwhile; it was at most ${atMostMs.toFixed(1)} ms`,
+  );
 }
 
 /**
@@ -108,7 +127,10 @@ export function noteDowntime(run: Run, source: Qmp, destination: Qmp): void {
  */
 export async function switchOver(run: Run, source: Qmp, act: () => Promise<unknown>): Promise<() => Promise<void>> {
   const since = source.lastEventSeq();
-  await run.step("switching", act);
+  await run.step("switching", async () => {
+    run.switchedMs = performance.now();
+    await act();
+  });
   let told: Promise<void> | undefined;
   const tell = () => {
     told ??= run.step("stopped");

@@ -146,7 +146,7 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
     pid: destination.identity.pid,
     qmp: prepared.publicQmp,
     runState,
-    downtimeMs: run.stopUs === undefined || run.resumeUs === undefined ? undefined : (run.resumeUs - run.stopUs) / 1000,
+    downtimeMs: run.downtimeMs,
     stopUs: run.stopUs,
     resumeUs: run.resumeUs,
     fds: run.fds,
@@ -311,6 +311,8 @@ async function newRun(
     nonblockRestored: 0,
     stopUs: undefined,
     resumeUs: undefined,
+    switchedMs: undefined,
+    downtimeMs: undefined,
     phases,
     step,
   };

@@ -6,7 +6,7 @@ import { readExecCprState } from "../../../channel/index.ts";
 import { describeFd, isRunning, listFds, readFdLink } from "../../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../../qmp/client.ts";
-import { connectDestination, setSource, sourceQmp, startBeside } from "../beside.ts";
+import { beginMigration, connectDestination, setSource, sourceQmp, startBeside } from "../beside.ts";
 import { runHook } from "../hooks.ts";
 import { removeNames } from "../names.ts";
 import type { CarriedFd } from "../options.ts";
@@ -14,13 +14,11 @@ import { askPeer, expectServedBy, hasTakenOver, killPeer, type Peer, releasePeer
 import { letGo, makeReady } from "../ready.ts";
 import type { Run } from "../run.ts";
 import { hasReplaced } from "../settle.ts";
-import { switchOver, waitFor } from "../switch-over.ts";
+import { noteDowntime, switchOver, timeOf, waitFor } from "../switch-over.ts";
 
 /** Runs the update up to the moment when the new program has the guest. @throws whatever went wrong; then settle */
 export async function runExec(run: Run): Promise<void> {
-  const { journal, timeoutMs, options } = run;
-  const { signal } = options;
-  const { stateFile } = journal;
+  const { stateFile } = run.journal;
   if (stateFile === undefined) throw new CprkitError("ERR_UPDATE_FAILED", "cpr-exec needs a file for the state");
   await run.step("rehearsed", () => rehearse(run));
 
@@ -31,15 +29,14 @@ export async function runExec(run: Run): Promise<void> {
 
   const source = await sourceQmp(run);
   const stopped = await switchOver(run, source, async () => {
-    await source.execute("migrate", { uri: `file:${stateFile}` }, { signal, timeoutMs });
+    await beginMigration(run, { uri: `file:${stateFile}` });
     run.fds = carriedFds(run.source.identity.pid);
   });
   await untilReplaced(run, source);
   await stopped();
   const { qmp, runningUs } = await untilRunning(run);
   run.source.qmp = qmp;
-  run.stopUs = source.events().findLast(({ name }) => name === "STOP")?.timeUs;
-  run.resumeUs = runningUs;
+  noteDowntime(run, timeOf(source, "STOP"), runningUs);
 }
 
 /** The new command; behind a shell that goes back to where a daemon was started, for relative paths. */
@@ -134,8 +131,7 @@ async function untilRunning(run: Run): Promise<{ readonly qmp: Qmp; readonly run
         const state = await askPeer(source, 2_000);
         if (!state.alive || state.silence !== undefined || performance.now() > end) break;
         if (hasTakenOver(state)) {
-          const resume = qmp.events().findLast(({ name }) => name === "RESUME");
-          return { qmp, runningUs: resume?.timeUs ?? (state.run === "running" ? Date.now() * 1000 : undefined) };
+          return { qmp, runningUs: timeOf(qmp, "RESUME") ?? (state.run === "running" ? Date.now() * 1000 : undefined) };
         }
         await delay(1);
       }

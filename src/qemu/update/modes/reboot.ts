@@ -2,12 +2,12 @@
 // RAM is copied into that file. The new QEMU has built its machine before the guest is stopped, here too.
 
 import { CprkitError } from "../../../vmstate/error.ts";
-import { adopt, connectDestination, setSource, sourceQmp, startBeside, switchedOn } from "../beside.ts";
+import { adopt, beginMigration, connectDestination, setSource, sourceQmp, startBeside, switchedOn } from "../beside.ts";
 import { runHook } from "../hooks.ts";
 import { askPeer } from "../peers/peer.ts";
 import { letGo, makeReady } from "../ready.ts";
 import type { Run } from "../run.ts";
-import { noteDowntime, switchOver, untilTakenOver, waitFor } from "../switch-over.ts";
+import { noteDowntime, switchOver, timeOf, untilTakenOver, waitFor } from "../switch-over.ts";
 
 const capabilities = ["events", "x-ignore-shared"];
 
@@ -31,13 +31,13 @@ export async function runReboot(run: Run): Promise<void> {
   await run.step("before-switch", () => letGo(run));
 
   const source = await sourceQmp(run);
-  const stopped = await switchOver(run, source, () => source.execute("migrate", { uri }, { signal, timeoutMs }));
+  const stopped = await switchOver(run, source, () => beginMigration(run, { uri }));
   await destination.orExit(waitFor(run, [source], () => isSaved(run)));
   await stopped();
   await run.step("saved");
   await run.step("loading", () => destination.orExit(qmp.execute("migrate-incoming", { uri }, { signal, timeoutMs })));
   await untilTakenOver(run, destination);
-  noteDowntime(run, source, qmp);
+  noteDowntime(run, timeOf(source, "STOP"), timeOf(qmp, "RESUME"));
 }
 
 async function isSaved(run: Run): Promise<boolean> {

@@ -5,12 +5,20 @@ import { setTimeout as delay } from "node:timers/promises";
 import { waitFor } from "../../../linux/wait/wait-for.ts";
 import { CprkitError } from "../../../vmstate/error.ts";
 import { type PassedState, type TapResult, tap } from "../../tap.ts";
-import { adopt, connectDestination, setSource, sourceQmp, startBeside, untilListening } from "../beside.ts";
+import {
+  adopt,
+  beginMigration,
+  connectDestination,
+  setSource,
+  sourceQmp,
+  startBeside,
+  untilListening,
+} from "../beside.ts";
 import { runHook } from "../hooks.ts";
 import type { Peer } from "../peers/peer.ts";
 import { letGo, makeReady } from "../ready.ts";
 import { fileOf, type Run } from "../run.ts";
-import { noteDowntime, switchOver, untilTakenOver } from "../switch-over.ts";
+import { noteDowntime, switchOver, timeOf, untilTakenOver } from "../switch-over.ts";
 
 /** Runs the update up to the moment when the destination has the guest. @throws whatever went wrong; then settle */
 export async function runTransfer(run: Run): Promise<void> {
@@ -40,7 +48,7 @@ export async function runTransfer(run: Run): Promise<void> {
     { "channel-type": "main", addr: unix(mainPath) },
     { "channel-type": "cpr", addr: unix(tapPath) },
   ];
-  await destination.orExit(tapped.orFail(source.execute("migrate", { channels }, { signal, timeoutMs })));
+  await destination.orExit(tapped.orFail(beginMigration(run, { channels })));
   await run.step("migrating");
 
   // The tap waits for the old QEMU to connect as long as it takes; that one may have been stopped just before.
@@ -73,7 +81,7 @@ export async function runTransfer(run: Run): Promise<void> {
   );
   await untilTakenOver(run, destination);
   await stopped();
-  noteDowntime(run, source, qmp);
+  noteDowntime(run, timeOf(source, "STOP"), timeOf(qmp, "RESUME"));
   const result = await tapped.done;
   run.nonblockRestored = result?.nonblockRestored ?? 0;
 }

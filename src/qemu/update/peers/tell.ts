@@ -1,8 +1,9 @@
 // Commands to a QEMU that may be gone or silent: what went wrong is an answer, too.
 
 import { isCprkitError } from "../../../vmstate/error.ts";
+import { isUnderWay } from "../../vm/modes.ts";
 import type { Journal } from "../record/journal.ts";
-import { monitorOf, type Peer } from "./peer.ts";
+import { askPeer, monitorOf, type Peer } from "./peer.ts";
 
 /** Gives a command; returns why it was refused or went unanswered, or undefined. */
 export async function tell(
@@ -32,13 +33,24 @@ export async function tellAll(peer: Peer, steps: NonNullable<Journal["after"]>):
 
 /** The old QEMU has the guest again: it gets back what it had let go of. @returns what it could not get, in words */
 export async function giveBack(source: Peer, journal: Journal): Promise<string[]> {
-  await restoreSettings(source, journal);
-  return tellAll(source, journal.undo ?? []);
+  const unrestored = await restoreSettings(source, journal);
+  return [...unrestored, ...(await tellAll(source, journal.undo ?? []))];
 }
 
-/** Puts the migration settings of before the update back, as far as this QEMU answers and knows them. */
-export async function restoreSettings(peer: Peer, journal: Journal): Promise<void> {
+/**
+ * Puts the migration settings of before the update back, as far as this QEMU answers and knows them; not while a
+ * migration is under way, which then is another client's and would be changed by them.
+ *
+ * @returns why they were not, in words
+ */
+export async function restoreSettings(peer: Peer, journal: Journal): Promise<string[]> {
   const { mode, capabilities, parameters = {} } = journal.settings;
+  const { migration } = await askPeer(peer);
+  if (isUnderWay(migration)) {
+    const { pid } = peer.identity;
+    const why = `another client's migration is ${migration}`;
+    return [`the migration settings of process ${pid} (mode ${journal.mode}) were not put back: ${why}`];
+  }
   await tell(peer, "migrate-set-parameters", { mode });
   // All at once; one by one where this QEMU does not know one of them.
   if ((await tell(peer, "migrate-set-parameters", parameters)) !== undefined) {
@@ -47,6 +59,7 @@ export async function restoreSettings(peer: Peer, journal: Journal): Promise<voi
     }
   }
   const list = Object.entries(capabilities).map(([capability, state]) => ({ capability, state }));
-  if ((await tell(peer, "migrate-set-capabilities", { capabilities: list })) === undefined) return;
+  if ((await tell(peer, "migrate-set-capabilities", { capabilities: list })) === undefined) return [];
   for (const each of list) await tell(peer, "migrate-set-capabilities", { capabilities: [each] });
+  return [];
 }

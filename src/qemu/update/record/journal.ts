@@ -39,6 +39,11 @@ const journalSchema = z.object({
   /** The run state of the guest before the update, such as "running". */
   runState: z.string(),
   returnPath: z.boolean(),
+  /**
+   * Whether the migration that the source has is this update's own; false after QEMU refused to begin it. Missing: not
+   * known yet, or a journal of cprkit 0.1; then the step says it.
+   */
+  begun: z.boolean().optional(),
   /** The new QEMU said, after it had been told not to start the guest, that it had not; it has been ended since. */
   neverRan: z.boolean().optional(),
   /** What the source's migration settings were. */
