@@ -28,6 +28,7 @@ import { expectNoFdLeak } from "../support/fds.ts";
 import { isRoot, nobody, readableQemu, readableRepo } from "../support/other-user.ts";
 import { describeQemu, usableAccel } from "../support/qemu.ts";
 import { assertContiguous, createSerialLog } from "../support/serial-log.ts";
+import { slowMigration, usualSpeed } from "../support/slow-migration.ts";
 import { privateDir, startVm } from "../support/vm.ts";
 import { codes, finding, look, withVm } from "./preflight-support.ts";
 
@@ -163,16 +164,13 @@ for (const version of ["10.0", "11.1"] as const) {
 
     it("a migration under way, and a VM that has been migrated", () =>
       withVm({ qemu }, async (vm) => {
-        await vm.ask(async (qmp) => {
-          await qmp.execute("migrate-set-parameters", { "max-bandwidth": 1024 });
-          await qmp.execute("migrate", { uri: `file:${vm.dir}/slow` });
-        });
+        await vm.ask((qmp) => slowMigration(qmp, vm.pid, `${vm.dir}/slow`));
         const during = await expectNoFdLeak(() => preflight({ pid: vm.pid }));
         expect(codes(during)).toEqual(["migration-active"]);
         await vm.ask(async (qmp) => {
           await qmp.execute("migrate_cancel");
           while ((await qmp.execute("query-migrate")).status !== "cancelled") await qmp.execute("query-status");
-          await qmp.execute("migrate-set-parameters", { "max-bandwidth": 2 ** 40 });
+          await qmp.execute("migrate-set-parameters", usualSpeed);
           await qmp.execute("migrate", { uri: `file:${vm.dir}/fast` });
           while ((await qmp.execute("query-status")).status !== "postmigrate") await qmp.execute("query-migrate");
         });
@@ -525,7 +523,7 @@ describeQemu("preflight that can't finish", ["11.1"], ({ "11.1": qemu }) => {
   it("is aborted while the new QEMU hangs, and leaves neither an fd nor a process", () =>
     withVm({ qemu }, async (vm) => {
       const marker = join(vm.dir, "started");
-      const hanging = script(`echo $$ > ${marker}; exec sleep 60`);
+      const hanging = script(`echo $$ > ${marker}.new; mv ${marker}.new ${marker}; exec sleep 60`);
       const abort = new AbortController();
       const options = { qemu: hanging, signal: abort.signal };
       await expectNoFdLeak(async () => {

@@ -104,9 +104,10 @@ describe.runIf(isRoot)("as root", () => {
       await once(child, "spawn");
       const start = startLike(readVmProcess(child.pid ?? 0), {
         words: ["/bin/true"],
-        env: { LD_PRELOAD: "x" },
+        env: { LD_PRELOAD: "x", CPRKIT_UPDATE: "abc" },
       });
-      expect(start.env).toEqual({ PATH: "/usr/sbin:/usr/bin:/sbin:/bin" });
+      // The mark by which the process is found again is ours, and there before the shell has those rights.
+      expect(start.env).toEqual({ PATH: "/usr/sbin:/usr/bin:/sbin:/bin", CPRKIT_UPDATE: "abc" });
       // Not by a path that the user could lead elsewhere.
       expect(start.cwd).toBe(`/proc/${child.pid}/cwd`);
       expect(start.args.join(" ")).not.toContain("LD_PRELOAD");
@@ -124,7 +125,7 @@ describe.runIf(isRoot)("as root", () => {
     writeFileSync(program, `#!/bin/sh\necho "$(id -u) $(id -G) $CHOSEN $(pwd)" >> ${seen}\n`, { mode: 0o755 });
     const fake = join(dir, "fake.mjs");
     writeFileSync(fake, fakeQemu);
-    const child = spawn(process.execPath, [fake, qmp], {
+    const child = spawn(process.execPath, [fake, qmp, seen], {
       ...nobody,
       argv0: program,
       cwd: dir,
@@ -143,8 +144,9 @@ describe.runIf(isRoot)("as root", () => {
   });
 });
 
-/** Says of itself that it is QEMU 10.0.2 and answers every question with nothing. */
+/** Says of itself that it is QEMU 10.0.2 and answers questions with nothing. */
 const fakeQemu = `
+import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 createServer((socket) => {
   socket.on("error", () => undefined);
@@ -158,7 +160,10 @@ createServer((socket) => {
       const lists = /machines|list|memdev|chardev|nodes|capabilities/.test(execute);
       const status = { status: "running", running: true, enabled: false, present: false };
       const answer = execute === "qom-get" ? "pc-q35-10.0-machine" : lists ? [] : status;
-      socket.write(JSON.stringify({ return: /migrate/.test(execute) && !lists ? {} : answer, id }) + "\\n");
+      const text = JSON.stringify({ return: /migrate/.test(execute) && !lists ? {} : answer, id }) + "\\n";
+      // Not before the program was asked, too: an answer that cprkit can't use ends everything.
+      const reply = () => (execute === "qmp_capabilities" || existsSync(process.argv[3]) ? socket.write(text) : setTimeout(reply, 10));
+      reply();
     }
   });
 }).listen(process.argv[2]);

@@ -5,6 +5,9 @@ import type { Qmp } from "../../src/qemu/qmp/client.ts";
 /** So slow, and asked to stop the guest so briefly, that it does not end by itself. */
 const slow = { mode: "normal", "max-bandwidth": 4096, "downtime-limit": 1, "avail-switchover-bandwidth": 1 };
 
+/** QEMU's defaults, but as fast as can be. */
+export const usualSpeed = { "max-bandwidth": 2 ** 40, "downtime-limit": 300, "avail-switchover-bandwidth": 0 };
+
 /** Begins it. Returns when QEMU says that it is active. */
 export async function slowMigration(qmp: Qmp, pid: number, path: string): Promise<void> {
   fillRam(pid);

@@ -102,7 +102,7 @@ export function holdPeer(socket: number): HeldPeer {
   const close = () => {
     if (typeof pidfd === "number") closeFds([pidfd]);
   };
-  const hasEnded = () => pidfd === "ended" || (pidfd !== undefined && readiness(pidfd).readable);
+  const hasEnded = () => pidfd === "ended" || (pidfd !== undefined && hasExited(pidfd));
   try {
     const seen = credentials.pid === 0 ? undefined : identify(credentials.pid);
     // Alive after it was identified: so it was the one that was identified.
@@ -132,6 +132,16 @@ function openPeerPidfd(socket: number, pid: number): number | "ended" | undefine
   const pidfd = libc().pidfdOpen(pid);
   if (pidfd >= 0) return pidfd;
   return pidfd === -errno.ESRCH ? "ended" : undefined;
+}
+
+/** False where the kernel does not say: /proc is asked, too. */
+function hasExited(pidfd: number): boolean {
+  try {
+    return readiness(pidfd).readable;
+  } catch (error) {
+    if (error instanceof CprkitError) return false;
+    throw error;
+  }
 }
 
 function identify(pid: number): ProcessIdentity | undefined {

@@ -6,6 +6,7 @@ import { chown, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { WaitOptions } from "../../linux/index.ts";
+import { allEnded } from "../../linux/wait/all-ended.ts";
 import { checkMigration, checkSideOfJson } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import type { Qmp } from "../qmp/client.ts";
@@ -37,7 +38,7 @@ export async function compareDeviceStates(
   types: ReadonlySet<string>,
   options: WaitOptions,
 ): Promise<StateDifference[]> {
-  const [here, there] = await Promise.all([dump(vm, running, machine, options), dump(vm, next, machine, options)]);
+  const [here, there] = await allEnded([dump(vm, running, machine, options), dump(vm, next, machine, options)]);
   const [source, destination] = [checkSideOfJson(here), checkSideOfJson(there)];
   const ours = { ...source, sections: source.sections.filter(({ name }) => types.has(name)) };
   const findings = checkMigration(ours, destination).filter(

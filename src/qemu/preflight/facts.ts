@@ -4,6 +4,7 @@ import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { getNofileLimit, listFds, type WaitOptions } from "../../linux/index.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
+import { allEnded } from "../../linux/wait/all-ended.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { planCarry } from "../carry/plan.ts";
 import type { CarryPlan } from "../carry/subject.ts";
@@ -125,7 +126,7 @@ export interface Facts {
 }
 
 /**
- * Asks the VM and the new binary, side by side.
+ * Asks the VM and the new binary, side by side. If it fails, nothing that it has started is left, and the monitor is closed.
  *
  * @throws CprkitError ERR_USAGE for a command with -incoming; as `Qmp.execute`, and for a process that may not be looked at
  */
@@ -135,13 +136,21 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
   if (asked.command?.includes("-incoming") === true) {
     throw new CprkitError("ERR_USAGE", "the command after -- must not have -incoming: cprkit adds its own");
   }
-  const [next, own, runs, service, refusedCalls] = await Promise.all([
-    askNext(process, asked),
-    askVm(vm),
-    readOpenMachine(vm, asked),
-    systemdService(process.cgroup),
-    tryCalls(),
-  ]);
+  const failed = new AbortController();
+  const signal = asked.signal === undefined ? failed.signal : AbortSignal.any([asked.signal, failed.signal]);
+  const [next, own, runs, service, refusedCalls] = await allEnded(
+    [
+      askNext(process, { ...asked, signal }),
+      askVm(vm),
+      readOpenMachine(vm, { ...asked, signal }),
+      systemdService(process.cgroup),
+      tryCalls(),
+    ],
+    () => {
+      failed.abort();
+      return qmp.close();
+    },
+  );
   const { options, machine, migration, fds } = own;
   const abilities = { version: qmp.greeting.version, modes: [...(own.modes?.keys() ?? [])], machines: own.machines };
   const mode = asked.mode ?? bestMode(abilities, next);

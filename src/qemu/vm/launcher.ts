@@ -46,8 +46,13 @@ export function startLike(running: VmProcess, wanted: Wanted, before: readonly s
   const [program = "", ...args] = [...chain, "/bin/sh", "-c", script, cwd, ...words];
   const environment = environmentFile(env);
   const close = () => closeSync(environment);
-  return { program, args, cwd: folder, env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" }, environment, close };
+  const marks = Object.fromEntries(Object.entries(env).filter(([name]) => markNames.has(name)));
+  const ownEnv = { ...marks, PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
+  return { program, args, cwd: folder, env: ownEnv, environment, close };
 }
+
+/** What cprkit itself writes into the environment, to find the process again: there from its first moment. */
+const markNames = new Set(["CPRKIT_UPDATE", "CPRKIT_UPDATE_OF", "CPRKIT_PROBE"]);
 
 type Stdio = "ignore" | "pipe" | number;
 

@@ -6,7 +6,7 @@ import { closeFds, describeFd, isCloseOnExec, listFds } from "../../../dist/linu
 import { leaked } from "./fd-set.mjs";
 import { done, next, options, tell } from "./ipc.mjs";
 
-const { listen, connect, fdsPerMessage } = options;
+const { listen, connect, fdsPerMessage, hold = false } = options;
 const before = listFds();
 const received = await receiveCprState(listen, { connectTimeoutMs: 20_000 });
 const entries = received.state.entries();
@@ -16,9 +16,16 @@ await next();
 // A state of this process's own, in an order of its own, not the stream that came.
 const state = new CprState();
 for (const { name, id, fd } of entries) state.saveFd(name, id, fd);
-const sent = await sendCprState(connect, state, { fdsPerMessage });
-tell({ bytes: sent.bytes, fds: sent.fds, messages: sent.messages });
-await sent.hungUp();
+const send = async () => {
+  const sent = await sendCprState(connect, state, { fdsPerMessage });
+  tell({ bytes: sent.bytes, fds: sent.fds, messages: sent.messages });
+  await sent.hungUp();
+};
+if (hold) {
+  // The first process is told only when the test says so, whatever became of the second.
+  await send().catch((error) => tell({ error: error.code }));
+  await next();
+} else await send();
 received.hangUp();
 closeFds(entries.map(({ fd }) => fd));
 tell({ leaked: leaked(before) });
