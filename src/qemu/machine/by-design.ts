@@ -63,7 +63,8 @@ const rules: readonly Rule[] = [
   { reason: "waiting", path: /^status\./, when: (_, __, next) => next.status.status === "inmigrate" },
   {
     reason: "waiting",
-    path: /^block\.nodes\[.*\]\.other\.active$/,
+    // The tray of a drive is in its state; bitmaps come with the stream, or are read from the image at the end.
+    path: /^block\.(nodes\[.*\]\.(other\.active|bitmaps\b.*)|devices\[.*\]\.trayOpen)$/,
     when: (_, __, next) => next.status.status === "inmigrate",
   },
   // The very file that the old process has open: what is compared is the file's number, in memory.blocks.

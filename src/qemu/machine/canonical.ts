@@ -86,7 +86,8 @@ function nodeNames(
   const byName = new Map(nodes.map((node) => [node.name, node]));
   const give = (node: string, wanted: string): void => {
     if (names.has(node)) return;
-    const name = node.startsWith("#") ? wanted : node;
+    // "cprkit-": the name that a node without one gets on a new command line.
+    const name = /^(#|cprkit-)/.test(node) ? wanted : node;
     names.set(node, name);
     for (const child of byName.get(node)?.children ?? []) give(child.node, `#${name.replace(/^#/, "")}.${child.name}`);
   };

@@ -21,7 +21,6 @@ export function checkImages(facts: Facts): Finding[] {
   const { blockNodes, process, fds } = facts;
   const pid = process.identity.pid;
   const nodes = blockNodes.filter(({ drv, file }) => localDrivers.has(drv) && !/^[\w+-]+:/.test(file));
-  const named = new Set(imagesOnLine(facts));
   return nodes.flatMap((node) => {
     const path = resolve(process.cwd, node.file);
     const now = statFile(path);
@@ -39,32 +38,11 @@ export function checkImages(facts: Facts): Finding[] {
       const message = `disk image ${path} is another file than the one that QEMU has open: the guest would wake up on a wrong disk`;
       return [blocker("file-replaced", message, "put the file that QEMU has open back in its place", path)];
     }
-    if (node.ro || named.has(path) || named.size === 0) return [];
-    const message = `the guest writes to ${path}, which is not on the command line (a snapshot or a new medium since the start)`;
-    const remedy = "commit the snapshot back (block-commit), or give the whole new command line after --";
-    return [blocker("disk-changed", message, remedy, path)];
+    return [];
   });
 }
 
 const localDrivers = new Set(["file", "host_device", "host_cdrom"]);
-
-/** Paths that -drive, -blockdev, -hda and so on name, and the words without an option. */
-function imagesOnLine({ options, process }: Facts): string[] {
-  const direct = new Set(["", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "mtdblock", "pflash"]);
-  return options.flatMap(({ name, value }) => {
-    if (value === undefined) return [];
-    if (direct.has(name)) return [resolve(process.cwd, value)];
-    if (name !== "drive" && name !== "blockdev") return [];
-    const paths = value.startsWith("{")
-      ? [...value.matchAll(/"filename"\s*:\s*"((?:[^"\\]|\\.)*)"/g)].map(
-          ([, text]) => JSON.parse(`"${text}"`) as string,
-        )
-      : objectParts(value).flatMap(([key, text]) =>
-          /(^|\.)file(name)?$/.test(key) && text !== undefined ? [text] : [],
-        );
-    return paths.map((path) => resolve(process.cwd, path.replace(/^file:/, "")));
-  });
-}
 
 interface NamedFile {
   readonly option: string;
