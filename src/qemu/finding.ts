@@ -71,6 +71,7 @@ export const findingCodes = {
   "systemd-main": "systemd would end the new QEMU together with the old one",
   user: "QEMU runs as another user, and cprkit may not start one as that user",
   rights: "the new QEMU can't be given the rights of the running one",
+  namespace: "the new QEMU can't live in the namespaces of the running one",
   "nofile-new": "RLIMIT_NOFILE is too low for the new QEMU",
   "nofile-own": "RLIMIT_NOFILE is too low for cprkit",
   "nofile-in-flight": "RLIMIT_NOFILE is too low for the fds in flight",

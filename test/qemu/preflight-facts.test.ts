@@ -116,7 +116,10 @@ describeQemu("checks on facts that can't be made here", ["10.0", "11.1"], (qemu)
       expect(seen(checkService, { service: { ...service, pidFile: "/run/vm1.pid" } })).toEqual([]);
       expect(seen(checkService, { service: { ...service, mainPid: 1 } })).toEqual([]);
       expect(seen(checkMonitor, { newQmp: undefined })).toEqual(["blocker no-qmp"]);
-      const full = { mode: "cpr-reboot", stateFolder: { path: "/run", freeBytes: (32 << 20) - 1 } } as const;
+      const full = {
+        mode: "cpr-reboot",
+        stateFolder: { path: "/run", freeBytes: (32 << 20) - 1, isShared: true },
+      } as const;
       expect(seen(checkRoom, full)).toEqual(["blocker no-room"]);
       expect(seen(checkRoom, { ...full, mode: "cpr-transfer" })).toEqual([]);
       const shared = facts.backends.map((backend) => ({ ...backend, type: "memory-backend-file" }));

@@ -34,7 +34,9 @@ export interface UpdatableOptions {
   readonly serialArgs?: (dir: string) => readonly string[];
   readonly extraArgs?: (dir: string) => readonly string[];
   /** Words before the program, such as setpriv's. */
-  readonly prefix?: readonly string[];
+  readonly prefix?: readonly string[] | ((dir: string) => readonly string[]);
+  /** QEMU's words, changed. */
+  readonly rewrite?: (args: readonly string[], dir: string) => readonly string[];
   /** The user to whom the VM's folder belongs, and a state folder outside of it. */
   readonly owner?: { readonly uid: number; readonly gid: number };
 }
@@ -72,11 +74,13 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
   writeFileSync(join(dir, "guest.rom"), bootFirmware());
   writeFileSync(join(dir, "guest.img"), bootDisk());
   if (options.devices === true) await createQcow2(options.qemu, dir);
-  const args = argumentsOf(options, dir, serial.path, qmp);
+  const written = argumentsOf(options, dir, serial.path, qmp);
+  const args = options.rewrite?.(written, dir) ?? written;
   // A file, not a pipe: the test counts its own fds while this QEMU ends.
   const output = join(dir, "output");
   const fd = openSync(output, "w");
-  const { prefix = [], owner } = options;
+  const { owner } = options;
+  const prefix = typeof options.prefix === "function" ? options.prefix(dir) : (options.prefix ?? []);
   for (const name of owner === undefined ? [] : ["", ...readdirSync(dir)]) {
     chownSync(join(dir, name), owner?.uid ?? 0, owner?.gid ?? 0);
   }
@@ -108,11 +112,21 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
   vms.add(vm);
   if (options.serialArgs === undefined) await serial.waitForCount(5, 20_000);
   const end = performance.now() + 20_000;
-  while (!isListening(qmp)) {
+  while (!isListening(qmp) && !(await answers(qmp))) {
     if (performance.now() > end || child.exitCode !== null) throw new Error(`QEMU does not listen: ${vm.stderr()}`);
     await sleep(5);
   }
   return vm;
+}
+
+/** For a QEMU in a network namespace of its own, whose sockets are not listed here. */
+async function answers(qmp: string): Promise<boolean> {
+  try {
+    await (await connectQmp(qmp)).close();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A folder that another user can be in, but can't go to. */

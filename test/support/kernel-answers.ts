@@ -43,6 +43,7 @@ const refusals: Partial<Record<Call, keyof typeof constants.errno>> = {
   prlimit: "EPERM",
   kcmpFile: "EPERM",
   pidfdOpen: "ENOSYS",
+  setns: "EPERM",
   pidfdSendSignal: "EPERM",
 };
 

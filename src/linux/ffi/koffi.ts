@@ -73,6 +73,12 @@ function loadKoffi(): Koffi {
   }
 }
 
+/** The file by which another Node loads koffi. @throws CprkitError ERR_FFI_UNAVAILABLE */
+export function koffiFile(): string {
+  loadKoffi();
+  return createRequire(import.meta.url).resolve("koffi");
+}
+
 const msgCtrunc = 0x8;
 const afUnix = 1;
 const epollReadyMax = 64;
@@ -110,6 +116,7 @@ function makeLibc(koffi: Koffi): Libc {
     signal(signal: number, action: number): number;
     sigprocmask(how: number, set: Uint8Array, old: Uint8Array): number;
     prlimit(pid: number, resource: number, set: BigUint64Array | null, old: BigUint64Array): number;
+    setns(fd: number, kind: number): number;
     syscall(number: number, a: number, b: number, c: number, d: number, e: number): number;
     exit(status: number): void;
     strerror(errno: number): string;
@@ -138,6 +145,7 @@ function makeLibc(koffi: Koffi): Libc {
     signal: library.func("intptr_t signal(int, intptr_t)"),
     sigprocmask: library.func("int sigprocmask(int, const void *, void *)"),
     prlimit: library.func("int prlimit(int, int, const void *, void *)"),
+    setns: library.func("int setns(int, int)"),
     syscall: library.func("long syscall(long, long, long, long, long, long)"),
     exit: library.func("void _exit(int)"),
     strerror: library.func("const char *strerror(int)"),
@@ -278,6 +286,7 @@ function makeLibc(koffi: Koffi): Libc {
     },
     kcmpFile: (pidA, pidB, fdA, fdB) =>
       result(c.syscall(syscallNumbers.kcmp, asPid(pidA), asPid(pidB), kcmpFileType, asFd(fdA), asFd(fdB))),
+    setns: (fd, kind) => result(c.setns(asFd(fd), int(kind, "kind"))),
     pidfdOpen: (pid) => result(c.syscall(syscallNumbers.pidfdOpen, asPid(pid), 0, 0, 0, 0)),
     pidfdSendSignal: (pidfd, signal) =>
       result(

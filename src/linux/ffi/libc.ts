@@ -54,6 +54,8 @@ export interface Libc {
   /** kcmp(2) for open file descriptions: 0 when both are the same one. */
   kcmpFile(pidA: number, pidB: number, fdA: number, fdB: number): number;
   pidfdOpen(pid: number): number;
+  /** Moves the calling thread (of a pid namespace: its future children) into the namespace of `fd`. */
+  setns(fd: number, kind: number): number;
   pidfdSendSignal(pidfd: number, signal: number): number;
   /** Ends this process at once: no exit handler of a library runs. */
   exitNow(status: number): void;

@@ -27,13 +27,13 @@ export interface ListeningUnixSocket {
 }
 
 /**
- * The listening UNIX sockets of this network namespace, by sock_diag(7), or by /proc/net/unix where the kernel has no
- * sock_diag for them; an inode that the latter names twice is left out.
+ * The listening UNIX sockets of this network namespace, or of that of process `pid`, by sock_diag(7), or by
+ * /proc/net/unix where the kernel has no sock_diag for them; an inode that the latter names twice is left out.
  *
  * @throws CprkitError ERR_SYSCALL when neither can be read.
  */
-export function listeningUnixSockets(): ListeningUnixSocket[] {
-  return unixSockets().flatMap(({ inode, state, name }) =>
+export function listeningUnixSockets(pid: ProcessRef = "self"): ListeningUnixSocket[] {
+  return unixSockets(pid).flatMap(({ inode, state, name }) =>
     state === "listening" && name !== undefined ? [{ path: name, inode }] : [],
   );
 }

@@ -2,10 +2,11 @@
 // line nor its environment: both may hold passwords.
 
 import { resolve } from "node:path";
-import { readProcessFile, readProcessLink } from "../../linux/process/proc.ts";
+import { readProcessFile } from "../../linux/process/proc.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
 import { readSockets } from "../fds/sockets.ts";
+import { namespacesOf } from "../namespaces/kinds.ts";
 import type { VmProcess } from "../vm/process.ts";
 import type { Machine } from "./schema.ts";
 
@@ -48,7 +49,7 @@ export function readProcess(
     seccompFilters: filters,
     label,
     umask: octal(umask),
-    namespaces: Object.fromEntries(namespaces.map((kind) => [kind, readProcessLink(pid, `ns/${kind}`)])),
+    namespaces: namespacesOf(pid),
     cgroup,
     oomScoreAdj: Number(readProcessFile(pid, "oom_score_adj")),
     limits: Object.fromEntries(
@@ -59,8 +60,6 @@ export function readProcess(
     tcp: of("tcp"),
   };
 }
-
-const namespaces = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"] as const;
 
 function limitOf(value: number): number | "unlimited" {
   return value === Number.POSITIVE_INFINITY ? "unlimited" : value;

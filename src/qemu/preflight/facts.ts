@@ -1,7 +1,8 @@
 // All that a preflight looks at, gathered once: from QMP, /proc and the new binary. Checks are functions of it.
 
 import { existsSync, readFileSync, statfsSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
+import self from "node:process";
 import { getNofileLimit, listFds, type WaitOptions } from "../../linux/index.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
 import { allEnded } from "../../linux/wait/all-ended.ts";
@@ -17,12 +18,14 @@ import { type MemoryBackend, memoryBackends, memoryFileFds } from "../fds/ram.ts
 import { readSockets } from "../fds/sockets.ts";
 import { readOpenMachine } from "../machine/read.ts";
 import type { Machine } from "../machine/schema.ts";
+import { ownPid } from "../namespaces/kinds.ts";
+import { inside, outside } from "../namespaces/paths.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { addedDevices, qomChildren, qomProperties } from "../qmp/qom.ts";
 import type { QmpReturn } from "../qmp/schema.ts";
 import { type CprModeName, compareVersions, machinesOf, type QemuAbilities } from "../vm/binary.ts";
-import { type Credentials, hasCapability, notGivable, readCredentials } from "../vm/credentials.ts";
-import { type Launcher, launcherFor } from "../vm/launcher.ts";
+import { type Credentials, hasCapability, readCredentials } from "../vm/credentials.ts";
+import { type Launcher, launcherFor, notStartable } from "../vm/launcher.ts";
 import { askModes, isUnderWay } from "../vm/modes.ts";
 import { askNewQemu, type NewQemu, type NewQemuCommand, newQemuCommand, programWords } from "../vm/new-qemu.ts";
 import type { OpenVm } from "../vm/open.ts";
@@ -85,7 +88,12 @@ export interface Facts {
   readonly launcher: Launcher;
   /** The systemd service that the running QEMU belongs to. */
   readonly service: SystemdService | undefined;
-  readonly stateFolder: { readonly path: string; readonly freeBytes: number };
+  readonly stateFolder: {
+    readonly path: string;
+    readonly freeBytes: number;
+    /** The running QEMU sees it, too. */
+    readonly isShared: boolean;
+  };
   /** Without modes while a migration is under way: they can't be asked for then. */
   readonly abilities: QemuAbilities;
   /** The machine type with its version, such as "pc-q35-10.0". */
@@ -172,10 +180,10 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     memoryFiles,
     generationId,
     command,
-    newQmp: derived.moved.find((name) => name.old === qmpPath)?.new ?? serves,
+    newQmp: newQmpPath(vm, derived, serves),
     launcher: launcherFor(process),
     service,
-    stateFolder: stateFolderOf(qmpPath, asked.stateDir),
+    stateFolder: stateFolderOf(process, qmpPath, asked.stateDir),
     abilities,
     machine,
     auxRamShare: own.auxRamShare,
@@ -192,9 +200,7 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     exports: own.exports,
     fds,
     taps: [...new Set(fds.flatMap(({ what }) => /^tap (.*)$/.exec(what)?.[1] ?? []))].map(tapOf),
-    listening: new Set(
-      [...readSockets(pid).values()].flatMap(({ kind, at }) => (kind === "listening" && at ? [at] : [])),
-    ),
+    listening: listeningFor(process),
     inFlightUnlimited: [capSysResource, capSysAdmin].some((each) => hasCapability(process.credentials.effective, each)),
     next,
     stateDifferences: differences,
@@ -208,13 +214,13 @@ async function askNext(running: VmProcess, { qemu, command, timeoutMs, signal }:
   const asked = command?.[0] ?? qemu;
   const how = newQemuCommand(running, asked);
   const failed = (error: CprkitError) => ({ ...how, program: how.words.at(-1) ?? how.words[0], said: { error } });
-  const problems = notGivable(readCredentials("self"), running.credentials);
+  const problems = notStartable(running);
   if (problems.length > 0) {
     // The program, its libraries and its environment are that user's choice, and would run with our rights.
-    const what = `process ${running.identity.pid} has rights that cprkit can't give to another one`;
+    const what = `process ${running.identity.pid} has rights or namespaces that cprkit can't give to another one`;
     return failed(new CprkitError("ERR_UPDATE_REFUSED", `${what}: ${problems.join("; ")}. Nothing was started`));
   }
-  if (asked === undefined && !existsSync(how.words[0])) {
+  if (asked === undefined && !existsSync(outside(running, how.words[0]))) {
     const text = `the program of process ${running.identity.pid}, ${how.words[0]}, is not there any more`;
     return failed(new CprkitError("ERR_QEMU_NOT_FOUND", `${text}: name the new one with --qemu`));
   }
@@ -223,7 +229,7 @@ async function askNext(running: VmProcess, { qemu, command, timeoutMs, signal }:
 
 /** What the VM says by itself, without anything known of the new QEMU. */
 async function askVm(vm: OpenVm) {
-  const { qmp, qmpPath, process } = vm;
+  const { qmp, qmpInside: qmpPath, process } = vm;
   const [options, machineClass, auxRamShare, status, migration, parameters, capabilities] = await Promise.all([
     vm.options(),
     machineProperty(qmp, "type"),
@@ -269,6 +275,21 @@ async function askVm(vm: OpenVm) {
   };
 }
 
+/** Those of its own network namespace and of ours: a path leads to a socket of any. */
+function listeningFor({ identity, namespaces }: VmProcess): ReadonlySet<string> {
+  const pids = namespaces.includes("net") || namespaces.includes("mnt") ? [identity.pid, self.pid] : [identity.pid];
+  const sockets = pids.flatMap((pid) => [...readSockets(pid).values()]);
+  return new Set(sockets.flatMap(({ kind, at }) => (kind === "listening" && at ? [at] : [])));
+}
+
+/** Where this process gets to the new QEMU's monitor, in the folder of the running one's if it is that one's successor. */
+function newQmpPath(vm: OpenVm, { moved }: Derived, serves: string | undefined): string | undefined {
+  const { process, qmpPath, qmpInside } = vm;
+  const successor = moved.find((name) => name.old === qmpInside)?.new;
+  if (successor !== undefined) return join(dirname(qmpPath), basename(successor));
+  return serves === undefined ? undefined : outside(process, serves);
+}
+
 /** Files of guest RAM that their mem-path does not lead to: it is a folder, or the file has been removed or replaced. */
 async function movedMemoryFiles(
   { process, qmp }: OpenVm,
@@ -283,9 +304,15 @@ async function movedMemoryFiles(
     const parts = options.flatMap(({ name, value = "" }) => (name === "object" ? [objectParts(value)] : []));
     const path = getValue(parts.find((each) => getValue(each, "id") === id) ?? [], "mem-path");
     const [open, named] = [`/proc/${pid}/fd/${fd}`, path === undefined ? undefined : resolve(process.cwd, path)];
-    const [is, shall] = [statFile(open), named === undefined ? undefined : statFile(named)];
-    if (is === undefined || (shall?.ino === is.ino && shall.dev === is.dev)) continue;
-    moved.set(id, open);
+    const is = statFile(open);
+    const isIt = (name: string | undefined) => {
+      const there = name === undefined ? undefined : statFile(outside(process, name));
+      return there !== undefined && there.ino === is?.ino && there.dev === is.dev;
+    };
+    if (is === undefined || isIt(named)) continue;
+    // In a pid namespace of its own the process has another number there.
+    const inner = `/proc/${ownPid(pid)}/fd/${fd}`;
+    moved.set(id, isIt(inner) ? inner : open);
   }
   return moved;
 }
@@ -303,22 +330,29 @@ function bestMode({ modes }: QemuAbilities, { said }: NewQemu): CprModeName {
 
 /** How the running command line becomes the new one's; a command that was given whole is left as it is. */
 export function deriveFor(
-  { cwd, program }: VmProcess,
+  process: VmProcess,
   options: readonly CommandOption[],
   { qemu, command }: UpdateRequest,
   how: Pick<DeriveOptions, "sideBySide" | "machine" | "memoryFiles" | "generationId">,
 ): Derived {
   if (command !== undefined) return { args: [], moved: [], findings: [] };
-  return deriveCommandLine(options, { cwd, oldPrefix: qemu === undefined ? undefined : prefixOf(program), ...how });
+  const { cwd, program } = process;
+  const exists = (path: string) => existsSync(outside(process, path));
+  return deriveCommandLine(options, {
+    cwd,
+    oldPrefix: qemu === undefined ? undefined : prefixOf(program),
+    exists,
+    ...how,
+  });
 }
 
-function stateFolderOf(qmpPath: string, stateDir: string | undefined): Facts["stateFolder"] {
+function stateFolderOf(process: VmProcess, qmpPath: string, stateDir: string | undefined): Facts["stateFolder"] {
   const publicQmp = publicName(qmpPath);
   const path = stateBase(stateDir, publicQmp) ?? join(dirname(publicQmp), ".cprkit");
   let at = resolve(path);
   while (!existsSync(at)) at = dirname(at);
   const { bavail, bsize } = statfsSync(at);
-  return { path, freeBytes: bavail * bsize };
+  return { path, freeBytes: bavail * bsize, isShared: inside(process, at) !== undefined };
 }
 
 /** undefined where the machine has no such property. */

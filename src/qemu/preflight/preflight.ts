@@ -9,7 +9,7 @@ import { checkChardevs, checkCrashes, checkHeldDevices, checkHotplug, checkTaps,
 import { checkBinary, checkImages, checkSockets, checkStartFiles } from "./checks/files.ts";
 import { checkCgroup, checkMonitor, checkRoom, checkService } from "./checks/host.ts";
 import { checkKernel } from "./checks/kernel.ts";
-import { checkFdLimits, checkHostMemory, checkRights } from "./checks/limits.ts";
+import { checkFdLimits, checkHostMemory, checkNamespaces, checkRights } from "./checks/limits.ts";
 import { checkMemory } from "./checks/memory.ts";
 import { checkNewQemu } from "./checks/new-qemu.ts";
 import { checkCapabilities, checkMode, checkQemuBlockers, checkRunState } from "./checks/state.ts";
@@ -67,6 +67,7 @@ const checks: readonly ((facts: Facts) => readonly Finding[])[] = [
   ({ derived }) => derived.findings,
   checkMonitor,
   checkRights,
+  checkNamespaces,
   checkFdLimits,
   checkKernel,
   checkHostMemory,

@@ -3,11 +3,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { listeningUnixSockets } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import { namespaceKinds, namespacesOf } from "../namespaces/kinds.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
 import { moreRights, readCredentials } from "../vm/credentials.ts";
 import { type Destination, startDestination } from "./peers/destination.ts";
 import { markOf } from "./peers/marked.ts";
-import { expectServedBy, hasEnded } from "./peers/peer.ts";
+import { expectServedBy, hasEnded, type Peer } from "./peers/peer.ts";
 import { saveJournal } from "./record/journal.ts";
 import { type Run, throwIfAborted } from "./run.ts";
 
@@ -102,10 +103,10 @@ export function adopt(run: Run, destination: Destination): void {
   };
 }
 
-/** Waits until somebody listens on the path. Never connects: the first connection is the only one that counts. */
-export async function untilListening(path: string, run: Run): Promise<void> {
+/** Waits until somebody listens on the path, as the new QEMU calls it. Never connects: the first connection is the only one that counts. */
+export async function untilListening(path: string, { identity: { pid } }: Peer, run: Run): Promise<void> {
   const end = performance.now() + run.timeoutMs;
-  while (!listeningUnixSockets().some((socket) => socket.path === path)) {
+  while (!listeningUnixSockets(pid).some((socket) => socket.path === path)) {
     throwIfAborted(run.options.signal, "listening");
     if (performance.now() > end) {
       throw new CprkitError("ERR_TIMEOUT", `the new QEMU did not listen on ${path} within ${run.timeoutMs} ms`);
@@ -135,8 +136,14 @@ export async function connectDestination(
   }
 }
 
-/** The new QEMU must not have got rights that the old one does not have. */
+/** The new QEMU must not have got rights that the old one does not have, and must live in its namespaces. */
 function expectOwnRights({ prepared, options }: Run, { identity }: Destination): void {
+  const [here, there] = [namespacesOf(prepared.vm.process.identity.pid), namespacesOf(identity.pid)];
+  const others = namespaceKinds.filter((kind) => here[kind] !== there[kind]);
+  if (others.length > 0 && options.allow?.includes("namespace") !== true) {
+    const text = `the new QEMU is in other namespaces than the old one: ${others.join(", ")}`;
+    throw new CprkitError("ERR_UPDATE_REFUSED", `[namespace] ${text}`);
+  }
   const more = moreRights(readCredentials(identity.pid), prepared.vm.process.credentials);
   if (more.length === 0 || options.allow?.includes("rights") === true) return;
   throw new CprkitError("ERR_UPDATE_REFUSED", `the new QEMU has got more rights than the old one: ${more.join("; ")}`);

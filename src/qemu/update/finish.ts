@@ -32,7 +32,7 @@ export async function goForward({ journal, source, destination, step, warn }: Fi
     }
   };
   const handOverThose = (moved: Journal["moved"]) => {
-    for (const problem of handOver(moved, journal.owner)) warn(problem);
+    for (const problem of handOver(moved, journal, destination)) warn(problem);
   };
   if (journal.mode !== "cpr-exec") {
     const here = await askPeer(source);

@@ -2,6 +2,7 @@
 // nothing.
 
 import { setMaxListeners } from "node:events";
+import { basename, dirname, join } from "node:path";
 import type { QemuVersion } from "../../cpr/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import type { CarryPlan } from "../carry/subject.ts";
@@ -87,12 +88,13 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
 }
 
 /** Beside the running QEMU the names that it holds must be others, so the command line is derived for that, too. */
-function rehearsalOf(facts: Facts, { qmpPath }: OpenVm, options: UpdateOptions): Rehearsal | undefined {
+function rehearsalOf(facts: Facts, { qmpPath, qmpInside }: OpenVm, options: UpdateOptions): Rehearsal | undefined {
   const { process, machine, next, memoryFiles, generationId, carry } = facts;
   const how = { machine, sideBySide: true, memoryFiles, generationId };
   const { args, moved, findings } = deriveFor(process, carry.options, options, how);
-  const qmp = moved.find(({ old }) => old === qmpPath)?.new;
-  return qmp === undefined || findings.some(isBlocker) ? undefined : { command: [...next.words, ...args], qmp, moved };
+  const name = moved.find(({ old }) => old === qmpInside)?.new;
+  if (name === undefined || findings.some(isBlocker)) return undefined;
+  return { command: [...next.words, ...args], qmp: join(dirname(qmpPath), basename(name)), moved };
 }
 
 /** What was allowed is a warning; of an alias there is nothing to say, the derived command line has the full name. */

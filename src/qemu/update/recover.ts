@@ -1,8 +1,10 @@
 // Finishes an update whose cprkit was killed: forward if the new QEMU has the guest, else back.
 
+import { basename, dirname, join } from "node:path";
 import { closeFd, connectUnix, getPeerCredentials, isRunning } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { realPath, type VmTarget } from "../vm/open.ts";
+import { realPath, throughRootOf } from "../namespaces/paths.ts";
+import type { VmTarget } from "../vm/open.ts";
 import { endStrayProbes } from "../vm/probe-mark.ts";
 import { stateBase } from "../vm/state-dir.ts";
 import { goForward } from "./finish.ts";
@@ -178,8 +180,12 @@ function destinationOf(journal: Journal): Peer | undefined {
     );
   }
   const [identity] = marked;
-  const qmpPath = journal.moved.find(({ old }) => old === journal.source.qmp)?.new;
-  return identity === undefined || qmpPath === undefined ? undefined : { identity, qmpPath, qmp: undefined };
+  const { source, moved, qmpInside } = journal;
+  const name = moved.find(({ old }) => old === (qmpInside ?? source.qmp))?.new;
+  if (identity === undefined || name === undefined) return undefined;
+  // In the folder of the old one's, as that is reached from here.
+  const path = qmpInside === undefined ? name : join(dirname(source.qmp), basename(name));
+  return { identity, qmpPath: throughRootOf(path, source.pid, identity.pid), qmp: undefined };
 }
 
 async function close(
@@ -220,7 +226,7 @@ async function close(
   }
   const outcome = guest === "source" ? "rolled-back" : "lost";
   if (guest === "source") warnings.push(...(await giveBack(source, journal)));
-  warnings.push(...removeNames(journal.moved, journal.owner), ...removeFiles(journal, guest === "lost"));
+  warnings.push(...removeNames(journal, source), ...removeFiles(journal, guest === "lost"));
   const unclosed = closeJournal(folder, journal, outcome, why);
   if (unclosed !== undefined) warnings.push(unclosed);
   return { outcome, pid: guest === "source" ? source.identity.pid : undefined, why, warnings, report: undefined };

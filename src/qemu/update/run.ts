@@ -4,6 +4,7 @@ import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import type { Machine } from "../machine/schema.ts";
+import { inside } from "../namespaces/paths.ts";
 import type { CarriedFd, UpdateComparison, UpdateOptions } from "./options.ts";
 import type { Destination } from "./peers/destination.ts";
 import type { Peer } from "./peers/peer.ts";
@@ -98,6 +99,24 @@ export function removeFiles(journal: Journal, lost = false): string[] {
   });
   removeHandOverFolder(dirname(journal.log), journal.id);
   return problems;
+}
+
+/**
+ * Where the two QEMUs meet: a file of the hand-over folder, as this process and as they call it.
+ *
+ * @throws CprkitError ERR_FILE when they do not see the folder
+ */
+export function meetingPlace({ prepared: { folder, vm }, journal: { id } }: Run): {
+  here(kind: string): string;
+  there(kind: string): string;
+} {
+  const path = handOverFolder(folder, id);
+  const seen = inside(vm.process, path);
+  if (seen === undefined) {
+    const text = `${path}: the running QEMU, in a mount namespace of its own, does not see this folder`;
+    throw new CprkitError("ERR_FILE", `${text}; name one with --state-dir that both see`);
+  }
+  return { here: (kind) => join(path, kind), there: (kind) => join(seen, kind) };
 }
 
 /** A path of this update in its hand-over folder. */

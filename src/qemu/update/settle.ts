@@ -3,6 +3,7 @@
 // docs/decisions/0008-update-state-machine.md.
 
 import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { endMarked } from "./peers/marked.ts";
 import { askPeer, hasTakenOver, keepsGuest, killPeer, type Peer, type PeerState } from "./peers/peer.ts";
@@ -214,10 +215,12 @@ async function settleExec(state: Unsettled): Promise<Settled> {
 
 /** cpr-exec: whether the process is the new program already, which was started with this update's file. */
 export function hasReplaced(journal: Journal): boolean {
-  const { source, stateFile } = journal;
+  const { source, stateFile, id } = journal;
   try {
     const words = readFileSync(`/proc/${source.pid}/cmdline`, "utf8").split("\0");
-    return stateFile !== undefined && words.includes(`file:${stateFile}`);
+    // Above that the folder may have another name in QEMU's mount namespace.
+    const end = `/${id}/${basename(stateFile ?? "")}`;
+    return stateFile !== undefined && words.some((word) => word.startsWith("file:") && word.endsWith(end));
   } catch {
     return false;
   }

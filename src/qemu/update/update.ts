@@ -6,7 +6,8 @@ import { dirname, join } from "node:path";
 import { CprkitError } from "../../vmstate/error.ts";
 import type { QmpStep } from "../carry/subject.ts";
 import { publicName } from "../command-line/derive.ts";
-import { type OpenVm, openVm, realPath, type VmTarget } from "../vm/open.ts";
+import { realPath, throughRootOf } from "../namespaces/paths.ts";
+import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { stateBase, vmFolder } from "../vm/state-dir.ts";
 import { goForward } from "./finish.ts";
 import { runHook } from "./hooks.ts";
@@ -144,7 +145,7 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
     to: prepared.plan.to,
     sourcePid: run.source.identity.pid,
     pid: destination.identity.pid,
-    qmp: prepared.publicQmp,
+    qmp: throughRootOf(prepared.publicQmp, run.source.identity.pid, destination.identity.pid),
     runState,
     downtimeMs: run.downtimeMs,
     stopUs: run.stopUs,
@@ -181,7 +182,7 @@ async function rolledBack(run: Run, failure: CprkitError, { guest, why }: Settle
   const problems: string[] = [];
   if (outcome !== undefined) {
     if (guest === "source") problems.push(...(await giveBack(source, journal)));
-    problems.push(...removeNames(journal.moved, journal.owner), ...removeFiles(journal, outcome === "lost"));
+    problems.push(...removeNames(journal, source), ...removeFiles(journal, outcome === "lost"));
     const unclosed = closeJournal(prepared.folder, journal, outcome, failure.message);
     if (unclosed !== undefined) problems.push(unclosed);
   } else {
@@ -197,9 +198,10 @@ async function rolledBack(run: Run, failure: CprkitError, { guest, why }: Settle
 }
 
 /** The new QEMU had the guest, and has ended since. */
-function lostAfter({ journal, prepared }: Run, { identity }: Peer): CprkitError {
+function lostAfter({ journal, prepared }: Run, destination: Peer): CprkitError {
+  const { identity } = destination;
   const why = `the new QEMU (pid ${identity.pid}) had taken it over and has ended since; its log is ${journal.log}`;
-  removeNames(journal.moved, journal.owner);
+  removeNames(journal, destination);
   closeJournal(prepared.folder, journal, "lost", why);
   return new CprkitError("ERR_UPDATE_FAILED", `the guest is lost, no QEMU runs it: ${why}`);
 }
@@ -278,6 +280,7 @@ async function newRun(
     after: stepsOf([...(plan.mode === "cpr-exec" ? prepared.carry.before : []), ...prepared.carry.after]),
     moved: [...(prepared.rehearsal?.moved ?? prepared.moved)],
     publicQmp: publicName(vm.qmpPath),
+    ...(vm.process.root === "" ? {} : { qmpInside: vm.qmpInside }),
     ...(stateFile === undefined ? {} : { stateFile }),
     files: [
       fileOf(folder, id, "t"),

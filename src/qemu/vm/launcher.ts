@@ -1,20 +1,31 @@
 // Starts a program as a running QEMU was started: with its rights, and for a successor also its limits and cgroup.
 
+import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, closeSync, constants, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { createMemfd } from "../../linux/index.ts";
+import { inPidNamespaceOf } from "../../linux/process/pid-namespace.ts";
+import { statFile } from "../../linux/process/stat-file.ts";
 import { shellQuoted } from "../command-line/parse.ts";
-import { type Credentials, hasSameRights, readCredentials, setprivWords } from "./credentials.ts";
+import { enterWords } from "../namespaces/enter.ts";
+import { notEnterable, nsenterWords } from "../namespaces/kinds.ts";
+import { outside } from "../namespaces/paths.ts";
+import { type Credentials, hasSameRights, notGivable, readCredentials, setprivWords } from "./credentials.ts";
+import { endedWithUs } from "./probe-mark.ts";
 import type { VmProcess } from "./process.ts";
 
-/** A command as spawn(2) of node:child_process takes it. */
+/** A program to be started by {@link spawnLike}. */
 export interface Start {
   readonly program: string;
   readonly args: readonly string[];
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The child must inherit this fd as its number 9 ({@link withEnvironment}); `close` it once the child has been started. */
+  /** The child must inherit this fd as its number 9; `close` it once the child has been started. */
   readonly environment: number | undefined;
+  /** Its arguments end with the numbers of the fds that it inherits. */
+  readonly isToldFds: boolean;
+  /** The child is born in the pid namespace of this process. */
+  readonly pidNamespaceOf: number | undefined;
   close(): void;
 }
 
@@ -22,33 +33,85 @@ export interface Start {
 export interface Wanted {
   readonly words: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Whether the kernel ends it when this process ends. Default false. */
+  readonly endsWithUs?: boolean;
 }
 
 /** The fd by which a child with other rights than ours gets its environment. */
 const environmentFd = 9;
 
 /**
- * The command that starts a program with the rights of `running` and no more, in its folder. Its environment, folder and library paths
- * take effect only once it has those rights.
+ * The command that starts a program with the rights of `running` and no more, in its folder and its namespaces. Its
+ * environment, folder and library paths take effect only once it has those rights.
  */
 export function startLike(running: VmProcess, wanted: Wanted, before: readonly string[] = []): Start {
-  const { words, env } = wanted;
   const own = readCredentials("self");
-  const { credentials, cwd } = running;
+  const { credentials, cwd, namespaces, identity } = running;
+  const pidNamespaceOf = namespaces.includes("pid") ? identity.pid : undefined;
+  const chain = [...before, ...nsenterWords(identity.pid, namespaces)];
+  if (namespaces.includes("mnt")) return { ...startInside(running, wanted, chain, own), pidNamespaceOf };
+  const { env } = wanted;
+  const words = wanted.endsWithUs === true ? endedWithUs(wanted.words) : wanted.words;
+  const umask = umaskWords(own, credentials);
   if (hasSameRights(own, credentials)) {
-    const [program = "", ...args] = [...before, ...umaskWords(own, credentials), ...words];
-    return { program, args, cwd, env, environment: undefined, close: () => undefined };
+    const [program = "", ...args] = [...chain, ...umask, ...words];
+    const close = () => undefined;
+    return { program, args, cwd, env, environment: undefined, isToldFds: false, pidNamespaceOf, close };
   }
   // A folder that its user can't go to any more it is in already; only the path of a daemon's is from its environment.
-  const [folder, go] = running.isDaemon ? ["/", 'cd "$0" && '] : [`/proc/${running.identity.pid}/cwd`, ""];
+  const [folder, go] = running.isDaemon ? ["/", 'cd "$0" && '] : [`/proc/${identity.pid}/cwd`, ""];
   const script = `${go}. /proc/self/fd/${environmentFd} && exec ${environmentFd}<&- && exec "$@"`;
-  const chain = [...before, ...umaskWords(own, credentials), ...setprivWords(own, credentials)];
-  const [program = "", ...args] = [...chain, "/bin/sh", "-c", script, cwd, ...words];
+  const rights = [...umask, ...setprivWords(own, credentials)];
+  const [program = "", ...args] = [...chain, ...rights, "/bin/sh", "-c", script, cwd, ...words];
   const environment = environmentFile(env);
   const close = () => closeSync(environment);
+  return { program, args, cwd: folder, env: ownEnvironment(env), environment, isToldFds: false, pidNamespaceOf, close };
+}
+
+/** Why no program can be started like `running`, in words; empty if it can. */
+export function notStartable(running: VmProcess): string[] {
+  const own = readCredentials("self");
+  const { identity, namespaces, credentials } = running;
+  return [...notGivable(own, credentials), ...notEnterable(identity.pid, namespaces, own, credentials.label)];
+}
+
+/** All that is done after the mount namespace has been entered is done by a program that has been loaded before. */
+function startInside(
+  running: VmProcess,
+  { words, env, endsWithUs = false }: Wanted,
+  chain: readonly string[],
+  own: Credentials,
+): Omit<Start, "pidNamespaceOf"> {
+  const { credentials, cwd, isDaemon, identity, limits } = running;
+  const [name = "", ...rest] = words;
+  const entering = {
+    pid: identity.pid,
+    own,
+    wanted: credentials,
+    words: [name.includes("/") ? name : (lookUp(running, name) ?? name), ...rest],
+    env,
+    folder: isDaemon ? cwd : undefined,
+    nofile: limits.get("Max open files"),
+    endsWithUs,
+  };
+  const { words: ours, job } = enterWords(entering, environmentFd);
+  const [program = "", ...args] = [...chain, ...ours];
+  const close = () => closeSync(job);
+  return { program, args, cwd: "/", env: ownEnvironment(env), environment: job, isToldFds: true, close };
+}
+
+/** Of ours, with what cprkit itself writes into the new one's, to find the process again: there from its first moment. */
+function ownEnvironment(env: Wanted["env"]): Wanted["env"] {
   const marks = Object.fromEntries(Object.entries(env).filter(([name]) => markNames.has(name)));
-  const ownEnv = { ...marks, PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
-  return { program, args, cwd: folder, env: ownEnv, environment, close };
+  return { ...marks, ...systemPath };
+}
+
+const systemPath = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
+
+/** Where execvp(3) would find a program in the file systems of `running`, by our own PATH. */
+function lookUp(running: VmProcess, name: string): string | undefined {
+  const folders = (process.env["PATH"] ?? systemPath.PATH).split(":");
+  return folders.map((folder) => `${folder}/${name}`).find((path) => statFile(outside(running, path)) !== undefined);
 }
 
 /** What cprkit itself writes into the environment, to find the process again: there from its first moment. */
@@ -56,12 +119,38 @@ const markNames = new Set(["CPRKIT_UPDATE", "CPRKIT_UPDATE_OF", "CPRKIT_PROBE"])
 
 type Stdio = "ignore" | "pipe" | number;
 
-/** The stdio of spawn with the environment's fd at its place. */
-export function withEnvironment(stdio: readonly Stdio[], { environment }: Start): Stdio[] {
+/** The number of the first fd that a child is given: behind the environment's, and where sh(1) uses none of its own. */
+export const firstGivenFd = 10;
+
+/** How {@link spawnLike} starts a child. */
+export interface SpawnOptions {
+  /** From its fd 0 on. */
+  readonly stdio: readonly Stdio[];
+  /** Fds that it inherits, at the numbers from {@link firstGivenFd} on. They stay the caller's. */
+  readonly given?: readonly number[];
+  /** In a session of its own. */
+  readonly detached?: boolean;
+}
+
+/** Starts the child. @throws what spawn of node:child_process throws, CprkitError ERR_SYSCALL */
+export function spawnLike(start: Start, { stdio, given = [], detached = false }: SpawnOptions): ChildProcess {
+  const all = withEnvironment(stdio, start, given);
+  const fds = all.flatMap((each, number) => (each === "ignore" && number > 2 ? [] : [number]));
+  const told = start.isToldFds ? fds.filter((fd) => fd !== environmentFd).map(String) : [];
+  const act = () =>
+    spawn(start.program, [...start.args, ...told], { cwd: start.cwd, env: start.env, detached, stdio: all });
+  return start.pidNamespaceOf === undefined ? act() : inPidNamespaceOf(start.pidNamespaceOf, act);
+}
+
+/** The stdio with the environment's fd at its place, and what is given. A number in between stays closed. */
+function withEnvironment(stdio: readonly Stdio[], { environment }: Start, given: readonly number[]): Stdio[] {
   const all = [...stdio];
-  if (environment === undefined) return all;
-  while (all.length < environmentFd) all.push("ignore");
-  all[environmentFd] = environment;
+  const put = (at: number, fd: number) => {
+    while (all.length < at) all.push("ignore");
+    all[at] = fd;
+  };
+  if (environment !== undefined) put(environmentFd, environment);
+  for (const [at, fd] of given.entries()) put(firstGivenFd + at, fd);
   return all;
 }
 

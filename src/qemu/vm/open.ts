@@ -1,11 +1,11 @@
 // A running QEMU with an open QMP monitor.
 
-import { realpathSync } from "node:fs";
-import { resolve } from "node:path";
 import { nameOfPeer, type ProcessIdentity } from "../../linux/index.ts";
+import { statFile } from "../../linux/process/stat-file.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { qmpSocketPaths } from "../command-line/monitors.ts";
 import type { CommandOption } from "../command-line/parse.ts";
+import { inside, outside, realPath } from "../namespaces/paths.ts";
 import { type ConnectQmpOptions, connectQmp, type Qmp } from "../qmp/client.ts";
 import { readOwnOptions } from "./own-options.ts";
 import { readVmProcess, type VmProcess } from "./process.ts";
@@ -23,8 +23,10 @@ export type OpenVmOptions = Pick<ConnectQmpOptions, "signal" | "timeoutMs" | "co
 export interface OpenVm {
   readonly process: VmProcess;
   readonly qmp: Qmp;
-  /** Absolute path of the socket that `qmp` is connected to, as QEMU made it. */
+  /** Absolute path of the socket that `qmp` is connected to, as QEMU made it and this process gets there. */
   readonly qmpPath: string;
+  /** What QEMU calls it: the same, but in a mount namespace of its own. */
+  readonly qmpInside: string;
   /** Its command line, taken apart once it is asked for. */
   options(): Promise<readonly CommandOption[]>;
 }
@@ -52,7 +54,8 @@ export async function openVm(target: VmTarget, wait: OpenVmOptions = {}): Promis
         asked ??= readOwnOptions(process, wait);
         return asked;
       };
-      return { process, qmp, qmpPath, options };
+      const qmpInside = process.root === "" ? qmpPath : nameInside(process, qmpPath, await options());
+      return { process, qmp, qmpPath, qmpInside, options };
     } catch (error) {
       await qmp.close();
       throw error;
@@ -72,10 +75,13 @@ export async function openVm(target: VmTarget, wait: OpenVmOptions = {}): Promis
     );
   }
   let failure: unknown;
-  for (const qmpPath of paths) {
+  for (const qmpInside of paths) {
+    const qmpPath = outside(process, qmpInside);
     try {
       const qmp = await connectQmp(qmpPath, wait);
-      if (qmp.server.is(process.identity)) return { process, qmp, qmpPath, options: async () => options };
+      if (qmp.server.is(process.identity)) {
+        return { process, qmp, qmpPath, qmpInside, options: async () => options };
+      }
       await qmp.close();
       failure = servedByOther(qmp, qmpPath, process.identity);
     } catch (error) {
@@ -105,11 +111,13 @@ export function servedByOther({ server }: Qmp, qmpPath: string, { pid }: Process
   return new CprkitError("ERR_QMP", `${qmpPath} is served by ${nameOfPeer(server)}, not by ${pid}`);
 }
 
-/** Follows the links that an earlier update left; what is not there is left to the connection to complain about. */
-export function realPath(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return resolve(path);
-  }
+/** Which of the sockets on its command line it is; one that was added since is called as it is from here. */
+function nameInside(process: VmProcess, qmpPath: string, options: readonly CommandOption[]): string {
+  const here = statFile(qmpPath);
+  const names = qmpSocketPaths(options, process.cwd);
+  const isIt = (name: string) => {
+    const there = statFile(outside(process, name));
+    return there !== undefined && there.ino === here?.ino && there.dev === here.dev;
+  };
+  return names.find(isIt) ?? inside(process, qmpPath) ?? qmpPath;
 }

@@ -3,7 +3,7 @@
 
 import type { WaitOptions } from "../../linux/index.ts";
 import { type CommandOption, parseOptions } from "../command-line/parse.ts";
-import { notGivable, readCredentials } from "./credentials.ts";
+import { notStartable } from "./launcher.ts";
 import { programWords } from "./new-qemu.ts";
 import type { VmProcess } from "./process.ts";
 import { runProgram } from "./run-program.ts";
@@ -15,7 +15,7 @@ import { runProgram } from "./run-program.ts";
 export async function readOwnOptions(vm: VmProcess, options: WaitOptions = {}): Promise<readonly CommandOption[]> {
   const [, ...loaded] = programWords(vm);
   const words = vm.argv.slice(1 + loaded.length);
-  if (notGivable(readCredentials("self"), vm.credentials).length > 0) return parseOptions(words);
+  if (notStartable(vm).length > 0) return parseOptions(words);
   try {
     const command = [`/proc/${vm.identity.pid}/exe`, ...loaded, "-help"];
     const help = await runProgram(command, "for its -help", { timeoutMs: 5_000, ...options, like: vm, env: vm.env });

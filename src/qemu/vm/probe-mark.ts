@@ -53,7 +53,7 @@ function isProgram(path: string): boolean {
 /** The environment of a probe, with the mark of this process. */
 export function withProbeMark(env: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {
   const { pid, startTime } = processIdentity("self");
-  return { ...env, [variable]: `${pid}:${startTime}` };
+  return { ...env, [variable]: `${pid}:${startTime}:${pidNamespace()}` };
 }
 
 /** Ends the probes of this user, for root of all, whose asker was killed. Never throws: it is not what the caller came for. */
@@ -76,14 +76,19 @@ function isStray(name: string): boolean {
   // Anybody can write such a mark, but only into a process of their own.
   const user = process.geteuid?.();
   if (user !== 0 && statSync(`/proc/${name}`).uid !== user) return false;
-  const [, pid, startTime] = markPattern.exec(`\0${readFileSync(`/proc/${name}/environ`, "latin1")}`) ?? [];
+  const [, pid, startTime, namespace] = markPattern.exec(`\0${readFileSync(`/proc/${name}/environ`, "latin1")}`) ?? [];
   if (pid === undefined || startTime === undefined || Number(pid) === process.pid) return false;
-  // A container's probe names its asker by the container's pids.
-  if (readlinkSync(`/proc/${name}/ns/pid`) !== readlinkSync("/proc/self/ns/pid")) return false;
+  // A container's cprkit is named by the container's pids. Its probe may be in a namespace further below.
+  if (namespace !== pidNamespace()) return false;
   return !isRunning({ pid: Number(pid), startTime: BigInt(startTime) });
 }
 
-const markPattern = new RegExp(`\\0${variable}=([1-9]\\d{0,9}):(\\d{1,20})\\0`);
+const markPattern = new RegExp(`\\0${variable}=([1-9]\\d{0,9}):(\\d{1,20}):(\\d{1,20})\\0`);
+
+/** The number in "pid:[N]" of ours. */
+function pidNamespace(): string {
+  return readlinkSync("/proc/self/ns/pid").replace(/\D/g, "");
+}
 
 function endProbe(identity: ProcessIdentity): void {
   const pidfd = openPidfd(identity);

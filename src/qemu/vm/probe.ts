@@ -1,13 +1,13 @@
 // Asks a QEMU binary what it can do: it is started once, for a moment, with a machine that has nothing in it.
 
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { closeFd, socketPair, type WaitOptions } from "../../linux/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
 import { machinesOf, type QemuAbilities } from "./binary.ts";
-import { startLike, withEnvironment } from "./launcher.ts";
+import { spawnLike, startLike } from "./launcher.ts";
 import { askModes } from "./modes.ts";
-import { endedWithUs, endStrayProbes, withProbeMark } from "./probe-mark.ts";
+import { endStrayProbes, withProbeMark } from "./probe-mark.ts";
 import { readVmProcess, type VmProcess } from "./process.ts";
 
 /** What a QEMU binary has, modules included: QEMU loads them all to answer (QEMU 10.0 qom/qom-qmp-cmds.c). */
@@ -38,15 +38,11 @@ export async function probeBinary(
   endStrayProbes();
   const empty = ["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none"];
   const words = [...command, ...empty, "-chardev", "socket,id=m,fd=3", "-qmp", "chardev:m"];
-  const start = startLike(like, { words: endedWithUs(words), env: withProbeMark(env) });
+  const start = startLike(like, { words, env: withProbeMark(env), endsWithUs: true });
   const [ours, theirs] = socketPair();
   let child: ChildProcess;
   try {
-    child = spawn(start.program, start.args, {
-      stdio: withEnvironment(["ignore", "pipe", "pipe", theirs], start),
-      cwd: start.cwd,
-      env: start.env,
-    });
+    child = spawnLike(start, { stdio: ["ignore", "pipe", "pipe", theirs] });
   } catch (cause) {
     // Some refusals come at once: an empty name, a command line that is too long.
     closeFd(ours);

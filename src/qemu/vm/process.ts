@@ -4,6 +4,7 @@ import { cprExecVariable } from "../../channel/index.ts";
 import { type ProcessIdentity, processIdentity } from "../../linux/index.ts";
 import { readProcessFile, readProcessLink } from "../../linux/process/proc.ts";
 
+import { type NamespaceKind, otherNamespaces } from "../namespaces/kinds.ts";
 import { type Credentials, readCredentials } from "./credentials.ts";
 
 /** Soft and hard value of one line of /proc/PID/limits, in the kernel's unit; Infinity for "unlimited". */
@@ -30,6 +31,10 @@ export interface VmProcess {
   /** By the kernel's names, such as "Max open files". */
   readonly limits: ReadonlyMap<string, ProcessLimit>;
   readonly credentials: Credentials;
+  /** The namespaces in which it is and this process is not. */
+  readonly namespaces: readonly NamespaceKind[];
+  /** "" if it has our mount namespace, else "/proc/PID/root": all its paths are meant below that. */
+  readonly root: string;
 }
 
 /** @throws CprkitError ERR_SYSCALL when there is no such process or it may not be looked at. */
@@ -47,6 +52,7 @@ export function readVmProcess(pid: number): VmProcess {
   );
   const isDaemon = argv.some((word) => /^--?daemonize$/.test(word));
   // A daemon has gone to "/" after it opened its files.
+  const namespaces = otherNamespaces(pid);
   const startedIn = isDaemon ? env["PWD"] : undefined;
   return {
     identity,
@@ -59,6 +65,8 @@ export function readVmProcess(pid: number): VmProcess {
     cgroup: /^0::(.*)$/m.exec(readProcessFile(pid, "cgroup"))?.[1],
     limits: readLimits(pid),
     credentials: readCredentials(pid),
+    namespaces,
+    root: namespaces.includes("mnt") ? `/proc/${pid}/root` : "",
   };
 }
 

@@ -1,11 +1,11 @@
 // Runs a program to its end and gives what it printed.
 
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import type { WaitOptions } from "../../linux/index.ts";
 import { checkTimeout, maxDelayMs } from "../../linux/wait/options.ts";
 import { CprkitError } from "../../vmstate/error.ts";
-import { startLike, withEnvironment } from "./launcher.ts";
-import { endedWithUs, withProbeMark } from "./probe-mark.ts";
+import { spawnLike, startLike } from "./launcher.ts";
+import { withProbeMark } from "./probe-mark.ts";
 import type { VmProcess } from "./process.ts";
 
 /** How a program is run. `timeoutMs` defaults to 10 s. */
@@ -33,11 +33,10 @@ export async function runProgram(command: readonly string[], asked: string, opti
   }
   const noAnswer = (why: string, cause?: unknown) =>
     new CprkitError("ERR_QEMU_EXITED", `${program}, asked ${asked}, gave no answer: ${why}`, { cause });
-  const start = startLike(like, { words: endedWithUs(command), env: withProbeMark(env) });
+  const start = startLike(like, { words: command, env: withProbeMark(env), endsWithUs: true });
   let child: ChildProcess;
   try {
-    const stdio = withEnvironment(["ignore", "pipe", "pipe"], start);
-    child = spawn(start.program, start.args, { cwd: start.cwd, env: start.env, stdio });
+    child = spawnLike(start, { stdio: ["ignore", "pipe", "pipe"] });
   } catch (cause) {
     throw noAnswer(cause instanceof Error ? cause.message : String(cause), cause);
   } finally {

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { publicName } from "../command-line/derive.ts";
-import { realPath } from "./open.ts";
+import { realPath } from "../namespaces/paths.ts";
 
 /**
  * The folder of all VMs: the one that was asked for, else `$XDG_RUNTIME_DIR/cprkit` where that is this user's own, for

@@ -6,6 +6,7 @@ import { statFile } from "../../../linux/process/stat-file.ts";
 import { objectParts } from "../../command-line/monitors.ts";
 import { type CommandOption, getValue, isOn } from "../../command-line/parse.ts";
 import { blocker, type Finding, warning } from "../../finding.ts";
+import { outside } from "../../namespaces/paths.ts";
 import { mayWriteIn } from "../../vm/as-user.ts";
 import type { Facts } from "../facts.ts";
 
@@ -23,7 +24,7 @@ export function checkImages(facts: Facts): Finding[] {
   const nodes = blockNodes.filter(({ drv, file }) => localDrivers.has(drv) && !/^[\w+-]+:/.test(file));
   return nodes.flatMap((node) => {
     const path = resolve(process.cwd, node.file);
-    const now = statFile(path);
+    const now = statFile(outside(process, path));
     const open = fds.filter(({ link }) => link === path || link === `${path} (deleted)`);
     // A path that is a link shows as its target: then any fd with the same file will do.
     const same = (open.length > 0 ? open : fds).some(({ fd }) => {
@@ -54,7 +55,7 @@ export function checkStartFiles(facts: Facts): Finding[] {
   const started = startTime(facts.process.identity.startTime);
   const renamed = [...facts.memoryFiles.keys()];
   return startFiles(facts, renamed).flatMap(({ option, path }) => {
-    const now = statFile(path);
+    const now = statFile(outside(facts.process, path));
     if (now === undefined) {
       const message = `${path} (${option}) is not there any more: the new QEMU would not start`;
       return [blocker("file-missing", message, "bring the file back under its name", path)];
@@ -70,16 +71,15 @@ export function checkStartFiles(facts: Facts): Finding[] {
 const startSlackMs = 2_000;
 
 function startFiles({ options, process }: Facts, renamed: readonly string[]): NamedFile[] {
+  const isThere = (path: string) => statFile(outside(process, path)) !== undefined;
   const folders = options.flatMap(({ name, value }) => (name === "L" && value !== undefined ? [value] : []));
   return options.flatMap((option) =>
     namedFiles(option, renamed).flatMap(({ path, searched }) => {
       const shown = `-${option.name}`;
       const direct = resolve(process.cwd, path);
-      if (!searched || path.includes("/") || statFile(direct) !== undefined) return [{ option: shown, path: direct }];
+      if (!searched || path.includes("/") || isThere(direct)) return [{ option: shown, path: direct }];
       // Looked for in QEMU's own folders; what is found in none is in a folder that only the binary knows.
-      const found = folders
-        .map((folder) => join(resolve(process.cwd, folder), path))
-        .find((each) => statFile(each) !== undefined);
+      const found = folders.map((folder) => join(resolve(process.cwd, folder), path)).find(isThere);
       return found === undefined ? [] : [{ option: shown, path: found }];
     }),
   );
@@ -126,10 +126,19 @@ function startTime(ticks: bigint): number {
   return Date.now() - (uptime - Number(ticks) / ticksPerSecond) * 1000;
 }
 
+/** A socket of ours has another name in another mount namespace. */
+function leadsToOne(path: string, listening: ReadonlySet<string>): boolean {
+  const is = statFile(path);
+  return [...listening].some((name) => {
+    const own = name.startsWith("/") ? statFile(name) : undefined;
+    return own !== undefined && own.ino === is?.ino && own.dev === is.dev;
+  });
+}
+
 /** Sockets that the new QEMU makes, and those that it connects to. */
 export function checkSockets({ derived, options, listening, process }: Facts): Finding[] {
   const folders = [...new Set(derived.moved.map((name) => dirname(name.new)))];
-  const unwritable = folders.filter((folder) => !mayWriteIn(folder, process.credentials));
+  const unwritable = folders.filter((folder) => !mayWriteIn(outside(process, folder), process.credentials));
   const peers = options.flatMap(({ name, value }) => {
     if (name !== "chardev" || value === undefined) return [];
     const parts = objectParts(value);
@@ -150,6 +159,7 @@ export function checkSockets({ derived, options, listening, process }: Facts): F
     ),
     ...peers
       .filter((path) => !listening.has(path) && !listening.has(resolve(process.cwd, path)))
+      .filter((path) => process.root === "" || !leadsToOne(outside(process, resolve(process.cwd, path)), listening))
       .map((path) =>
         blocker(
           "peer-not-listening",

@@ -1,6 +1,7 @@
 // Numbers of fds, and memory for the second process.
 
 import { blocker, type Finding, warning } from "../../finding.ts";
+import { notEnterable, ownPid } from "../../namespaces/kinds.ts";
 import { notGivable } from "../../vm/credentials.ts";
 import type { Facts } from "../facts.ts";
 import { mebibytes } from "./memory.ts";
@@ -17,6 +18,36 @@ export function checkRights({ process: { credentials }, own }: Facts): Finding[]
   }
   const message = `the new QEMU can't be given the rights of the old one: ${problems.join("; ")}`;
   return [blocker("rights", message, "run cprkit where QEMU was started, or as root")];
+}
+
+/** The new QEMU lives in the namespaces of the old one, and meets it in a folder that both see. */
+export function checkNamespaces({ process, own, stateFolder, mode, sideBySide }: Facts): Finding[] {
+  const { identity, namespaces, credentials } = process;
+  const enter = `run cprkit as root, or in there: nsenter --target ${identity.pid} --all cprkit update …`;
+  return [
+    ...notEnterable(identity.pid, namespaces, own.credentials, credentials.label).map((why) =>
+      blocker("namespace", `the new QEMU can't get the namespaces of the running one: ${why}`, enter),
+    ),
+    ...(sideBySide && namespaces.includes("pid") && ownPid(identity.pid) === 1
+      ? [
+          blocker(
+            "namespace",
+            "QEMU is the first process of its pid namespace: when it ends, the kernel ends every process in there, the new QEMU too",
+            "use --mode cpr-exec (the process stays), or start QEMU in there behind another one, such as tini",
+          ),
+        ]
+      : []),
+    ...(stateFolder.isShared
+      ? []
+      : [
+          blocker(
+            "namespace",
+            `${stateFolder.path}: the running QEMU, in a mount namespace of its own, does not see this folder, in which ${mode} has the two QEMUs meet`,
+            "name a folder with --state-dir that both see, under whatever path",
+            stateFolder.path,
+          ),
+        ]),
+  ];
 }
 
 /** The channels of an update, and what a QEMU opens for a moment while it starts. */

@@ -12,14 +12,13 @@ import { removeNames } from "../names.ts";
 import type { CarriedFd } from "../options.ts";
 import { askPeer, expectServedBy, hasTakenOver, killPeer, type Peer, releasePeer } from "../peers/peer.ts";
 import { letGo, makeReady } from "../ready.ts";
-import type { Run } from "../run.ts";
+import { meetingPlace, type Run } from "../run.ts";
 import { hasReplaced } from "../settle.ts";
 import { noteDowntime, switchOver, timeOf, waitFor } from "../switch-over.ts";
 
 /** Runs the update up to the moment when the new program has the guest. @throws whatever went wrong; then settle */
 export async function runExec(run: Run): Promise<void> {
-  const { stateFile } = run.journal;
-  if (stateFile === undefined) throw new CprkitError("ERR_UPDATE_FAILED", "cpr-exec needs a file for the state");
+  const stateFile = meetingPlace(run).there("vm");
   await run.step("rehearsed", () => rehearse(run));
 
   const command = [...execCommand(run), "-incoming", `file:${stateFile}`];
@@ -62,7 +61,7 @@ async function rehearse(run: Run): Promise<void> {
     await releasePeer(trial);
     const left = await killPeer(trial);
     if (left !== undefined) run.warnings.push(`${left}; it was only a trial and does not run the guest: end it`);
-    run.warnings.push(...removeNames(rehearsal.moved, run.journal.owner));
+    run.warnings.push(...removeNames({ ...run.journal, moved: [...rehearsal.moved] }, run.source));
   }
 }
 

@@ -6,16 +6,16 @@ import { adopt, beginMigration, connectDestination, setSource, sourceQmp, startB
 import { runHook } from "../hooks.ts";
 import { askPeer } from "../peers/peer.ts";
 import { letGo, makeReady } from "../ready.ts";
-import type { Run } from "../run.ts";
+import { meetingPlace, type Run } from "../run.ts";
 import { noteDowntime, switchOver, timeOf, untilTakenOver, waitFor } from "../switch-over.ts";
 
 const capabilities = ["events", "x-ignore-shared"];
 
 /** Runs the update up to the moment when the destination has the guest. @throws whatever went wrong; then settle */
 export async function runReboot(run: Run): Promise<void> {
-  const { prepared, journal, timeoutMs, options } = run;
+  const { prepared, timeoutMs, options } = run;
   const { signal } = options;
-  const uri = `file:${journal.stateFile}`;
+  const uri = `file:${meetingPlace(run).there("vm")}`;
   run.fds = [];
   await run.step("source-set", () => setSource(run, { mode: "cpr-reboot" }, capabilities));
 

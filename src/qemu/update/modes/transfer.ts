@@ -17,19 +17,18 @@ import {
 import { runHook } from "../hooks.ts";
 import type { Peer } from "../peers/peer.ts";
 import { letGo, makeReady } from "../ready.ts";
-import { fileOf, type Run } from "../run.ts";
+import { meetingPlace, type Run } from "../run.ts";
 import { noteDowntime, switchOver, timeOf, untilTakenOver } from "../switch-over.ts";
 
 /** Runs the update up to the moment when the destination has the guest. @throws whatever went wrong; then settle */
 export async function runTransfer(run: Run): Promise<void> {
-  const { prepared, journal, timeoutMs, options } = run;
+  const { prepared, timeoutMs, options } = run;
   const { signal } = options;
-  const path = (kind: string) => fileOf(prepared.folder, journal.id, kind);
-  const [tapPath, cprPath, mainPath] = [path("t"), path("c"), path("m")];
+  const { here, there } = meetingPlace(run);
 
   await run.step("source-set", () => setSource(run, { mode: "cpr-transfer" }, ["events", "return-path"]));
 
-  const cpr = { "channel-type": "cpr", addr: { transport: "socket", type: "unix", path: cprPath } };
+  const cpr = { "channel-type": "cpr", addr: { transport: "socket", type: "unix", path: there("c") } };
   const destination = await startBeside(run, prepared.plan.command, prepared.destinationQmp, [
     "defer",
     JSON.stringify(cpr),
@@ -37,16 +36,16 @@ export async function runTransfer(run: Run): Promise<void> {
   adopt(run, destination);
   await run.step("started");
 
-  await destination.orExit(untilListening(cprPath, run));
-  const tapped = startTap(run, destination, tapPath, cprPath);
+  await destination.orExit(untilListening(there("c"), destination, run));
+  const tapped = startTap(run, destination, here("t"), here("c"));
   await tapped.listening;
   await run.step("listening");
 
   const source = await sourceQmp(run);
   const unix = (to: string) => ({ transport: "socket", type: "unix", path: to });
   const channels = [
-    { "channel-type": "main", addr: unix(mainPath) },
-    { "channel-type": "cpr", addr: unix(tapPath) },
+    { "channel-type": "main", addr: unix(there("m")) },
+    { "channel-type": "cpr", addr: unix(there("t")) },
   ];
   await destination.orExit(tapped.orFail(beginMigration(run, { channels })));
   await run.step("migrating");
@@ -77,7 +76,7 @@ export async function runTransfer(run: Run): Promise<void> {
   // With this the destination listens on the main channel and hangs up the CPR channel; the source then goes on by
   // itself: whether or not cprkit lives, the guest ends up in one of the two.
   const stopped = await switchOver(run, source, () =>
-    destination.orExit(qmp.execute("migrate-incoming", { uri: `unix:${mainPath}` }, { signal, timeoutMs })),
+    destination.orExit(qmp.execute("migrate-incoming", { uri: `unix:${there("m")}` }, { signal, timeoutMs })),
   );
   await untilTakenOver(run, destination);
   await stopped();

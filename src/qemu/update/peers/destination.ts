@@ -1,10 +1,11 @@
 // Starts the new QEMU as a process that outlives cprkit, and tells when it ends.
 
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { processIdentity } from "../../../linux/index.ts";
 import { CprkitError } from "../../../vmstate/error.ts";
-import { startLike, withEnvironment } from "../../vm/launcher.ts";
+import { throughRootOf } from "../../namespaces/paths.ts";
+import { spawnLike, startLike } from "../../vm/launcher.ts";
 import type { VmProcess } from "../../vm/process.ts";
 import type { Peer } from "./peer.ts";
 
@@ -43,8 +44,7 @@ export async function startDestination(options: StartOptions): Promise<Destinati
   let child: ChildProcess;
   try {
     output = openLog(log);
-    const stdio = withEnvironment(["ignore", output, output], start);
-    child = spawn(start.program, start.args, { cwd: start.cwd, env: start.env, detached: true, stdio });
+    child = spawnLike(start, { stdio: ["ignore", output, output], detached: true });
   } finally {
     if (output !== undefined) closeSync(output);
     start.close();
@@ -69,7 +69,7 @@ export async function startDestination(options: StartOptions): Promise<Destinati
   const said = () => lastLines(log);
   return {
     identity,
-    qmpPath,
+    qmpPath: throughRootOf(qmpPath, like.identity.pid, identity.pid),
     qmp: undefined,
     exited,
     said,

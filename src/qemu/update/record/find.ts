@@ -3,7 +3,8 @@
 import { basename, resolve } from "node:path";
 import { isRunning } from "../../../linux/index.ts";
 import { publicName } from "../../command-line/derive.ts";
-import { realPath, type VmTarget } from "../../vm/open.ts";
+import { pidOfRoot, realPath } from "../../namespaces/paths.ts";
+import type { VmTarget } from "../../vm/open.ts";
 import { vmFolder } from "../../vm/state-dir.ts";
 import { type Journal, type JournalProcess, listJournals } from "./journal.ts";
 
@@ -16,7 +17,7 @@ export function findJournal(
   base: string,
   target: VmTarget,
 ): { readonly folder: string; readonly journal: Journal } | undefined {
-  const { qmp, pid } = target;
+  const { qmp, pid = pidOfRoot(qmp) } = target;
   const names = qmp === undefined ? [] : [publicName(resolve(qmp)), publicName(realPath(qmp))];
   const { journals, problems } = listJournals(base);
   const found = journals.find(({ journal }) => {

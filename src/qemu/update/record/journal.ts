@@ -62,6 +62,8 @@ const journalSchema = z.object({
   ),
   /** The path of the QMP socket that people use. */
   publicQmp: z.string(),
+  /** What QEMU calls the path of its QMP socket, and all of `moved`, in a mount namespace of its own; missing in ours. */
+  qmpInside: z.string().optional(),
   /** The user that QEMU runs as; missing in journals of cprkit 0.1, which updated only its own user's. */
   owner: z.object({ uid: z.number(), gid: z.number(), groups: z.array(z.number()) }).optional(),
   /** The file that holds the state in cpr-exec and cpr-reboot. */
