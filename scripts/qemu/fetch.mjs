@@ -14,7 +14,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { downloadPackages, FetchError, preparePrivateApt, resolvePackages, run, unpackPackages } from "./debian.mjs";
@@ -24,6 +24,18 @@ import { rerunUnderLock } from "./lock.mjs";
 const LAYOUT = 1;
 const LIBRARIES = "usr/lib/x86_64-linux-gnu";
 const LOADER = "ld-linux-x86-64.so.2";
+
+/** What the guest needs for a virtio network card, in the order in which it must load them; nothing else is a module. */
+const GUEST_MODULES = [
+  "virtio",
+  "virtio_ring",
+  "virtio_pci_legacy_dev",
+  "virtio_pci_modern_dev",
+  "virtio_pci",
+  "failover",
+  "net_failover",
+  "virtio_net",
+].map((name) => `modules/${name}.ko`);
 
 /**
  * @typedef {object} Set
@@ -50,7 +62,7 @@ const SETS = [
     keep: /^(linux-image-\d.*|busybox-static)$/,
     expect: { name: /^linux-image-\d/, version: /./ },
     finish: finishGuest,
-    leaves: ["vmlinuz", "busybox"],
+    leaves: ["vmlinuz", "busybox", ...GUEST_MODULES],
   },
   {
     name: "chromium",
@@ -255,7 +267,7 @@ async function patchelf(root, args) {
 }
 
 /**
- * Keeps the kernel and busybox, and drops the rest.
+ * Keeps the kernel, the modules of a virtio network card and busybox, and drops the rest.
  *
  * @param {string} root
  * @param {string} home
@@ -266,6 +278,14 @@ async function finishGuest(root, home) {
   copyFileSync(join(root, "boot", kernel), join(home, "vmlinuz"));
   copyFileSync(join(root, "bin/busybox"), join(home, "busybox"));
   chmodSync(join(home, "busybox"), 0o755);
+  const modules = join(root, "lib/modules");
+  const files = readdirSync(modules, { recursive: true, encoding: "utf8" });
+  mkdirSync(join(home, "modules"));
+  for (const leaf of GUEST_MODULES) {
+    const found = files.find((file) => basename(file) === basename(leaf));
+    if (found === undefined) throw new FetchError(`the kernel package holds no ${basename(leaf)}`);
+    copyFileSync(join(modules, found), join(home, leaf));
+  }
   rmSync(root, { recursive: true, force: true });
 }
 

@@ -17,7 +17,7 @@ export { maxFdsPerMessage, maxSocketPathBytes } from "./ffi/layout.ts";
 export { createMemfd, type MemfdOptions } from "./memfd.ts";
 export { getNofileLimit, type NofileLimit, raiseNofileLimit, setNofileLimit } from "./nofile-limit.ts";
 export { type ExecveOptions, execve } from "./process/exec.ts";
-export { openPidfd, signalPidfd, waitExit } from "./process/pidfd.ts";
+export { getFdOf, openPidfd, signalPidfd, waitExit } from "./process/pidfd.ts";
 export {
   compareOpenFiles,
   describeFd,

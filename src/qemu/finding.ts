@@ -23,6 +23,7 @@ export const findingCodes = {
   "vfio-not-suspended": "cpr-reboot with a VFIO device needs a suspended guest",
   "tap-held": "a tap interface that only one QEMU can hold",
   "tap-queues": "a tap interface with several queues, which both QEMUs serve for a while",
+  "tap-script": "a script that undoes the set-up of a tap interface is not run any more",
   "device-held": "a device of the host that only one QEMU can hold",
   "qemu-crash": "the running QEMU is known to crash when it saves this device",
   "vhost-user": "a vhost-user backend must accept the new QEMU while the old one is connected",

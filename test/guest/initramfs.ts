@@ -9,12 +9,20 @@ interface Entry {
 }
 
 const DIRECTORY = 0o040755;
+const FILE = 0o100644;
 const PROGRAM = 0o100755;
 const LINK = 0o120777;
 const EMPTY = new Uint8Array();
 
-/** An initramfs with `init` as the first process and a statically linked busybox as /bin/busybox and /bin/sh. */
-export function packInitramfs(init: Uint8Array, busybox: Uint8Array): Uint8Array {
+/**
+ * An initramfs with `init` as the first process and a statically linked busybox as /bin/busybox and /bin/sh. Kernel modules
+ * are in /modules, with a list of them in their order.
+ */
+export function packInitramfs(
+  init: Uint8Array,
+  busybox: Uint8Array,
+  modules: ReadonlyMap<string, Uint8Array> = new Map(),
+): Uint8Array {
   const directory = (name: string): Entry => ({ name, mode: DIRECTORY, data: EMPTY });
   const archive = cpio([
     directory("bin"),
@@ -23,6 +31,13 @@ export function packInitramfs(init: Uint8Array, busybox: Uint8Array): Uint8Array
     directory("dev"),
     { name: "init", mode: PROGRAM, data: init },
     directory("mem"),
+    ...(modules.size === 0
+      ? []
+      : [
+          directory("modules"),
+          { name: "modules/list", mode: FILE, data: new TextEncoder().encode(`${[...modules.keys()].join("\n")}\n`) },
+        ]),
+    ...[...modules].map(([name, data]) => ({ name: `modules/${name}`, mode: FILE, data })),
     directory("proc"),
     directory("sys"),
   ]);

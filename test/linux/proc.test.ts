@@ -3,12 +3,14 @@ import { once } from "node:events";
 import { copyFileSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { interpose } from "../../src/linux/ffi/koffi.ts";
 import {
   closeFd,
   closeFds,
   compareOpenFiles,
   createEventfd,
   dupFd,
+  getFdOf,
   isCloseOnExec,
   isRunning,
   isSameProcess,
@@ -21,6 +23,7 @@ import {
   socketPair,
   waitExit,
 } from "../../src/linux/index.ts";
+import { isRoot } from "../support/other-user.ts";
 import { childReport, withoutLeak, withTempDir } from "./support.ts";
 
 describe("processes", () => {
@@ -76,6 +79,39 @@ describe("processes", () => {
       expect(() => openPidfd(identity)).toThrow(expect.objectContaining({ errno: "ESRCH" }));
       expect(() => openPidfd({ pid: process.pid, startTime: 1n })).toThrow(/its pid was taken/);
     });
+  });
+
+  it("give a duplicate of any of their fds, the same open file and close-on-exec", async () => {
+    await withoutLeak(async () => {
+      const [ours, theirs] = socketPair();
+      const child = spawn("sleep", ["60"], { stdio: ["ignore", "ignore", "ignore", theirs] });
+      await once(child, "spawn");
+      const pidfd = openPidfd(processIdentity(child.pid));
+      const copy = getFdOf(pidfd, 3);
+      expect(isCloseOnExec(copy)).toBe(true);
+      expect(compareOpenFiles(copy, theirs)).toBe("same");
+      expect(() => getFdOf(pidfd, 700)).toThrow(expect.objectContaining({ code: "ERR_FD_INVALID", errno: "EBADF" }));
+      expect(() => getFdOf(pidfd, 2 ** 40)).toThrow(expect.objectContaining({ code: "ERR_FD_INVALID" }));
+      const ended = once(child, "exit");
+      child.kill("SIGKILL");
+      await ended;
+      expect(() => getFdOf(pidfd, 3)).toThrow(expect.objectContaining({ code: "ERR_SYSCALL", errno: "ESRCH" }));
+      closeFds([ours, theirs, copy, pidfd]);
+    });
+  });
+
+  it.runIf(isRoot)("of which an fd can't be had say why: another user's, our own limit, an old kernel", async () => {
+    const report = await childReport("getfd-refused", [String(process.pid)], { uid: 65534, gid: 65534 });
+    expect(report).toEqual([
+      { code: "ERR_SYSCALL", errno: "EPERM", says: true },
+      { code: "ERR_SYSCALL", errno: "EMFILE", says: true },
+    ]);
+    const restore = interpose((real) => ({ ...real, pidfdGetfd: () => -38 }));
+    try {
+      expect(() => getFdOf(3, 3)).toThrow(/Linux 5\.6/);
+    } finally {
+      restore();
+    }
   });
 
   it("that are zombies exist, but do not run", async () => {

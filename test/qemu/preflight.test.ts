@@ -475,15 +475,23 @@ describeQemu("preflight of the host's limits", ["11.1"], ({ "11.1": qemu }) => {
     try {
       const args = netdev("").flat();
       await withVm({ qemu, args }, async (vm) => {
-        expect(finding(await look(vm), "tap-held")).toMatchObject({ severity: "blocker", subject: name });
+        const report = await look(vm);
+        expect(codes(report)).toEqual([]);
+        expect(report.carried).toEqual([{ subject: "cprkit/netdev/n", what: `tap ${name}: its fd handed over` }]);
         expect(codes(await look(vm, { mode: "cpr-exec" }))).toEqual([]);
-        // What the finding says is so.
+        // A command of one's own that opens the interface anew: that it can't is so.
+        const command = [qemu, ...args];
+        expect(finding(await look(vm, { command }), "tap-held")).toMatchObject({ severity: "blocker", subject: name });
+        const exec = await look(vm, { command, mode: "cpr-exec" });
+        expect(finding(exec, "tap-held")).toMatchObject({ severity: "blocker", subject: name });
         await expect(withVm({ qemu, args }, async () => {})).rejects.toThrow("Device or resource busy");
       });
       execFileSync("ip", ["link", "del", name]);
       makeTap("multi_queue");
       await withVm({ qemu, args: netdev(",queues=2").flat() }, async (vm) => {
-        expect(finding(await look(vm), "tap-queues").severity).toBe("warning");
+        expect(codes(await look(vm))).toEqual([]);
+        const command = [qemu, ...netdev(",queues=2").flat()];
+        expect(finding(await look(vm, { command }), "tap-queues").severity).toBe("warning");
         await withVm({ qemu, args: netdev(",queues=2").flat() }, async () => {});
       });
     } finally {

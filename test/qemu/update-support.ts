@@ -16,6 +16,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
 import { bootDisk, bootFirmware } from "../guest/boot-sector.ts";
+import { linuxGuest } from "../guest/linux-guest.ts";
 import { usableAccel } from "../support/qemu.ts";
 import { createSerialLog, type SerialLog } from "../support/serial-log.ts";
 import { type Accel, isListening, privateDir } from "../support/vm.ts";
@@ -28,6 +29,8 @@ export interface UpdatableOptions {
   readonly ram?: "memfd" | "file" | "folder";
   /** Who starts the guest: the guest's own firmware, or SeaBIOS, which numbers the PCI buses. Default "own". */
   readonly firmware?: "own" | "SeaBIOS";
+  /** Linux with the counting init in 128 MiB, TCG; words for its command line. `net=` loads the modules for its card. */
+  readonly linux?: string;
   /** With a virtio disk on a qcow2 image and a virtio network card. */
   readonly devices?: boolean;
   /** Words in place of the serial port that the test listens to, for example -serial file:PATH. */
@@ -73,6 +76,9 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
   const qmp = join(dir, "qmp.sock");
   writeFileSync(join(dir, "guest.rom"), bootFirmware());
   writeFileSync(join(dir, "guest.img"), bootDisk());
+  if (options.linux !== undefined) {
+    writeFileSync(join(dir, "guest.initramfs"), linuxGuest(options.linux.includes("net=")).initramfs);
+  }
   if (options.devices === true) await createQcow2(options.qemu, dir);
   const written = argumentsOf(options, dir, serial.path, qmp);
   const args = options.rewrite?.(written, dir) ?? written;
@@ -110,7 +116,7 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
     },
   };
   vms.add(vm);
-  if (options.serialArgs === undefined) await serial.waitForCount(5, 20_000);
+  if (options.serialArgs === undefined) await serial.waitForCount(5, options.linux === undefined ? 20_000 : 60_000);
   const end = performance.now() + 20_000;
   while (!isListening(qmp) && !(await answers(qmp))) {
     if (performance.now() > end || child.exitCode !== null) throw new Error(`QEMU does not listen: ${vm.stderr()}`);
@@ -151,18 +157,24 @@ export async function startPlain(qemu: string, extraArgs?: UpdatableOptions["ext
 
 function argumentsOf(options: UpdatableOptions, dir: string, serialPath: string, qmp: string): string[] {
   const { machine, accel, ram = "memfd", devices = false, firmware = "own" } = options;
+  const size = options.linux === undefined ? "32" : "128";
   const boot =
-    firmware === "own"
-      ? ["-bios", join(dir, "guest.rom")]
-      : ["-drive", `file=${join(dir, "guest.img")},format=raw,if=none,id=boot`, "-device", "ide-hd,drive=boot"];
+    options.linux !== undefined
+      ? [
+          ...["-kernel", linuxGuest().kernel, "-initrd", join(dir, "guest.initramfs")],
+          ...["-append", `console=ttyS0 quiet panic=-1 random.trust_cpu=on ${options.linux}`],
+        ]
+      : firmware === "own"
+        ? ["-bios", join(dir, "guest.rom")]
+        : ["-drive", `file=${join(dir, "guest.img")},format=raw,if=none,id=boot`, "-device", "ide-hd,drive=boot"];
   const backend =
     ram === "memfd"
-      ? "memory-backend-memfd,id=ram0,size=32M,share=on"
-      : `memory-backend-file,id=ram0,size=32M,share=on,mem-path=${ram === "file" ? join(dir, "ram") : dir}`;
+      ? `memory-backend-memfd,id=ram0,size=${size}M,share=on`
+      : `memory-backend-file,id=ram0,size=${size}M,share=on,mem-path=${ram === "file" ? join(dir, "ram") : dir}`;
   const suffix = machine.startsWith("microvm") ? "device" : "pci";
   const chardev = ["-chardev", `socket,id=serial0,path=${serialPath}`, "-serial", "chardev:serial0"];
   return [
-    ["-machine", `${machine},accel=${accel},memory-backend=ram0,aux-ram-share=on`, "-m", "32", "-object", backend],
+    ["-machine", `${machine},accel=${accel},memory-backend=ram0,aux-ram-share=on`, "-m", size, "-object", backend],
     ["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", ...boot],
     options.serialArgs?.(dir) ?? chardev,
     ["-qmp", `unix:${qmp},server=on,wait=off`],

@@ -21,6 +21,7 @@ const refusals: Partial<Record<Call, keyof typeof constants.errno>> = {
   close: "EIO",
   fcntl: "EPERM",
   flock: "ENOLCK",
+  ioctl: "EINVAL",
   sendmsg: "ENOBUFS",
   recvmsg: "ECONNRESET",
   socket: "EMFILE",
@@ -45,6 +46,7 @@ const refusals: Partial<Record<Call, keyof typeof constants.errno>> = {
   pidfdOpen: "ENOSYS",
   setns: "EPERM",
   pidfdSendSignal: "EPERM",
+  pidfdGetfd: "EPERM",
 };
 
 /** What a sweep does beside its action. */

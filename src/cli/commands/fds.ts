@@ -28,6 +28,7 @@ Example:
 
 FATE says what becomes of an fd in a cpr-transfer or cpr-exec update:
   carried    CPR hands it to the new QEMU under NAME and ID
+  handed     cprkit update hands it over: CPR does not carry it
   reopened   the new QEMU opens the same path
   recreated  the new QEMU makes one of its own
   inherited  comes from whoever starts the new QEMU
@@ -53,9 +54,11 @@ function asText({ pid, program, version, fds }: VmFdsReport): string {
     [String(fd), what, fate, name ?? "", id === undefined ? "" : String(id), why].map(printable),
   );
   const of = version === undefined ? program : `QEMU ${version}, ${program}`;
+  const given = fds.filter(({ fate }) => fate === "handed").length;
+  const handed = given === 0 ? "" : `, cprkit hands over ${given}`;
   const carried = fds.filter(({ fate }) => fate === "carried").length;
   return (
     table(["FD", "WHAT", "FATE", "NAME", "ID", "WHY"], rows, ["FD", "ID"]) +
-    `Process ${pid} (${printable(of)}): ${counted(fds.length, "fd")}, CPR carries ${carried}\n`
+    `Process ${pid} (${printable(of)}): ${counted(fds.length, "fd")}, CPR carries ${carried}${handed}\n`
   );
 }

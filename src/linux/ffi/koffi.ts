@@ -86,6 +86,7 @@ const syscallNumbers = {
   kcmp: arch === "x64" ? 312 : 272,
   pidfdSendSignal: 424,
   pidfdOpen: 434,
+  pidfdGetfd: 438,
 } as const;
 
 function makeLibc(koffi: Koffi): Libc {
@@ -95,6 +96,7 @@ function makeLibc(koffi: Koffi): Libc {
     close(fd: number): number;
     fcntl(fd: number, command: number, argument: number): number;
     flock(fd: number, operation: number): number;
+    ioctl(fd: number, request: number, buffer: Uint8Array): number;
     sendmsg(fd: number, message: Uint8Array, flags: number): number;
     recvmsg(fd: number, message: Uint8Array, flags: number): number;
     socket(family: number, type: number, protocol: number): number;
@@ -124,6 +126,7 @@ function makeLibc(koffi: Koffi): Libc {
     close: library.func("int close(int)"),
     fcntl: library.func("int fcntl(int, int, int)"),
     flock: library.func("int flock(int, int)"),
+    ioctl: library.func("int ioctl(int, unsigned long, void *)"),
     sendmsg: library.func("long sendmsg(int, const void *, int)"),
     recvmsg: library.func("long recvmsg(int, void *, int)"),
     socket: library.func("int socket(int, int, int)"),
@@ -172,6 +175,7 @@ function makeLibc(koffi: Koffi): Libc {
   return {
     close: (fd) => result(c.close(asFd(fd))),
     fcntl: (fd, command, argument) => result(c.fcntl(asFd(fd), int(command, "command"), int(argument, "argument"))),
+    ioctl: (fd, request, buffer) => result(c.ioctl(asFd(fd), uint(request, "request"), buffer)),
     flock: (fd, operation) => result(c.flock(asFd(fd), int(operation, "operation"))),
 
     sendmsg(fd, bytes, fds, flags) {
@@ -292,6 +296,7 @@ function makeLibc(koffi: Koffi): Libc {
       result(
         c.syscall(syscallNumbers.pidfdSendSignal, asFd(pidfd, "pidfd"), intBetween(signal, "signal", 0, 64), 0, 0, 0),
       ),
+    pidfdGetfd: (pidfd, fd) => result(c.syscall(syscallNumbers.pidfdGetfd, asFd(pidfd, "pidfd"), asFd(fd), 0, 0, 0)),
     exitNow: (status) => c.exit(intBetween(status, "status", 0, 255)),
     strerror: (number) => c.strerror(int(number, "errno")),
   };

@@ -8,6 +8,8 @@ export interface Libc {
   close(fd: number): number;
   fcntl(fd: number, command: number, argument: number): number;
   flock(fd: number, operation: number): number;
+  /** For requests that read and write one buffer. */
+  ioctl(fd: number, request: number, buffer: Uint8Array): number;
 
   /** One sendmsg(2): `bytes`, and `fds` (at most 253) as SCM_RIGHTS. Returns the number of bytes taken. */
   sendmsg(fd: number, bytes: Uint8Array, fds: readonly number[], flags: number): number;
@@ -57,6 +59,8 @@ export interface Libc {
   /** Moves the calling thread (of a pid namespace: its future children) into the namespace of `fd`. */
   setns(fd: number, kind: number): number;
   pidfdSendSignal(pidfd: number, signal: number): number;
+  /** A close-on-exec duplicate of another process's fd. */
+  pidfdGetfd(pidfd: number, fd: number): number;
   /** Ends this process at once: no exit handler of a library runs. */
   exitNow(status: number): void;
   /** The C library's text for an error number. */

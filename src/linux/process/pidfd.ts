@@ -1,8 +1,9 @@
 // pidfds: a process held so firmly that a signal can never reach a later process with the same pid.
 
+import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { CprkitError } from "../../vmstate/error.ts";
-import { errno } from "../errno.ts";
+import { errno, errnoName } from "../errno.ts";
 import { closeFd } from "../fd.ts";
 import { libc } from "../ffi/koffi.ts";
 import { check, systemError } from "../system-error.ts";
@@ -46,6 +47,50 @@ export function signalPidfd(pidfd: number, signal: NodeJS.Signals | 0): boolean 
   if (sent >= 0) return true;
   if (sent === -errno.ESRCH) return false;
   throw systemError("pidfd_send_signal", -sent, `sending ${signal} through pidfd ${pidfd}`);
+}
+
+/**
+ * Duplicates an fd of another process (pidfd_getfd(2)): the same open file description, as over SCM_RIGHTS. The new fd is
+ * close-on-exec and the caller's.
+ *
+ * @throws CprkitError ERR_FD_INVALID when that process has no such fd; ERR_SYSCALL with ESRCH when it has ended, EPERM
+ * when this one may not trace it (ptrace(2), Yama), EMFILE at our own limit, ENOSYS before Linux 5.6.
+ */
+export function getFdOf(pidfd: number, fd: number): number {
+  const got = libc().pidfdGetfd(pidfd, fd);
+  if (got >= 0) return got;
+  const what = `duplicating fd ${fd} of another process`;
+  const why = whyNotGot(-got);
+  if (why === undefined) throw systemError("pidfd_getfd", -got, what);
+  throw new CprkitError(got === -errno.EBADF ? "ERR_FD_INVALID" : "ERR_SYSCALL", `${what}: ${why}`, {
+    errno: errnoName(-got),
+    syscall: "pidfd_getfd",
+  });
+}
+
+function whyNotGot(number: number): string | undefined {
+  switch (number) {
+    case errno.EBADF:
+      return "it has no such fd, or the pidfd is not open (EBADF)";
+    case errno.ESRCH:
+      return "the process has ended (ESRCH)";
+    case errno.EPERM:
+      return `this process may not trace that one (EPERM)${yamaText()}; run as root`;
+    case errno.ENOSYS:
+      return "this kernel has no pidfd_getfd (ENOSYS): it needs Linux 5.6";
+    default:
+      return undefined;
+  }
+}
+
+/** What the Yama security module has to do with it: kernel.yama.ptrace_scope above 0 forbids it to all but root. */
+function yamaText(): string {
+  try {
+    const scope = Number(readFileSync("/proc/sys/kernel/yama/ptrace_scope", "utf8"));
+    return scope === 0 ? "" : `: kernel.yama.ptrace_scope is ${scope}`;
+  } catch {
+    return "";
+  }
 }
 
 /**

@@ -4,6 +4,8 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { blocker, type Finding, warning } from "../finding.ts";
+import { type Handed, openDesk } from "../handover/desk.ts";
+import type { Held } from "../handover/held.ts";
 import { legacyUnixSocket, objectParts } from "./monitors.ts";
 import {
   type CommandOption,
@@ -40,6 +42,8 @@ export interface DeriveOptions {
   readonly memoryFiles?: ReadonlyMap<string, string> | undefined;
   /** The GUID that a vmgenid device shows the guest, in place of "auto". */
   readonly generationId?: string | undefined;
+  /** What the running QEMU has open that can be handed over. Default: nothing. */
+  readonly held?: readonly Held[] | undefined;
   /** Whether a path is taken; for tests. */
   readonly exists?: (path: string) => boolean;
 }
@@ -48,6 +52,8 @@ export interface Derived {
   /** The words after the program's name, without any -incoming. */
   readonly args: readonly string[];
   readonly moved: readonly MovedName[];
+  /** The fds that the words name. */
+  readonly handed: readonly Handed[];
   readonly findings: readonly Finding[];
 }
 
@@ -82,6 +88,7 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
   };
   const context: Context = { move, note, sideBySide, memoryFiles: how.memoryFiles, generationId: how.generationId };
 
+  const desk = openDesk({ held: how.held ?? [], options, isNewProcess: sideBySide });
   const derived: CommandOption[] = [];
   const chardevs = options.flatMap(({ name, value }) =>
     name === "chardev" && value !== undefined ? (getValue(objectParts(value), "id") ?? []) : [],
@@ -94,6 +101,11 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
     if (name === "snapshot" || name === "readconfig") note(undecidable(name));
     if (value === undefined) {
       derived.push(option);
+      continue;
+    }
+    const handed = desk.rewrite(option);
+    if (handed !== undefined) {
+      derived.push(...handed);
       continue;
     }
     lookForFds(name, value, note);
@@ -116,7 +128,8 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
       if (kept !== "" || value === "") derived.push({ name, value: kept });
     }
   }
-  return { args: formatOptions(withMachine(derived, how.machine)), moved, findings };
+  for (const finding of desk.findings) note(finding);
+  return { args: formatOptions(withMachine(derived, how.machine)), moved, handed: desk.handed, findings };
 }
 
 interface Context {

@@ -4,13 +4,14 @@
  * What becomes of an fd in a cpr-transfer or cpr-exec update.
  *
  * - carried: CPR hands it to the new QEMU under `name` and `id`.
+ * - handed: cprkit hands it to the new QEMU, as CPR does not carry it, under a name and id of its own.
  * - reopened: the new QEMU opens the same path.
  * - recreated: the new QEMU creates its own; nothing is missing.
  * - inherited: comes from whoever starts the new QEMU (stdin, stdout, stderr).
  * - lost: neither carried nor recreated.
  * - unknown: can't be seen from outside.
  */
-export type FdFate = "carried" | "reopened" | "recreated" | "inherited" | "lost" | "unknown";
+export type FdFate = "carried" | "handed" | "reopened" | "recreated" | "inherited" | "lost" | "unknown";
 
 /** One fd of a running QEMU. */
 export interface VmFd {
@@ -22,9 +23,9 @@ export interface VmFd {
   readonly what: string;
   /** What becomes of it in an update. */
   readonly fate: FdFate;
-  /** Carried: the name in CprState. Absent where it can't be seen from outside. */
+  /** Carried or handed: the name in CprState. Absent where it can't be seen from outside. */
   readonly name?: string;
-  /** Carried: the id in CprState. */
+  /** Carried or handed: the id in CprState. */
   readonly id?: number;
   /** Why this fate, in a few words. */
   readonly why: string;

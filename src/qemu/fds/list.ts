@@ -116,7 +116,7 @@ const fates: readonly (Fate & { readonly match: RegExp })[] = [
   {
     match: /^\/dev\/net\/tun$/,
     fate: "lost",
-    why: "CPR does not carry tap devices, and its interface is held until this QEMU ends",
+    why: "CPR does not carry tap devices, and which network device has it is not known",
   },
   { match: /^\/dev\/(vhost-vsock|vhost-vdpa)/, fate: "lost", why: "held by this QEMU until it ends" },
   { match: /^\/dev\/(vfio\/|iommu$)/, fate: "lost", why: "this QEMU's CPR does not carry VFIO devices" },

@@ -2,6 +2,8 @@
 
 import type { WaitOptions } from "../../linux/index.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
+import { handedOf, withHanded } from "../handover/desk.ts";
+import { heldFds } from "../handover/held.ts";
 import { versionText } from "../vm/binary.ts";
 import { openVm, type VmTarget } from "../vm/open.ts";
 import { readOwnOptions } from "../vm/own-options.ts";
@@ -38,7 +40,9 @@ export async function reportVmFds(target: VmTarget, options: WaitOptions = {}): 
     const { process, qmp, qmpPath } = vm;
     try {
       const { pid } = process.identity;
-      const fds = await listVmFds(pid, { qmp, qmpPath, options: await vm.options() });
+      const options = await vm.options();
+      const listed = await listVmFds(pid, { qmp, qmpPath, options });
+      const fds = withHanded(listed, handedOf(heldFds(pid, listed), options));
       const { version } = qmp.greeting;
       const warnings = version.major < 10 ? [`QEMU ${versionText(version)} is older than CPR: it carries nothing`] : [];
       return { pid, program: process.program, version: versionText(version), fds, warnings };
@@ -49,7 +53,9 @@ export async function reportVmFds(target: VmTarget, options: WaitOptions = {}): 
     if (fromOutside === undefined || target.qmp !== undefined) throw error;
     if (!isCprkitError(error) || error.code === "ERR_ABORTED" || error.code === "ERR_SYSCALL") throw error;
     const { identity, argv, program } = fromOutside;
-    const fds = await listVmFds(identity.pid, { options: await readOwnOptions(fromOutside, options) });
+    const line = await readOwnOptions(fromOutside, options);
+    const listed = await listVmFds(identity.pid, { options: line });
+    const fds = withHanded(listed, handedOf(heldFds(identity.pid, listed), line));
     const warning = `the monitor could not be asked, so some names are missing and VFIO is left out: ${error.message}`;
     const looksRight = [program, ...argv].some((word) => word.includes("qemu"));
     const stranger = `process ${identity.pid} runs ${program}: is it a QEMU? FATE is right only for one`;

@@ -20,6 +20,7 @@ export const differenceReasons = {
   memory: "each process makes memory files of its own, until CPR hands over the old ones",
   waiting: "the new QEMU waits for the state of the old one",
   update: "the update itself sets it",
+  handed: "cprkit hands over an fd, which the new QEMU names by its number",
   client: "a client of a socket is connected to one of the two",
   guest: "it goes on by itself, or the guest sets it",
   allocation: "the space that an image takes of its disk changes",
@@ -76,6 +77,8 @@ const rules: readonly Rule[] = [
   { reason: "update", path: /^migration\.(status|parameters\.(mode|cpr-exec-command))$/ },
   // What was added since the start is on the new command line.
   { reason: "update", path: /\.hotplugged$/ },
+  // With several queues a name is there several times, and the lists are compared as one.
+  { reason: "handed", path: /^net\.clients(\[.*\]\.(info|type))?$/, when: (_, old, next) => isSameButTaps(old, next) },
   {
     reason: "client",
     path: /^chardevs\[.*\]\.filename$/,
@@ -156,6 +159,17 @@ function isOff(value: unknown): boolean {
 
 function isFeatureWord(value: object): boolean {
   return "features" in value && value.features === 0;
+}
+
+/** A tap by its interface and scripts, and one by its fd. */
+function isSameButTaps(old: Machine, next: Machine): boolean {
+  const plain = ({ net }: Machine) =>
+    net.clients.map((client) => (isTap(client.type) ? { ...client, type: "tap", info: "" } : client));
+  return JSON.stringify(plain(old)) === JSON.stringify(plain(next));
+}
+
+function isTap(type: string): boolean {
+  return type === "tap" || type === "bridge";
 }
 
 /** "disconnected:unix:PATH,server=on" and "unix:PATH <-> …" are the same device. */

@@ -16,6 +16,8 @@ import type { VmFd } from "../fds/fate.ts";
 import { listVmFds } from "../fds/list.ts";
 import { type MemoryBackend, memoryBackends, memoryFileFds } from "../fds/ram.ts";
 import { readSockets } from "../fds/sockets.ts";
+import { type Held, heldFds } from "../handover/held.ts";
+import { takeFds } from "../handover/take.ts";
 import { readOpenMachine } from "../machine/read.ts";
 import type { Machine } from "../machine/schema.ts";
 import { ownPid } from "../namespaces/kinds.ts";
@@ -81,6 +83,8 @@ export interface Facts {
   readonly memoryFiles: ReadonlyMap<string, string>;
   /** The GUID that a vmgenid device shows the guest. */
   readonly generationId: string | undefined;
+  /** What the running QEMU has open that can be handed over. */
+  readonly held: readonly Held[];
   /** The new QEMU's command line, from the program on. */
   readonly command: readonly string[];
   /** Absolute path of the new QEMU's QMP socket; undefined when its command line has none. */
@@ -166,7 +170,8 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
   const differences = await stateDifferences(vm, options, machine, abilities, next, asked);
   const { memoryFiles, generationId } = own;
   const carry = planCarry({ machine: runs, options, mode, process });
-  const derived = deriveFor(process, carry.options, asked, { machine, sideBySide, memoryFiles, generationId });
+  const held = heldFds(pid, fds);
+  const derived = deriveFor(process, carry.options, asked, { machine, sideBySide, memoryFiles, generationId, held });
   const command = asked.command ?? [...next.words, ...derived.args];
   const [serves] = qmpSocketPaths(parseOptions(command.slice(1)), process.cwd);
   return {
@@ -179,6 +184,7 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     derived,
     memoryFiles,
     generationId,
+    held,
     command,
     newQmp: newQmpPath(vm, derived, serves),
     launcher: launcherFor(process),
@@ -205,8 +211,24 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     next,
     stateDifferences: differences,
     host: readHostMemory(pid),
-    own: { nofile: getNofileLimit().soft, fds: listFds().length, credentials: readCredentials("self"), refusedCalls },
+    own: {
+      nofile: getNofileLimit().soft,
+      fds: listFds().length,
+      credentials: readCredentials("self"),
+      refusedCalls: [...refusedCalls, ...untakable(process, derived)],
+    },
   };
+}
+
+/** Whether the fds that are to be handed over can be had, in words: they are taken once and closed. */
+function untakable({ identity }: VmProcess, { handed }: Derived): string[] {
+  try {
+    takeFds(identity, handed).close();
+    return [];
+  } catch (error) {
+    if (isCprkitError(error)) return [error.reason];
+    throw error;
+  }
 }
 
 /** A new QEMU that can't be used is an answer, too. */
@@ -333,9 +355,9 @@ export function deriveFor(
   process: VmProcess,
   options: readonly CommandOption[],
   { qemu, command }: UpdateRequest,
-  how: Pick<DeriveOptions, "sideBySide" | "machine" | "memoryFiles" | "generationId">,
+  how: Pick<DeriveOptions, "sideBySide" | "machine" | "memoryFiles" | "generationId" | "held">,
 ): Derived {
-  if (command !== undefined) return { args: [], moved: [], findings: [] };
+  if (command !== undefined) return { args: [], moved: [], handed: [], findings: [] };
   const { cwd, program } = process;
   const exists = (path: string) => existsSync(outside(process, path));
   return deriveCommandLine(options, {

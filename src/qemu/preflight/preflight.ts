@@ -2,6 +2,7 @@
 
 import type { Carried } from "../carry/subject.ts";
 import { type Finding, type FindingCode, isBlocker } from "../finding.ts";
+import { handedInWords } from "../handover/desk.ts";
 import { type CprModeName, versionText } from "../vm/binary.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { checkBlock } from "./checks/block.ts";
@@ -31,8 +32,8 @@ export interface PreflightReport {
     /** With its version, such as "pc-q35-10.0". */
     readonly machine: string;
     readonly runState: string;
-    /** How many fds it has open, and how many of them CPR carries. */
-    readonly fds: { readonly open: number; readonly carried: number };
+    /** How many fds it has open, how many of them CPR carries, and how many cprkit hands over itself. */
+    readonly fds: { readonly open: number; readonly carried: number; readonly handed: number };
   };
   /** `version` is absent when it could not be asked. */
   readonly new: { readonly program: string; readonly version?: string };
@@ -145,7 +146,11 @@ function reportOf(vm: OpenVm, { facts, findings }: Examined): PreflightReport {
       version: versionText(facts.abilities.version),
       machine: facts.machine,
       runState: facts.runState,
-      fds: { open: fds.length, carried: fds.filter(({ fate }) => fate === "carried").length },
+      fds: {
+        open: fds.length,
+        carried: fds.filter(({ fate }) => fate === "carried").length,
+        handed: facts.derived.handed.length,
+      },
     },
     new: {
       program: next.program,
@@ -153,7 +158,7 @@ function reportOf(vm: OpenVm, { facts, findings }: Examined): PreflightReport {
     },
     mode,
     findings,
-    carried: facts.carry.carried,
+    carried: [...facts.carry.carried, ...handedInWords(facts.derived.handed)],
     ok: !findings.some(isBlocker),
   };
 }

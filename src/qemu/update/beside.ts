@@ -3,12 +3,15 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { listeningUnixSockets } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import type { Handed } from "../handover/desk.ts";
+import { takeFds } from "../handover/take.ts";
 import { namespaceKinds, namespacesOf } from "../namespaces/kinds.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
 import { moreRights, readCredentials } from "../vm/credentials.ts";
 import { type Destination, startDestination } from "./peers/destination.ts";
 import { markOf } from "./peers/marked.ts";
 import { expectServedBy, hasEnded, type Peer } from "./peers/peer.ts";
+import type { Prepared } from "./plan.ts";
 import { saveJournal } from "./record/journal.ts";
 import { type Run, throwIfAborted } from "./run.ts";
 
@@ -73,22 +76,38 @@ export function switchedOn(names: readonly string[]): { capability: string; stat
   return names.map((capability) => ({ capability, state: true }));
 }
 
-/** Starts the new QEMU with the given -incoming options and notes it in the journal. */
+/** What is started beside the running QEMU: its command, its QMP socket, and the fds that its words name. */
+export interface Beside {
+  readonly command: readonly string[];
+  readonly qmp: string;
+  readonly handed: readonly Handed[];
+}
+
+/** Starts the new QEMU, or a trial of it, with the given -incoming options. @throws CprkitError as `takeFds` */
 export async function startBeside(
-  run: Run,
-  command: readonly string[],
-  qmpPath: string,
+  { prepared, journal, source }: Run,
+  { command, qmp, handed }: Beside,
   incoming: readonly string[],
 ): Promise<Destination> {
-  const { prepared, journal } = run;
-  return startDestination({
-    like: prepared.vm.process,
-    launcher: prepared.launcher,
-    command: [...command, ...incoming.flatMap((value) => ["-incoming", value])],
-    env: { ...prepared.env, ...markOf(journal) },
-    log: journal.log,
-    qmpPath,
-  });
+  const taken = takeFds(source.identity, handed);
+  try {
+    return await startDestination({
+      like: prepared.vm.process,
+      launcher: prepared.launcher,
+      command: [...command, ...incoming.flatMap((value) => ["-incoming", value])],
+      env: { ...prepared.env, ...markOf(journal) },
+      log: journal.log,
+      qmpPath: qmp,
+      given: taken.fds,
+    });
+  } finally {
+    taken.close();
+  }
+}
+
+/** The new QEMU of an update that has two. */
+export function besideOf({ plan, destinationQmp, handed }: Prepared): Beside {
+  return { command: plan.command, qmp: destinationQmp, handed };
 }
 
 /** Notes the destination, so that a later cprkit finds it. */

@@ -44,7 +44,8 @@ export async function goForward({ journal, source, destination, step, warn }: Fi
       // One that would remove the pidfile at its exit, which is the new QEMU's by now, is killed: it has given up the
       // guest and its disks, so there is nothing that it would still have to write.
       await whatever(async () => {
-        const isKilled = pidfiles.some((name) => name.old === name.public);
+        // So is one whose taps the new QEMU has: it would run their scripts.
+        const isKilled = pidfiles.some((name) => name.old === name.public) || (journal.handed ?? []).length > 0;
         const problem = here.alive ? await endSource(source, isKilled) : undefined;
         if (problem !== undefined) warn(problem);
       });

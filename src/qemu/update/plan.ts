@@ -8,6 +8,7 @@ import { CprkitError } from "../../vmstate/error.ts";
 import type { CarryPlan } from "../carry/subject.ts";
 import { type MovedName, publicName } from "../command-line/derive.ts";
 import { type Finding, isBlocker } from "../finding.ts";
+import { type Handed, handedInWords } from "../handover/desk.ts";
 import type { Machine } from "../machine/schema.ts";
 import { deriveFor, type Facts } from "../preflight/facts.ts";
 import { examine } from "../preflight/preflight.ts";
@@ -28,6 +29,8 @@ export interface Prepared {
   readonly machine: Machine;
   readonly carry: CarryPlan;
   readonly moved: readonly MovedName[];
+  /** The fds of the running QEMU that the new one gets. */
+  readonly handed: readonly Handed[];
   readonly env: Readonly<Record<string, string>>;
   /** Words before the program that give it the old one's cgroup and limits. */
   readonly launcher: readonly string[];
@@ -46,6 +49,7 @@ interface Rehearsal {
   readonly command: readonly string[];
   readonly qmp: string;
   readonly moved: readonly MovedName[];
+  readonly handed: readonly Handed[];
 }
 
 /** Holds the monitor of the VM in `vm` and looks further. Closes nothing. @throws CprkitError see updateVm */
@@ -67,7 +71,7 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
       command,
       forVersion,
       findings: allowed(findings, options.allow ?? []),
-      carried: facts.carry.carried,
+      carried: [...facts.carry.carried, ...handedInWords(facts.derived.handed)],
     },
     vm,
     old,
@@ -76,6 +80,7 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
     machine: facts.runs,
     carry: facts.carry,
     moved: facts.derived.moved,
+    handed: facts.derived.handed,
     env: next.env,
     launcher: facts.launcher.words,
     destinationQmp: facts.newQmp ?? "",
@@ -89,12 +94,12 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
 
 /** Beside the running QEMU the names that it holds must be others, so the command line is derived for that, too. */
 function rehearsalOf(facts: Facts, { qmpPath, qmpInside }: OpenVm, options: UpdateOptions): Rehearsal | undefined {
-  const { process, machine, next, memoryFiles, generationId, carry } = facts;
-  const how = { machine, sideBySide: true, memoryFiles, generationId };
-  const { args, moved, findings } = deriveFor(process, carry.options, options, how);
+  const { process, machine, next, memoryFiles, generationId, carry, held } = facts;
+  const how = { machine, sideBySide: true, memoryFiles, generationId, held };
+  const { args, moved, handed, findings } = deriveFor(process, carry.options, options, how);
   const name = moved.find(({ old }) => old === qmpInside)?.new;
   if (name === undefined || findings.some(isBlocker)) return undefined;
-  return { command: [...next.words, ...args], qmp: join(dirname(qmpPath), basename(name)), moved };
+  return { command: [...next.words, ...args], qmp: join(dirname(qmpPath), basename(name)), moved, handed };
 }
 
 /** What was allowed is a warning; of an alias there is nothing to say, the derived command line has the full name. */

@@ -2,6 +2,7 @@
 // machines are compared. And once more at the end, when the guest runs in the new one.
 
 import type { QmpStep } from "../carry/subject.ts";
+import { attachQueues, holdHeaders, readTaps } from "../handover/tap-settings.ts";
 import { compareMachines } from "../machine/compare.ts";
 import { readOpenMachine } from "../machine/read.ts";
 import type { Qmp } from "../qmp/client.ts";
@@ -55,6 +56,20 @@ export async function compareAfter(run: Run, destination: Peer): Promise<void> {
       `the machine could not be compared at the end: ${error instanceof Error ? error.message : error}`,
     );
   }
+}
+
+/**
+ * Prepares the taps for a QEMU that is about to start: written down first, how they were.
+ *
+ * @returns to be called once it has built its machine, or has failed to
+ * @throws CprkitError
+ */
+export function guardTaps({ journal, prepared, source }: Run): () => void {
+  journal.taps ??= readTaps(source.identity, prepared.handed);
+  if (journal.taps.length === 0) return () => undefined;
+  writeJournal(prepared.folder, journal);
+  attachQueues(source.identity, journal.taps);
+  return holdHeaders(source.identity, journal.taps);
 }
 
 /** Takes from the old QEMU what only one of the two can have, just before the guest stops. @throws CprkitError */

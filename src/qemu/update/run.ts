@@ -41,8 +41,14 @@ export interface Run {
   step(step: UpdateStep, act?: () => Promise<unknown>): Promise<void>;
 }
 
-/** Steps that come while the guest is stopped: nothing may wait for a disk then. */
-const unwritten = new Set<UpdateStep>(["inspected", "planned", "locked", "stopped", "saved", "replaced"]);
+/**
+ * Steps that come before there is a journal, while the guest is stopped, or while the new QEMU builds its machine (see
+ * handover/tap-settings.ts): nothing may wait for a disk then.
+ */
+const unwritten = new Set<UpdateStep>([
+  ...(["inspected", "planned", "locked"] as const),
+  ...(["migrating", "state-passed", "stopped", "saved", "replaced"] as const),
+]);
 
 /** Counts and tells the steps; the first one's time counts from `start` (performance.now()). */
 export function stepper(

@@ -279,6 +279,7 @@ async function newRun(
     // In cpr-exec there is no time before the guest runs.
     after: stepsOf([...(plan.mode === "cpr-exec" ? prepared.carry.before : []), ...prepared.carry.after]),
     moved: [...(prepared.rehearsal?.moved ?? prepared.moved)],
+    ...(prepared.handed.length === 0 ? {} : { handed: prepared.handed.map((each) => ({ ...each })) }),
     publicQmp: publicName(vm.qmpPath),
     ...(vm.process.root === "" ? {} : { qmpInside: vm.qmpInside }),
     ...(stateFile === undefined ? {} : { stateFile }),

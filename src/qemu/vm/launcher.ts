@@ -120,7 +120,7 @@ const markNames = new Set(["CPRKIT_UPDATE", "CPRKIT_UPDATE_OF", "CPRKIT_PROBE"])
 type Stdio = "ignore" | "pipe" | number;
 
 /** The number of the first fd that a child is given: behind the environment's, and where sh(1) uses none of its own. */
-const firstGivenFd = 10;
+export const firstGivenFd = 10;
 
 /** How {@link spawnLike} starts a child. */
 export interface SpawnOptions {

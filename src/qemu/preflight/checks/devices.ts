@@ -32,10 +32,14 @@ export function checkVfio({ devices, mode, abilities, next, runState }: Facts): 
   });
 }
 
-export function checkTaps({ taps, sideBySide }: Facts): Finding[] {
-  if (!sideBySide) return [];
-  return taps.map(({ name, multiqueue }) =>
-    multiqueue
+/** Those that cprkit does not hand over. */
+export function checkTaps({ taps, derived, sideBySide, command }: Facts): Finding[] {
+  const handed = new Set(derived.handed.map(({ what }) => what));
+  // An own command for cpr-exec may keep them by number: the process has them still.
+  const isKept = !sideBySide && command.some((word) => /\bfds?=\d/.test(word));
+  const left = taps.filter(({ name }) => !handed.has(`tap ${name}`) && !isKept);
+  return left.map(({ name, multiqueue }) =>
+    multiqueue && sideBySide
       ? warning(
           "tap-queues",
           `tap interface ${name} has several queues: until the old QEMU ends, packets may go to either of the two`,
@@ -44,8 +48,9 @@ export function checkTaps({ taps, sideBySide }: Facts): Finding[] {
         )
       : blocker(
           "tap-held",
-          `tap interface ${name}: CPR does not carry it, and the kernel lets only one process attach to it`,
-          "use --mode cpr-exec (the link is down for that moment), or unplug the network device for the update",
+          `tap interface ${name}: CPR does not carry it, the kernel lets nobody attach to it while it is held, and ` +
+            "which network device has it is not known",
+          "give each -netdev tap its ifname= (or fd=) at the VM's next start, or unplug the network device for the update",
           name,
         ),
   );

@@ -5,13 +5,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import { readExecCprState } from "../../../channel/index.ts";
 import { describeFd, isRunning, listFds, readFdLink } from "../../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
+import { restoreTaps } from "../../handover/tap-settings.ts";
 import { connectQmp, type Qmp } from "../../qmp/client.ts";
 import { beginMigration, connectDestination, setSource, sourceQmp, startBeside } from "../beside.ts";
 import { runHook } from "../hooks.ts";
 import { removeNames } from "../names.ts";
 import type { CarriedFd } from "../options.ts";
 import { askPeer, expectServedBy, hasTakenOver, killPeer, type Peer, releasePeer } from "../peers/peer.ts";
-import { letGo, makeReady } from "../ready.ts";
+import { guardTaps, letGo, makeReady } from "../ready.ts";
 import { meetingPlace, type Run } from "../run.ts";
 import { hasReplaced } from "../settle.ts";
 import { noteDowntime, switchOver, timeOf, waitFor } from "../switch-over.ts";
@@ -27,6 +28,7 @@ export async function runExec(run: Run): Promise<void> {
   await run.step("before-switch", () => letGo(run));
 
   const source = await sourceQmp(run);
+  guardTaps(run)();
   const stopped = await switchOver(run, source, async () => {
     await beginMigration(run, { uri: `file:${stateFile}` });
     run.fds = carriedFds(run.source.identity.pid);
@@ -53,15 +55,19 @@ async function rehearse(run: Run): Promise<void> {
     run.warnings.push("the new command could not be tried first: if it fails, the guest is lost");
     return;
   }
-  const trial = await startBeside(run, rehearsal.command, rehearsal.qmp, ["defer"]);
+  const release = guardTaps(run);
+  const trial = await startBeside(run, rehearsal, ["defer"]);
   try {
     const qmp = await connectDestination(run, trial, trial.orExit);
+    release();
     await trial.orExit(makeReady(run, trial, qmp));
   } finally {
+    release();
     await releasePeer(trial);
     const left = await killPeer(trial);
     if (left !== undefined) run.warnings.push(`${left}; it was only a trial and does not run the guest: end it`);
     run.warnings.push(...removeNames({ ...run.journal, moved: [...rehearsal.moved] }, run.source));
+    run.warnings.push(...restoreTaps(run.source.identity, run.journal.taps ?? []));
   }
 }
 

@@ -2,10 +2,19 @@
 // RAM is copied into that file. The new QEMU has built its machine before the guest is stopped, here too.
 
 import { CprkitError } from "../../../vmstate/error.ts";
-import { adopt, beginMigration, connectDestination, setSource, sourceQmp, startBeside, switchedOn } from "../beside.ts";
+import {
+  adopt,
+  beginMigration,
+  besideOf,
+  connectDestination,
+  setSource,
+  sourceQmp,
+  startBeside,
+  switchedOn,
+} from "../beside.ts";
 import { runHook } from "../hooks.ts";
 import { askPeer } from "../peers/peer.ts";
-import { letGo, makeReady } from "../ready.ts";
+import { guardTaps, letGo, makeReady } from "../ready.ts";
 import { meetingPlace, type Run } from "../run.ts";
 import { noteDowntime, switchOver, timeOf, untilTakenOver, waitFor } from "../switch-over.ts";
 
@@ -19,10 +28,13 @@ export async function runReboot(run: Run): Promise<void> {
   run.fds = [];
   await run.step("source-set", () => setSource(run, { mode: "cpr-reboot" }, capabilities));
 
-  const destination = await startBeside(run, prepared.plan.command, prepared.destinationQmp, ["defer"]);
+  const release = guardTaps(run);
+  run.over.signal.addEventListener("abort", release, { once: true });
+  const destination = await startBeside(run, besideOf(prepared), ["defer"]);
   adopt(run, destination);
   await run.step("started");
   const qmp = await connectDestination(run, destination, destination.orExit);
+  release();
   await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(capabilities) }, { signal, timeoutMs });
   await qmp.execute("migrate-set-parameters", { mode: "cpr-reboot" }, { signal, timeoutMs });
   await destination.orExit(makeReady(run, destination, qmp));

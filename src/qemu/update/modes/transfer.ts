@@ -8,6 +8,7 @@ import { type PassedState, type TapResult, tap } from "../../tap.ts";
 import {
   adopt,
   beginMigration,
+  besideOf,
   connectDestination,
   setSource,
   sourceQmp,
@@ -16,7 +17,7 @@ import {
 } from "../beside.ts";
 import { runHook } from "../hooks.ts";
 import type { Peer } from "../peers/peer.ts";
-import { letGo, makeReady } from "../ready.ts";
+import { guardTaps, letGo, makeReady } from "../ready.ts";
 import { meetingPlace, type Run } from "../run.ts";
 import { noteDowntime, switchOver, timeOf, untilTakenOver } from "../switch-over.ts";
 
@@ -29,10 +30,7 @@ export async function runTransfer(run: Run): Promise<void> {
   await run.step("source-set", () => setSource(run, { mode: "cpr-transfer" }, ["events", "return-path"]));
 
   const cpr = { "channel-type": "cpr", addr: { transport: "socket", type: "unix", path: there("c") } };
-  const destination = await startBeside(run, prepared.plan.command, prepared.destinationQmp, [
-    "defer",
-    JSON.stringify(cpr),
-  ]);
+  const destination = await startBeside(run, besideOf(prepared), ["defer", JSON.stringify(cpr)]);
   adopt(run, destination);
   await run.step("started");
 
@@ -41,6 +39,8 @@ export async function runTransfer(run: Run): Promise<void> {
   await tapped.listening;
   await run.step("listening");
 
+  const release = guardTaps(run);
+  run.over.signal.addEventListener("abort", release, { once: true });
   const source = await sourceQmp(run);
   const unix = (to: string) => ({ transport: "socket", type: "unix", path: to });
   const channels = [
@@ -61,6 +61,7 @@ export async function runTransfer(run: Run): Promise<void> {
   await run.step("state-passed");
 
   const qmp = await connectDestination(run, destination, (work) => destination.orExit(tapped.orFail(work)));
+  release();
   const { status } = await qmp.execute("query-status", undefined, { signal, timeoutMs });
   if (status !== "inmigrate") {
     throw new CprkitError(

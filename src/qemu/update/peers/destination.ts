@@ -29,6 +29,8 @@ export interface StartOptions {
   /** Gets stdout and stderr. */
   readonly log: string;
   readonly qmpPath: string;
+  /** Fds that it inherits, at the numbers from `firstGivenFd` on. They stay the caller's. */
+  readonly given?: readonly number[];
 }
 
 /**
@@ -37,14 +39,14 @@ export interface StartOptions {
  * @throws CprkitError ERR_QEMU_NOT_FOUND, ERR_FILE
  */
 export async function startDestination(options: StartOptions): Promise<Destination> {
-  const { like, launcher, command, env, log, qmpPath } = options;
+  const { like, launcher, command, env, log, qmpPath, given = [] } = options;
   const [program = ""] = command;
   const start = startLike(like, { words: command, env }, launcher);
   let output: number | undefined;
   let child: ChildProcess;
   try {
     output = openLog(log);
-    child = spawnLike(start, { stdio: ["ignore", output, output], detached: true });
+    child = spawnLike(start, { stdio: ["ignore", output, output], given, detached: true });
   } finally {
     if (output !== undefined) closeSync(output);
     start.close();

@@ -1,6 +1,7 @@
 // Commands to a QEMU that may be gone or silent: what went wrong is an answer, too.
 
 import { isCprkitError } from "../../../vmstate/error.ts";
+import { restoreTaps } from "../../handover/tap-settings.ts";
 import { isUnderWay } from "../../vm/modes.ts";
 import type { Journal } from "../record/journal.ts";
 import { askPeer, monitorOf, type Peer } from "./peer.ts";
@@ -34,7 +35,8 @@ export async function tellAll(peer: Peer, steps: NonNullable<Journal["after"]>):
 /** The old QEMU has the guest again: it gets back what it had let go of. @returns what it could not get, in words */
 export async function giveBack(source: Peer, journal: Journal): Promise<string[]> {
   const unrestored = await restoreSettings(source, journal);
-  return [...unrestored, ...(await tellAll(source, journal.undo ?? []))];
+  const taps = restoreTaps(source.identity, journal.taps ?? []);
+  return [...unrestored, ...taps, ...(await tellAll(source, journal.undo ?? []))];
 }
 
 /**

@@ -60,6 +60,12 @@ const journalSchema = z.object({
   moved: z.array(
     z.object({ kind: z.enum(["socket", "pidfile"]), public: z.string(), old: z.string(), new: z.string() }),
   ),
+  /** The fds that the new QEMU got from the old one; the old one must not run what it runs at a usual end. */
+  handed: z
+    .array(z.object({ name: z.string(), id: z.number(), fd: z.number(), at: z.number(), what: z.string() }))
+    .optional(),
+  /** The queues of its taps, as the old QEMU had set them. */
+  taps: z.array(z.object({ fd: z.number(), headerBytes: z.number(), attached: z.boolean().optional() })).optional(),
   /** The path of the QMP socket that people use. */
   publicQmp: z.string(),
   /** What QEMU calls the path of its QMP socket, and all of `moved`, in a mount namespace of its own; missing in ours. */

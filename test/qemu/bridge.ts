@@ -1,0 +1,161 @@
+// A network for a guest: a tap in a bridge, and behind it a peer in a network namespace of its own.
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
+
+/** What the peer has seen. Numbers of lost packets, times in ms. */
+export interface PeerReport {
+  readonly sent: number;
+  readonly lost: readonly number[];
+  readonly doubled: number;
+  readonly gapMs: number;
+  readonly tcp: { readonly lines: number; readonly wrong: number; readonly gapMs: number };
+}
+
+interface Bridge {
+  readonly tap: string;
+  /** The guest's address. */
+  readonly guest: string;
+  /** Starts to send; the returned function ends it. */
+  startPeer(packetsPerSecond: number): Promise<() => Promise<PeerReport>>;
+  /** Index of the interface and whether it is up, as `ip` shows them. */
+  tapState(): string;
+  remove(): void;
+}
+
+let made = 0;
+
+/** @throws {Error} what is missing (root, bridges, network namespaces) */
+function makeBridge(options: { readonly queues?: number } = {}): Bridge {
+  const name = (kind: string) => `cprk${kind}${process.pid % 10000}x${made}`;
+  made++;
+  const [tap, bridge, outer, inner, space] = ["t", "b", "o", "i", "n"].map(name) as [
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
+  const ip = (...args: string[]) => execFileSync("ip", args, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
+  const quietly = (...args: string[]) => {
+    try {
+      ip(...args);
+    } catch {
+      // Not there.
+    }
+  };
+  const remove = () => {
+    quietly("link", "del", tap);
+    quietly("link", "del", outer);
+    quietly("link", "del", bridge);
+    quietly("netns", "del", space);
+  };
+  try {
+    ip("netns", "add", space);
+    ip("link", "add", bridge, "type", "bridge");
+    ip("tuntap", "add", "dev", tap, "mode", "tap", ...((options.queues ?? 1) > 1 ? ["multi_queue"] : []));
+    ip("link", "add", outer, "type", "veth", "peer", "name", inner, "netns", space);
+    for (const port of [tap, outer]) {
+      ip("link", "set", port, "master", bridge);
+      ip("link", "set", port, "up");
+    }
+    ip("link", "set", bridge, "up");
+    ip("-n", space, "addr", "add", "10.77.0.1/24", "dev", inner);
+    ip("-n", space, "link", "set", inner, "up");
+  } catch (error) {
+    remove();
+    throw error;
+  }
+  const guest = "10.77.0.2";
+  return {
+    tap,
+    guest,
+    tapState: () =>
+      /^(\d+): .*?<(.*?)>/
+        .exec(ip("link", "show", tap))
+        ?.slice(1)
+        .join(" ") ?? "",
+    remove,
+    startPeer: async (rate) => {
+      const script = fileURLToPath(new URL("children/net-peer.pl", import.meta.url));
+      const child = spawn("ip", ["netns", "exec", space, "perl", script, guest, String(rate)], {
+        stdio: ["pipe", "pipe", "inherit"],
+      });
+      const output = outputOf(child);
+      await output.line();
+      return async () => {
+        child.stdin.end();
+        return JSON.parse(await output.rest()) as PeerReport;
+      };
+    },
+  };
+}
+
+function outputOf(child: ChildProcess) {
+  let text = "";
+  let wake = () => {};
+  child.stdout?.setEncoding("utf8").on("data", (more: string) => {
+    text += more;
+    wake();
+  });
+  const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  return {
+    line: async () => {
+      while (!text.includes("\n")) {
+        const more = new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        await Promise.race([more, closed.then(() => Promise.reject(new Error("the peer has ended")))]);
+      }
+    },
+    rest: async () => {
+      await closed;
+      return text.slice(text.indexOf("\n") + 1);
+    },
+  };
+}
+
+const bridges: Bridge[] = [];
+
+/** Ends the VMs of a test, then their networks. */
+export async function endOnTaps(): Promise<void> {
+  await endAll();
+  for (const bridge of bridges.splice(0)) bridge.remove();
+}
+
+/** The bridge is removed by {@link endOnTaps}. */
+export function bridgeOrSkip(context: { skip(why: string): void }, queues = 1): Bridge {
+  try {
+    const bridge = makeBridge({ queues });
+    bridges.push(bridge);
+    return bridge;
+  } catch (error) {
+    context.skip(`no bridge can be made here: ${String(error)}`);
+    throw error;
+  }
+}
+
+/** Words for its netdev and card. */
+interface OnTap {
+  readonly tap?: string;
+  readonly scripts?: string;
+  readonly card?: string;
+  readonly more?: readonly string[];
+}
+
+/** A Linux guest that answers on the network. */
+export async function startOnTap(qemu: string, bridge: Bridge, how: OnTap): Promise<Updatable> {
+  const { tap = "", scripts = "script=no,downscript=no", card = "", more = [] } = how;
+  const vm = await startUpdatable({
+    qemu,
+    machine: "pc-q35-10.0",
+    accel: "tcg",
+    linux: `net=${bridge.guest}`,
+    extraArgs: () => [
+      ...["-netdev", `tap,id=n0,ifname=${bridge.tap},${scripts}${tap}`],
+      ...["-device", `virtio-net-pci,netdev=n0,id=nic0${card}`, ...more],
+    ],
+  });
+  await vm.serial.waitForText("NET READY", 60_000);
+  return vm;
+}

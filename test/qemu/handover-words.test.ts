@@ -1,0 +1,65 @@
+// Which fds of the running QEMU go to which options of the new command line, and by which words. No QEMU here.
+import { describe, expect, it } from "vitest";
+import { deriveCommandLine } from "../../src/qemu/command-line/derive.ts";
+import { parseOptions } from "../../src/qemu/command-line/parse.ts";
+import type { Held } from "../../src/qemu/handover/held.ts";
+
+const tap = (fd: number, at: string, closeOnExec = false): Held => ({ fd, kind: "tap", at, closeOnExec });
+
+function derive(words: string, held: readonly Held[], sideBySide = true) {
+  const { args, handed, findings } = deriveCommandLine(parseOptions(words.split(" ")), {
+    cwd: "/vm",
+    held,
+    sideBySide,
+  });
+  return { words: args.join(" "), fds: handed.map(({ fd }) => fd), codes: findings.map(({ code }) => code), handed };
+}
+
+const off = "script=no,downscript=no";
+
+describe("taps on the new command line", () => {
+  it("by name, with all that goes with opening left out", () => {
+    const line = `-netdev tap,id=n0,ifname=tap0,${off},vhost=on,poll-us=5 -device virtio-net-pci,netdev=n0`;
+    const derived = derive(line, [tap(8, "tap1"), tap(9, "tap0")]);
+    expect(derived.words).toBe("-netdev tap,id=n0,vhost=on,poll-us=5,fd=10 -device virtio-net-pci,netdev=n0");
+    expect(derived.handed).toEqual([{ name: "cprkit/netdev/n0", id: 0, fd: 9, at: 10, what: "tap tap0" }]);
+    expect(derived.codes).toEqual([]);
+  });
+
+  it("by the numbers that a parent, or an update before, has given them", () => {
+    const held = [tap(30, "tap0"), tap(31, "tap0"), tap(40, "/dev/tap3")];
+    const line = "-netdev tap,id=a,fds=31:30,vhost=on,vhostfds=50:51 -nic tap,fd=40,model=e1000";
+    const derived = derive(line, held);
+    expect(derived.words).toBe("-netdev tap,id=a,vhost=on,fds=10:11 -nic tap,model=e1000,fd=12");
+    expect(derived.fds).toEqual([31, 30, 40]);
+    expect(derive('-netdev {"type":"tap","id":"n","fd":"30","vhost":true}', held).words).toBe(
+      '-netdev {"type":"tap","id":"n","vhost":true,"fd":"10"}',
+    );
+  });
+
+  it("several queues in their order, each with its own number", () => {
+    const derived = derive(`-netdev tap,id=n0,ifname=tap0,queues=2,${off}`, [tap(8, "tap0"), tap(9, "tap0")]);
+    expect(derived.words).toBe("-netdev tap,id=n0,fds=10:11");
+    expect(derived.handed.map(({ id }) => id)).toEqual([0, 1]);
+  });
+
+  it("a single one without a name, as a helper makes it; of two nobody knows which is whose", () => {
+    const helper = "-netdev bridge,id=n0,br=br0";
+    expect(derive(helper, [tap(8, "tap0")]).words).toBe("-netdev tap,id=n0,fd=10");
+    const two = derive(`${helper} -netdev tap,id=n1,helper=/h`, [tap(8, "tap0"), tap(9, "tap1")]);
+    expect(two.fds).toEqual([]);
+    const named = derive(`${helper} -netdev tap,id=n1,ifname=tap1,${off}`, [tap(8, "tap0"), tap(9, "tap1")]);
+    expect(named.words).toBe("-netdev tap,id=n0,fd=10 -netdev tap,id=n1,fd=11");
+  });
+
+  it("in cpr-exec under the numbers that they have, unless exec closes them", () => {
+    const line = `-netdev tap,id=n0,ifname=tap0,${off}`;
+    expect(derive(line, [tap(8, "tap0")], false).words).toBe("-netdev tap,id=n0,fd=8");
+    expect(derive(line, [tap(8, "tap0", true)], false).fds).toEqual([]);
+  });
+
+  it("an fd that is no tap stays refused", () => {
+    expect(derive("-netdev tap,id=n0,fd=30", [tap(8, "tap0")]).codes).toEqual(["fd-option"]);
+    expect(derive("-netdev tap,id=n0,fds=8:9", [tap(8, "tap0")]).codes).toEqual(["fd-option"]);
+  });
+});
