@@ -51,6 +51,7 @@ const GUEST_MODULES = [
 
 /** @type {Set[]} */
 const SETS = [
+  qemuSet("7.2", ["bookworm"]),
   qemuSet("10.0", ["bookworm", "bookworm-backports"]),
   qemuSet("11.1", ["trixie", "trixie-backports"]),
   {
@@ -194,7 +195,7 @@ function qemuSet(version, suites) {
     suites,
     packages: ["qemu-system-x86", "patchelf"],
     keep: /./,
-    expect: { name: /^qemu-system-x86$/, version: new RegExp(`^1:${version.replace(".", "\\.")}\\.`) },
+    expect: { name: /^qemu-system-x86$/, version: new RegExp(`^1:${version.replace(".", "\\.")}[.+]`) },
     finish: finishQemu,
     leaves: ["qemu-system-x86_64"],
   };

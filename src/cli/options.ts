@@ -1,7 +1,8 @@
 // Options that several commands share.
 
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import type { QemuVersion } from "../cpr/index.ts";
+import { type UpdateModeName, updateModes } from "../qemu/vm/binary.ts";
 
 /** Parses a QEMU version such as "10.0" or "11.1.3". Throws InvalidArgumentError. */
 export function qemuVersion(text: string): QemuVersion {
@@ -9,6 +10,17 @@ export function qemuVersion(text: string): QemuVersion {
   if (match === null) throw new InvalidArgumentError('expected a version of QEMU, such as "10.0".');
   if (Number(match[1]) < 10) throw new InvalidArgumentError("QEMU 10.0 is the first with cpr-transfer.");
   return `${Number(match[1])}.${Number(match[2])}`;
+}
+
+/** --mode of an update; "normal" is QEMU's own word for a copy. */
+export function modeOption(description: string): Option {
+  const words = [...updateModes, "normal"];
+  const parse = (text: string): UpdateModeName => {
+    const mode = updateModes.find((each) => each === (text === "normal" ? "copy" : text));
+    if (mode === undefined) throw new InvalidArgumentError(`expected one of ${words.join(", ")}.`);
+    return mode;
+  };
+  return new Option("--mode <mode>", `${description} (${words.join(", ")})`).argParser(parse);
 }
 
 /** Parses a whole number from `min` to `max`. Throws InvalidArgumentError. */

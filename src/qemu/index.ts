@@ -7,11 +7,16 @@ export { listVmFds, type VmFdsOptions } from "./fds/list.ts";
 export { reportVmFds, type VmFdsReport } from "./fds/report.ts";
 export { type Finding, type FindingCode, findingCodes } from "./finding.ts";
 export { type DifferenceReason, differenceReasons, type MachineDifference } from "./machine/by-design.ts";
-export { compareMachines, type ExpectedDifference, type MachineComparison } from "./machine/compare.ts";
+export {
+  type CompareOptions,
+  compareMachines,
+  type ExpectedDifference,
+  type MachineComparison,
+} from "./machine/compare.ts";
 export { readMachine } from "./machine/read.ts";
 export { type Machine, machineSchema } from "./machine/schema.ts";
 export type { UpdateRequest } from "./preflight/facts.ts";
-export { type PreflightOptions, type PreflightReport, preflight } from "./preflight/preflight.ts";
+export { type PreflightOptions, type PreflightReport, preflight, type UpdateWay } from "./preflight/preflight.ts";
 export {
   type ConnectQmpOptions,
   connectQmp,
@@ -26,6 +31,7 @@ export { type QmpCommand, type QmpReturn, qmpReturns } from "./qmp/schema.ts";
 export { type PassedEntry, type PassedState, type TapOptions, type TapResult, tap } from "./tap.ts";
 export type {
   CarriedFd,
+  CopyProgress,
   UpdateComparison,
   UpdateHooks,
   UpdateOptions,
@@ -46,5 +52,5 @@ export {
 } from "./update/status.ts";
 export { allSteps, type UpdateStep, updateSteps } from "./update/steps.ts";
 export { updateVm } from "./update/update.ts";
-export { type CprModeName, cprModes } from "./vm/binary.ts";
+export { type CprModeName, cprModes, type UpdateModeName, updateModes } from "./vm/binary.ts";
 export type { VmTarget } from "./vm/open.ts";

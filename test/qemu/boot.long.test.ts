@@ -1,11 +1,11 @@
 // The test guests themselves: every machine type boots them with both QEMUs, and they count without a gap.
 import { expect, it } from "vitest";
-import { describeQemu, type QemuVersion, usableAccel } from "../support/qemu.ts";
+import { type CprQemu, describeQemu, usableAccel } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
 import { type Accel, type Guest, startVm } from "../support/vm.ts";
 
 const MACHINES = ["pc-q35-10.0", "pc-i440fx-10.0", "microvm"];
-const VERSIONS: readonly QemuVersion[] = ["10.0", "11.1"];
+const VERSIONS: readonly CprQemu[] = ["10.0", "11.1"];
 
 async function countTo(last: number, qemu: string, machine: string, accel: Accel, guest: Guest): Promise<string> {
   const vm = await startVm({ qemu, machine, accel, guest });

@@ -83,7 +83,9 @@ export async function look(vm: TestVm, options: PreflightOptions = {}): Promise<
       migration: (await qmp.execute("query-migrate")).status,
     }));
   const before = await state();
-  const report = await expectNoFdLeak(() => preflight({ pid: vm.pid }, { timeoutMs: 10_000, ...options }));
+  const report = await expectNoFdLeak(() =>
+    preflight({ pid: vm.pid }, { timeoutMs: 10_000, mode: "cpr-transfer", ...options }),
+  );
   expect(await state()).toEqual(before);
   for (const finding of report.findings) {
     expect(finding.message).not.toBe("");

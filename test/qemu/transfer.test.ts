@@ -3,7 +3,7 @@
 import { expect, it } from "vitest";
 import { startChild } from "../channel/support.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
-import { describeQemu, type QemuVersion } from "../support/qemu.ts";
+import { type CprQemu, describeQemu } from "../support/qemu.ts";
 import type { Vm } from "../support/vm.ts";
 import {
   endAll,
@@ -16,7 +16,7 @@ import {
 } from "./tap-support.ts";
 
 const nothingLeaked = { surplus: [], lost: [] };
-const moves: readonly (readonly [QemuVersion, QemuVersion])[] = [
+const moves: readonly (readonly [CprQemu, CprQemu])[] = [
   ["10.0", "10.0"],
   ["10.0", "11.1"],
   ["11.1", "11.1"],

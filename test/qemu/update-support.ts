@@ -25,8 +25,8 @@ export interface UpdatableOptions {
   readonly qemu: string;
   readonly machine: string;
   readonly accel: Accel;
-  /** Where guest RAM is; "file" is what cpr-reboot can leave in place, "folder" a file in it without a name. Default "memfd". */
-  readonly ram?: "memfd" | "file" | "folder";
+  /** Where guest RAM is; "file" is what cpr-reboot can leave in place, "folder" a file in it without a name; "plain" (-m alone) and "numa" (two private backends) CPR can't hand over. Default "memfd". */
+  readonly ram?: "memfd" | "file" | "folder" | "plain" | "numa";
   /** Who starts the guest: the guest's own firmware, or SeaBIOS, which numbers the PCI buses. Default "own". */
   readonly firmware?: "own" | "SeaBIOS";
   /** Linux with the counting init in 128 MiB, TCG; words for its command line. `net=` loads the modules for its card. */
@@ -171,10 +171,21 @@ function argumentsOf(options: UpdatableOptions, dir: string, serialPath: string,
     ram === "memfd"
       ? `memory-backend-memfd,id=ram0,size=${size}M,share=on`
       : `memory-backend-file,id=ram0,size=${size}M,share=on,mem-path=${ram === "file" ? join(dir, "ram") : dir}`;
+  const shared = ram !== "plain" && ram !== "numa";
+  const nodes = ["m0", "m1"].flatMap((id) => [
+    ...["-object", `memory-backend-ram,id=${id},size=${Number(size) / 2}M`, "-numa", `node,memdev=${id}`],
+  ]);
+  const memory = shared ? ["-object", backend] : ram === "numa" ? nodes : [];
   const suffix = machine.startsWith("microvm") ? "device" : "pci";
   const chardev = ["-chardev", `socket,id=serial0,path=${serialPath}`, "-serial", "chardev:serial0"];
   return [
-    ["-machine", `${machine},accel=${accel},memory-backend=ram0,aux-ram-share=on`, "-m", size, "-object", backend],
+    [
+      "-machine",
+      `${machine},accel=${accel}${shared ? ",memory-backend=ram0,aux-ram-share=on" : ""}`,
+      "-m",
+      size,
+      ...memory,
+    ],
     ["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", ...boot],
     options.serialArgs?.(dir) ?? chardev,
     ["-qmp", `unix:${qmp},server=on,wait=off`],

@@ -7,7 +7,7 @@ import { vmStatus } from "../../src/qemu/update/status.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import type { CprModeName } from "../../src/qemu/vm/binary.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
-import { describeQemu, type QemuVersion, usableAccel } from "../support/qemu.ts";
+import { type CprQemu, describeQemu, usableAccel } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
 import { diskIo, endAll, runStates, startUpdatable, type Updatable } from "./update-support.ts";
 
@@ -17,7 +17,7 @@ const Q35 = "pc-q35-10.0";
 const PC = "pc-i440fx-10.0";
 
 /** One VM and the QEMUs that it goes through. */
-const journeys: readonly (readonly [machine: string, mode: CprModeName, versions: readonly QemuVersion[]])[] = [
+const journeys: readonly (readonly [machine: string, mode: CprModeName, versions: readonly CprQemu[]])[] = [
   [Q35, "cpr-transfer", ["10.0", "10.0"]],
   [Q35, "cpr-transfer", ["10.0", "11.1", "10.0"]],
   [Q35, "cpr-transfer", ["11.1", "11.1"]],

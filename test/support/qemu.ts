@@ -6,7 +6,10 @@ import { hasLinuxGuest } from "../guest/linux-guest.ts";
 import { cacheDir } from "./cache-dir.ts";
 import { type Accel, killAllVms, startVm } from "./vm.ts";
 
-export type QemuVersion = "10.0" | "11.1";
+export type QemuVersion = "7.2" | "10.0" | "11.1";
+
+/** Those that know CPR. */
+export type CprQemu = Exclude<QemuVersion, "7.2">;
 
 /** The paths of the QEMU programs that a suite asked for. */
 export type QemuPaths<Versions extends QemuVersion> = Readonly<Record<Versions, string>>;

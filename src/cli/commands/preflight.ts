@@ -2,13 +2,13 @@
 
 import { Command, Option } from "commander";
 import type { Finding } from "../../qemu/finding.ts";
-import { type PreflightReport, preflight } from "../../qemu/preflight/preflight.ts";
-import { type CprModeName, cprModes } from "../../qemu/vm/binary.ts";
+import { type PreflightReport, preflight, type UpdateWay } from "../../qemu/preflight/preflight.ts";
+import type { UpdateModeName } from "../../qemu/vm/binary.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { colours } from "../colours.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
-import { wholeNumber } from "../options.ts";
+import { modeOption, wholeNumber } from "../options.ts";
 import { print, printJson } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { counted, printable } from "../view/text.ts";
@@ -17,7 +17,7 @@ interface PreflightCommandOptions {
   readonly qmp?: string;
   readonly pid?: number;
   readonly qemu?: string;
-  readonly mode?: CprModeName;
+  readonly mode?: UpdateModeName;
   readonly stateDir?: string;
   readonly strict?: true;
   readonly json?: true;
@@ -30,7 +30,7 @@ export function preflightCommand(): Command {
     .addOption(new Option("--qmp <path>", "QMP socket of the running QEMU"))
     .addOption(new Option("--pid <pid>", "its process, instead of --qmp").argParser(wholeNumber(1, 2 ** 22)))
     .addOption(new Option("--qemu <program>", "the new QEMU (default: the path that the running one came from)"))
-    .addOption(new Option("--mode <mode>", "how to update (default: as update chooses)").choices([...cprModes]))
+    .addOption(modeOption("how to update (default: as update chooses)"))
     .addOption(new Option("--state-dir <folder>", "where update would keep its journal, and cpr-reboot the state"))
     .addOption(new Option("--strict", "exit with 1 for warnings, too"))
     .addOption(new Option("--json", "print JSON"))
@@ -67,7 +67,7 @@ async function runPreflight(given: string[], options: PreflightCommandOptions, s
   if (!report.ok || (strict === true && report.findings.length > 0)) process.exitCode = exitCodes.finding;
 }
 
-function asText({ vm, new: next, mode, findings, carried, ok }: PreflightReport): string {
+function asText({ vm, new: next, mode, findings, ways, carried, ok }: PreflightReport): string {
   const blockers = findings.filter(({ severity }) => severity === "blocker").length;
   const warnings = findings.length - blockers;
   const verdict = ok ? colours.green("can be updated") : colours.red("can't be updated yet");
@@ -81,9 +81,16 @@ function asText({ vm, new: next, mode, findings, carried, ok }: PreflightReport)
     ...findings.flatMap(findingLines),
     ...carried.map(({ what }) => `carried  ${printable(what)}`),
     ...(carried.length === 0 ? [] : [""]),
+    ...ways.map(wayLine),
     `This VM ${verdict}: ${found}.`,
     "",
   ].join("\n");
+}
+
+function wayLine({ mode, ok, blockers }: UpdateWay): string {
+  const label = `${mode === "copy" ? "by copy" : mode}:`.padEnd(14);
+  const now = mode === "copy" ? "works now, and by CPR from then on" : "works";
+  return `${label}${ok ? colours.green(now) : `in the way: ${blockers.join(", ")}`}`;
 }
 
 function findingLines({ code, severity, message, remedy }: Finding): string[] {

@@ -3,17 +3,17 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { shellQuoted } from "../../qemu/command-line/parse.ts";
 import { findingCodes } from "../../qemu/finding.ts";
-import type { UpdateOptions, UpdatePlan, UpdateReport } from "../../qemu/update/options.ts";
+import type { CopyProgress, UpdateOptions, UpdatePlan, UpdateReport } from "../../qemu/update/options.ts";
 import { planUpdate } from "../../qemu/update/plan.ts";
 import { abortUpdate, type Recovery, resumeUpdate } from "../../qemu/update/recover.ts";
 import type { UpdateStep } from "../../qemu/update/steps.ts";
 import { updateVm } from "../../qemu/update/update.ts";
-import { type CprModeName, cprModes } from "../../qemu/vm/binary.ts";
+import type { UpdateModeName } from "../../qemu/vm/binary.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
 import { nearWords } from "../near.ts";
-import { wholeNumber } from "../options.ts";
+import { modeOption, wholeNumber } from "../options.ts";
 import { print, printJson, printWarning } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { table } from "../view/table.ts";
@@ -23,7 +23,11 @@ interface UpdateCommandOptions {
   readonly qmp?: string;
   readonly pid?: number;
   readonly qemu?: string;
-  readonly mode?: CprModeName;
+  readonly mode?: UpdateModeName;
+  readonly allowCopy?: true;
+  readonly maxDowntime?: number;
+  readonly maxBandwidth?: number;
+  readonly copyTimeout?: number;
   readonly timeout?: number;
   readonly stateDir?: string;
   readonly allow?: readonly string[];
@@ -44,7 +48,19 @@ export function updateCommand(): Command {
     .addOption(new Option("--pid <pid>", "the VM, by its process id").argParser(wholeNumber(1, 2 ** 22)))
     .addOption(new Option("--qemu <program>", "the new QEMU (default: the program that runs now)"))
     .addOption(
-      new Option("--mode <mode>", "how (default: cpr-transfer where both QEMUs have it)").choices([...cprModes]),
+      modeOption("how (default: the first of cpr-transfer, cpr-exec, copy that works; copy: see --allow-copy)"),
+    )
+    .addOption(
+      new Option("--allow-copy", "copy the guest's RAM if nothing else works: costs its memory once more, and time"),
+    )
+    .addOption(
+      new Option("--max-downtime <ms>", "with copy: longest pause of the guest").argParser(wholeNumber(1, 2_000_000)),
+    )
+    .addOption(new Option("--max-bandwidth <MiB>", "with copy: MiB a second").argParser(wholeNumber(1, 2 ** 20)))
+    .addOption(
+      new Option("--copy-timeout <seconds>", "with copy: longest time for it; then it is rolled back").argParser(
+        wholeNumber(1, 604_800),
+      ),
     )
     .addOption(new Option("--timeout <seconds>", "longest wait for each step").argParser(wholeNumber(1, 86_400)))
     .addOption(new Option("--state-dir <folder>", "where journals and logs are kept"))
@@ -116,6 +132,11 @@ async function runUpdate(command: string[], options: UpdateCommandOptions, signa
     qemu: options.qemu,
     command: command.length === 0 ? undefined : command,
     mode: options.mode,
+    allowCopy: options.allowCopy,
+    maxDowntimeMs: options.maxDowntime,
+    maxBandwidth: options.maxBandwidth === undefined ? undefined : options.maxBandwidth * 2 ** 20,
+    copyTimeoutMs: options.copyTimeout === undefined ? undefined : options.copyTimeout * 1000,
+    onCopy: (copied) => progress.step(copyText(copied)),
     timeoutMs: options.timeout === undefined ? undefined : options.timeout * 1000,
     stateDir: options.stateDir,
     allow: options.allow,
@@ -169,6 +190,17 @@ function showRecovery(recovery: Recovery, json: boolean, wantedBack: boolean): v
   const where = recovery.pid === undefined ? "no QEMU runs the guest" : `pid ${recovery.pid} has the guest`;
   const late = wantedBack && recovery.outcome === "updated" ? " (too late to take it back)" : "";
   print(`${recovery.outcome}${late}: ${where}; ${printable(recovery.why)}\n`);
+}
+
+/** "copying RAM: 812 of 4096 MiB left, 1204 MiB/s, the guest writes 35 MiB/s, about 1 s". */
+function copyText(copied: CopyProgress): string {
+  const mib = (bytes: number) => String(Math.round(bytes / 2 ** 20));
+  const left = copied.leftMs === undefined ? "no end yet" : `about ${Math.ceil(copied.leftMs / 1000)} s`;
+  const slow = copied.throttle === 0 ? "" : `, slowed down by ${copied.throttle} %`;
+  return (
+    `copying RAM: ${mib(copied.remaining)} of ${mib(copied.total)} MiB left, ${mib(copied.bytesPerSecond)} MiB/s, ` +
+    `the guest writes ${mib(copied.dirtyBytesPerSecond)} MiB/s${slow}, ${left}`
+  );
 }
 
 /** What was carried beside QEMU's own state, and how sure it is that nothing else has changed. */

@@ -3,10 +3,11 @@
 
 import { carryDisks } from "./block/disks.ts";
 import { carryLimits } from "./limits.ts";
+import { carryMemory } from "./memory.ts";
 import type { CarryInput, CarryPlan, Subject } from "./subject.ts";
 
 /** In their order: what a device refers to comes before the device. */
-const subjects: readonly Subject[] = [carryDisks, carryLimits];
+const subjects: readonly Subject[] = [carryMemory, carryDisks, carryLimits];
 
 /** What must be done so that the new QEMU has what the VM has now. Pure. */
 export function planCarry(input: CarryInput): CarryPlan {

@@ -3,7 +3,7 @@
 import type { CommandOption } from "../command-line/parse.ts";
 import type { Finding } from "../finding.ts";
 import type { Machine } from "../machine/schema.ts";
-import type { CprModeName } from "../vm/binary.ts";
+import type { UpdateModeName } from "../vm/binary.ts";
 import type { VmProcess } from "../vm/process.ts";
 
 /** A command for a QEMU's monitor, as plain data: it is written into the journal, so it must not hold a secret. */
@@ -26,8 +26,10 @@ export interface CarryInput {
   readonly machine: Machine;
   /** The command line so far: the running one, as the subjects before have changed it. */
   readonly options: readonly CommandOption[];
-  readonly mode: CprModeName;
+  readonly mode: UpdateModeName;
   readonly process: VmProcess;
+  /** The new QEMU knows cpr-transfer and aux-ram-share: what is started now can be updated by CPR later. */
+  readonly takesCpr: boolean;
 }
 
 /** What one subject, or all together, want done. */

@@ -6,6 +6,7 @@ import { basename, dirname, resolve } from "node:path";
 import { blocker, type Finding, warning } from "../finding.ts";
 import { type Handed, openDesk } from "../handover/desk.ts";
 import type { Held } from "../handover/held.ts";
+import { isMachine, withMember } from "./members.ts";
 import { legacyUnixSocket, objectParts } from "./monitors.ts";
 import {
   type CommandOption,
@@ -232,12 +233,6 @@ function rewrittenDevice(value: string, { generationId }: Context): string {
   return withMember(value, "guid", generationId);
 }
 
-/** An option with one member set, in the form that it has: key=value or JSON. */
-function withMember(value: string, key: string, text: string): string {
-  if (!value.startsWith("{")) return formatKeyValues(withValue(parseKeyValues(value), key, text));
-  return JSON.stringify({ ...(JSON.parse(value) as object), [key]: text });
-}
-
 function rewrittenVnc(value: string, { move, note, sideBySide }: Context): string {
   const socket = legacyUnixSocket(value);
   if (socket !== undefined) {
@@ -317,10 +312,6 @@ function withMachine(options: readonly CommandOption[], machine: string | undefi
 /** The machine type that a command line asks for; undefined when it leaves it to QEMU. */
 export function machineOf(options: readonly CommandOption[]): string | undefined {
   return options.flatMap(({ name, value }) => (isMachine(name) ? (machineName(value ?? "") ?? []) : [])).at(-1);
-}
-
-function isMachine(name: string): boolean {
-  return name === "machine" || name === "M";
 }
 
 function machineName(value: string): string | undefined {

@@ -23,7 +23,7 @@ interface MonitorRamBlock {
 
 /** Reads what QEMU 10.0 to 11.1 print (system/ramblock code behind "info ramblock"). */
 function parseRamBlocks(text: string): MonitorRamBlock[] {
-  const line = /^\s*(.*?)\s*\d+ [KMGT]?i?B +0x([0-9a-f]+) +0x[0-9a-f]+ +0x([0-9a-f]+) +0x([0-9a-f]+) +r[ow]$/;
+  const line = /^\s*(.*?)\s*\d+ [KMGT]?i?B +0x([0-9a-f]+) +0x[0-9a-f]+ +0x([0-9a-f]+) +0x([0-9a-f]+) *(?:r[ow])?$/;
   return text.split(/\r?\n/).flatMap((each) => {
     const [, name, offset, size, address] = line.exec(each) ?? [];
     if (name === undefined || offset === undefined || size === undefined || address === undefined) return [];

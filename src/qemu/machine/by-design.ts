@@ -18,6 +18,7 @@ export interface MachineDifference {
 export const differenceReasons = {
   process: "another process has other process, thread and fd numbers",
   memory: "each process makes memory files of its own, until CPR hands over the old ones",
+  copied: "guest RAM is copied into memory that CPR can hand over",
   waiting: "the new QEMU waits for the state of the old one",
   update: "the update itself sets it",
   handed: "cprkit hands over an fd, which the new QEMU names by its number",
@@ -31,6 +32,9 @@ export const differenceReasons = {
   "fixed-by-type": "only one of the two versions has the property; the machine type sets it",
   "new-default": "one version shows the default as 0, the other as the number that it stands for",
   unversioned: "the machine type has no version: each QEMU gives it its own defaults",
+  "new-parameter": "only one of the two versions has the migration parameter",
+  "new-answer": "only one of the two versions tells it",
+  moved: "the version keeps the part in another place of its tree",
   "own-object": "an object that this version makes for itself",
 } as const satisfies Record<string, string>;
 
@@ -42,6 +46,15 @@ export function reasonOf(difference: MachineDifference, old: Machine, next: Mach
   const isOtherVersion = old.qemu.version !== next.qemu.version;
   const fits = ({ path, when }: Rule) => path.test(difference.path) && (when?.(difference, old, next) ?? true);
   return (rules.find(fits) ?? (isOtherVersion ? versionRules.find(fits) : undefined))?.reason;
+}
+
+/** The same where guest RAM was copied: its backends may be of another kind, not of another size. */
+export function reasonOfCopy({ path }: MachineDifference, old: Machine): DifferenceReason | undefined {
+  if (/^qom\[\/machine\]\.properties\.(aux-ram-share|memory-backend)$/.test(path)) return "copied";
+  if (/^memory\.(blocks$|blocks\[.*\]\.file\b|backends\[.*\]\.(share|prealloc|reserve)$)/.test(path)) return "copied";
+  const object = /^(?:qom\[\/objects\/|objects\[)(.*?)\](.*)$/.exec(path);
+  const isBackend = old.memory.backends.some(({ id }) => id !== undefined && id === object?.[1]);
+  return isBackend && !/\.(size|host-nodes|policy)$/.test(object?.[2] ?? "") ? "copied" : undefined;
 }
 
 interface Rule {
@@ -86,7 +99,7 @@ const rules: readonly Rule[] = [
   },
   { reason: "client", path: /^(vnc\[.*|spice)\.(clients|channels)|^qom\[\/chardevs\/.*\]\.properties\.connected$/ },
   { reason: "guest", path: /^chardevs\[.*\]\.frontend-open$/ },
-  { reason: "guest", path: /^qom\[.*\]\.properties\.(rtc-time|date|guest-stats)\b/ },
+  { reason: "guest", path: /^(qom|devices)\[.*\]\.(properties|options)\.(rtc-time|date|guest-stats)\b/ },
   // Where the firmware has put them.
   {
     reason: "guest",
@@ -108,14 +121,17 @@ const rules: readonly Rule[] = [
 const fixedByType = [
   ...["migrate", "migrate-extra", "hpet-offset-saved", "cpu-hotplug-legacy", "full-cpuid-auto-level"],
   ...["emergency-write", "format_transport_address", "spcr", "bus"],
+  ...["memory-hotplug-support", "smm-enabled", "smm-ranges", "fd-bootchk", "has-acpi", "pci-type"],
+  ...["below-4g-mem-size", "mitigation", "autonegotiation", "extra_mac_registers", "use-timer", "ioeventfd"],
 ];
 
 /** Only between two versions. */
 const versionRules: readonly Rule[] = [
+  { reason: "program", path: /^qom\[\/backend\/console\[\d+\]\]\.type$/ },
   { reason: "program", path: /^(qemu\.(version|package)|process\.program)$/ },
   {
     reason: "command",
-    path: /^unanswered\[/,
+    path: /^unanswered(\[|$)/,
     when: ({ old, new: next }) => [old, next].some((one) => JSON.stringify(one)?.includes("CommandNotFound")),
   },
   { reason: "internal", path: /\.x-[\w-]+$/, when: isOnOneSide },
@@ -144,9 +160,43 @@ const versionRules: readonly Rule[] = [
     path: /^(qom|devices)\[.*\]\.(properties|options)\.((guest|host)_tunnel(_csum)?|dpofua)$/,
     when: (_, { type }) => !/-\d+\.\d+$/.test(type),
   },
+  { reason: "new-default", path: /\.rombar$/, when: ({ old, new: next }) => [old, next].sort().join() === "-1,1" },
+  {
+    reason: "new-default",
+    path: /^qom\[\/machine\]\.properties\.smp\.(modules|books|drawers)$/,
+    when: (difference) => isOnOneSide(difference) && (difference.old ?? difference.new) === 1,
+  },
+  { reason: "new-parameter", path: /^migration\.parameters\./, when: isOnOneSide },
+  { reason: "new-answer", path: /^(status|block\.nodes\[.*\]\.other)\./, when: isOnOneSide },
+  // QEMU 7.2 does not say to which socket a client is connected.
+  {
+    reason: "new-answer",
+    path: /^chardevs\[.*\]\.filename$/,
+    when: ({ old, new: next }) => [old, next].includes("unix:"),
+  },
+  { reason: "new-answer", path: /^qom\[\/machine\]\.properties\.smp-cache/, when: isOnOneSide },
+  // The same parts below the chip that they are in.
+  {
+    reason: "moved",
+    path: /^qom\[\/machine\/unattached\/(i8257|mc146818rtc|piix3-ide|PIIX4_PM)\[\d+\]\]/,
+    when: isOnOneSide,
+  },
+  { reason: "moved", path: /^qom\[\/machine\/unattached\/[^/]*\/(rtc|ide|pm|dma\[\d\])\]/, when: isOnOneSide },
+  { reason: "moved", path: /^qom\[\/machine\]\.properties\.rtc_state$/ },
+  { reason: "moved", path: /^(qom|devices)\[/, when: ({ old, new: next }) => inNewPlace(old) === inNewPlace(next) },
+  { reason: "moved", path: /^qom\[.*\]\.properties\.hotplug-handler$/, when: ({ old, new: next }) => !old !== !next },
+  { reason: "own-object", path: /^qom\[\/backend\]/, when: isOnOneSide },
   // 11.1 has an object for each monitor, and a folder for sound.
   { reason: "own-object", path: /^(qom\[(\/audiodevs|\/objects\/compat_monitor\d+)\]|objects\[compat_monitor\d+\])$/ },
 ];
+
+/** A path in QEMU before 8.0 where a newer one has that part; what is no path of such a part stays. */
+function inNewPlace(value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  return value
+    .replace("/machine/unattached/PIIX4_PM[0]", "/machine/unattached/PIIX3[0]/pm")
+    .replace("/machine/unattached/piix3-ide[0]", "/machine/unattached/PIIX3[0]/ide");
+}
 
 function isOnOneSide({ old, new: next }: MachineDifference): boolean {
   return (old === undefined) !== (next === undefined);
@@ -154,7 +204,7 @@ function isOnOneSide({ old, new: next }: MachineDifference): boolean {
 
 function isOff(value: unknown): boolean {
   if (typeof value === "object" && value !== null) return Object.values(value).every(isOff) || isFeatureWord(value);
-  return [false, 0, "", "auto", null].includes(value as string);
+  return [false, 0, "", "auto", "off", null].includes(value as string);
 }
 
 function isFeatureWord(value: object): boolean {

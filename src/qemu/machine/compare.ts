@@ -1,12 +1,18 @@
 // What differs between two machines: of an update's old and new QEMU, or of one QEMU at two times. Pure.
 
-import { type DifferenceReason, type MachineDifference, reasonOf } from "./by-design.ts";
+import { type DifferenceReason, type MachineDifference, reasonOf, reasonOfCopy } from "./by-design.ts";
 import { canonicalMachine } from "./canonical.ts";
 import type { Machine } from "./schema.ts";
 
 /** A difference that has to be, or that says nothing. */
 export interface ExpectedDifference extends MachineDifference {
   readonly reason: DifferenceReason;
+}
+
+/** How two machines are compared. */
+export interface CompareOptions {
+  /** Guest RAM was copied into memory of another kind. */
+  readonly ramCopied?: boolean;
 }
 
 /** What {@link compareMachines} finds. */
@@ -23,14 +29,14 @@ export interface MachineComparison {
  * Compares two machines value by value. Names that QEMU generates (nodes "#block123", "device[5]") are matched by what they
  * stand for. A part that is missing on one side is one difference, whatever is in it.
  */
-export function compareMachines(old: Machine, next: Machine): MachineComparison {
+export function compareMachines(old: Machine, next: Machine, how: CompareOptions = {}): MachineComparison {
   const found: MachineDifference[] = [];
   const compared = compare("", canonicalMachine(old), canonicalMachine(next), found);
   const differences: MachineDifference[] = [];
   const expected: ExpectedDifference[] = [];
   for (const difference of found) {
     if (isInMissingObject(difference, found)) continue;
-    const reason = reasonOf(difference, old, next);
+    const reason = reasonOf(difference, old, next) ?? (how.ramCopied ? reasonOfCopy(difference, old) : undefined);
     if (reason === undefined) differences.push(difference);
     else expected.push({ ...difference, reason });
   }

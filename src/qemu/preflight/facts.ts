@@ -25,7 +25,13 @@ import { inside, outside } from "../namespaces/paths.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { addedDevices, qomChildren, qomProperties } from "../qmp/qom.ts";
 import type { QmpReturn } from "../qmp/schema.ts";
-import { type CprModeName, compareVersions, machinesOf, type QemuAbilities } from "../vm/binary.ts";
+import {
+  type CprModeName,
+  compareVersions,
+  machinesOf,
+  type QemuAbilities,
+  type UpdateModeName,
+} from "../vm/binary.ts";
 import { type Credentials, hasCapability, readCredentials } from "../vm/credentials.ts";
 import { type Launcher, launcherFor, notStartable } from "../vm/launcher.ts";
 import { askModes, isUnderWay } from "../vm/modes.ts";
@@ -61,14 +67,16 @@ export interface UpdateRequest extends WaitOptions {
   readonly qemu?: string | undefined;
   /** The whole new command line, from the program on; by default derived from the running one. */
   readonly command?: readonly string[] | undefined;
-  /** Default: the first that both QEMUs know of cpr-transfer, cpr-exec. */
-  readonly mode?: CprModeName | undefined;
+  /** Default: the first of cpr-transfer, cpr-exec and, with `allowCopy`, copy that nothing is in the way of. */
+  readonly mode?: UpdateModeName | undefined;
+  /** Mode copy may be chosen, too. */
+  readonly allowCopy?: boolean | undefined;
   /** Folder for journals, locks, sockets and logs, and of cpr-reboot's state. */
   readonly stateDir?: string | undefined;
 }
 
 export interface Facts {
-  readonly mode: CprModeName;
+  readonly mode: UpdateModeName;
   /** True when both QEMUs live side by side: all modes but cpr-exec. */
   readonly sideBySide: boolean;
   readonly process: VmProcess;
@@ -137,12 +145,20 @@ export interface Facts {
   };
 }
 
+/** What is known of the VM and the new QEMU, for any mode. */
+export interface FactsOfModes {
+  /** The mode that was asked for, else the first that both QEMUs know. */
+  readonly usual: UpdateModeName;
+  inMode(mode: UpdateModeName): Facts;
+}
+
 /**
  * Asks the VM and the new binary, side by side. If it fails, nothing that it has started is left, and the monitor is closed.
  *
+ * @returns the facts for each mode
  * @throws CprkitError ERR_USAGE for a command with -incoming; as `Qmp.execute`, and for a process that may not be looked at
  */
-export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Facts> {
+export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<FactsOfModes> {
   const { qmp, process, qmpPath } = vm;
   const { pid } = process.identity;
   if (asked.command?.includes("-incoming") === true) {
@@ -165,39 +181,26 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
   );
   const { options, machine, migration, fds } = own;
   const abilities = { version: qmp.greeting.version, modes: [...(own.modes?.keys() ?? [])], machines: own.machines };
-  const mode = asked.mode ?? bestMode(abilities, next);
-  const sideBySide = mode !== "cpr-exec";
   const differences = await stateDifferences(vm, options, machine, abilities, next, asked);
   const { memoryFiles, generationId } = own;
-  const carry = planCarry({ machine: runs, options, mode, process });
   const held = heldFds(pid, fds);
-  const derived = deriveFor(process, carry.options, asked, { machine, sideBySide, memoryFiles, generationId, held });
-  const command = asked.command ?? [...next.words, ...derived.args];
-  const [serves] = qmpSocketPaths(parseOptions(command.slice(1)), process.cwd);
-  return {
-    mode,
-    sideBySide,
+  const common = {
     process,
     options,
     runs,
-    carry,
-    derived,
     memoryFiles,
     generationId,
     held,
-    command,
-    newQmp: newQmpPath(vm, derived, serves),
     launcher: launcherFor(process),
     service,
     stateFolder: stateFolderOf(process, qmpPath, asked.stateDir),
     abilities,
     machine,
     auxRamShare: own.auxRamShare,
-    accelerator: own.kvm.enabled ? "kvm" : options.some(usesTcg) ? "tcg" : undefined,
+    accelerator: acceleratorOf(own.kvm.enabled, options),
     runState: own.status.status,
     migrationStatus: migration.status,
     capabilities: own.capabilities.filter(({ state }) => state).map(({ capability }) => capability),
-    blockedReasons: own.modes?.get(mode),
     backends: own.backends,
     devices: own.devices,
     chardevs: own.chardevs,
@@ -215,9 +218,35 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
       nofile: getNofileLimit().soft,
       fds: listFds().length,
       credentials: readCredentials("self"),
-      refusedCalls: [...refusedCalls, ...untakable(process, derived)],
+      refusedCalls,
     },
   };
+  const takesCpr = "abilities" in next.said && next.said.auxRamShare && next.said.abilities.modes.length > 0;
+  const inMode = (mode: UpdateModeName): Facts => {
+    const sideBySide = mode !== "cpr-exec";
+    const carry = planCarry({ machine: runs, options, mode, process, takesCpr });
+    // A copy gets a new file in the same folder.
+    const files = mode === "copy" ? undefined : memoryFiles;
+    const how = { machine, sideBySide, memoryFiles: files, generationId, held };
+    const derived = deriveFor(process, carry.options, asked, how);
+    const command = asked.command ?? [...next.words, ...derived.args];
+    const [serves] = qmpSocketPaths(parseOptions(command.slice(1)), process.cwd);
+    const newQmp = newQmpPath(vm, derived, serves);
+    const blockedReasons = mode === "copy" ? blockersOfCopy(migration) : own.modes?.get(mode);
+    const ours = { ...common.own, refusedCalls: [...refusedCalls, ...untakable(process, derived)] };
+    return { ...common, own: ours, mode, sideBySide, carry, derived, command, newQmp, blockedReasons };
+  };
+  return { usual: asked.mode ?? bestMode(abilities, next), inMode };
+}
+
+function acceleratorOf(isKvm: boolean, options: readonly CommandOption[]): Facts["accelerator"] {
+  if (isKvm) return "kvm";
+  return options.some(usesTcg) ? "tcg" : undefined;
+}
+
+/** QEMU tells them of the mode that is set; an older QEMU has only one. */
+function blockersOfCopy(migration: QmpReturn<"query-migrate">): readonly string[] {
+  return migration["blocked-reasons"] ?? [];
 }
 
 /** Whether the fds that are to be handed over can be had, in words: they are taken once and closed. */

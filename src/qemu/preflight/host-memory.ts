@@ -1,11 +1,15 @@
 // How much memory the second process needs, and how much there is: on the host and in the VM's cgroup.
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
 /** Bytes. */
 export interface HostMemory {
   /** What the VM's process has for itself alone: guest RAM that CPR carries is shared and not counted twice. */
   readonly needed: number;
+  /** In addition, when guest RAM is copied: what the VM has of shared memory files now. */
+  readonly copied: number;
+  /** Huge pages that the VM has, and those that are free. */
+  readonly hugePages: { readonly used: number; readonly free: number };
   /** What the host can give without swapping. */
   readonly available: number;
   /** What the tightest cgroup leaves; undefined without a limit. */
@@ -15,11 +19,31 @@ export interface HostMemory {
 /** From /proc/PID/status, /proc/meminfo and the cgroup files, version 1 and 2; what can't be read sets no limit. */
 export function readHostMemory(pid: number): HostMemory {
   const kib = (text: string, name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1]) * 1024;
+  const status = text(`/proc/${pid}/status`);
   return {
-    needed: kib(text(`/proc/${pid}/status`), "RssAnon") || 0,
+    needed: kib(status, "RssAnon") || 0,
+    copied: kib(status, "RssShmem") || 0,
+    hugePages: { used: kib(status, "HugetlbPages") || 0, free: freeHugePages() },
     available: kib(text("/proc/meminfo"), "MemAvailable") || Number.POSITIVE_INFINITY,
     cgroup: tightest(text(`/proc/${pid}/cgroup`)),
   };
+}
+
+/** Of all sizes, in bytes; those that somebody has reserved are not free. */
+function freeHugePages(): number {
+  return folders("/sys/kernel/mm/hugepages").reduce((sum, name) => {
+    const folder = `/sys/kernel/mm/hugepages/${name}`;
+    const pages = (number(`${folder}/free_hugepages`) ?? 0) - (number(`${folder}/resv_hugepages`) ?? 0);
+    return sum + pages * 1024 * Number(/^hugepages-(\d+)kB$/.exec(name)?.[1] ?? 0);
+  }, 0);
+}
+
+function folders(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
 }
 
 function tightest(table: string): HostMemory["cgroup"] {

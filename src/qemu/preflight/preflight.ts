@@ -3,7 +3,7 @@
 import type { Carried } from "../carry/subject.ts";
 import { type Finding, type FindingCode, isBlocker } from "../finding.ts";
 import { handedInWords } from "../handover/desk.ts";
-import { type CprModeName, versionText } from "../vm/binary.ts";
+import { type UpdateModeName, updateModes, versionText } from "../vm/binary.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { checkBlock } from "./checks/block.ts";
 import { checkChardevs, checkCrashes, checkHeldDevices, checkHotplug, checkTaps, checkVfio } from "./checks/devices.ts";
@@ -37,8 +37,10 @@ export interface PreflightReport {
   };
   /** `version` is absent when it could not be asked. */
   readonly new: { readonly program: string; readonly version?: string };
-  readonly mode: CprModeName;
+  readonly mode: UpdateModeName;
   readonly findings: readonly Finding[];
+  /** Each mode, and whether it works for this VM. */
+  readonly ways: readonly UpdateWay[];
   /** What cprkit would carry itself, as QEMU's CPR does not. */
   readonly carried: readonly Carried[];
   /** True when nothing blocks the update; there may be warnings. */
@@ -126,17 +128,53 @@ export interface Examined {
   readonly facts: Facts;
   /** Blockers first. */
   readonly findings: readonly Finding[];
+  readonly ways: readonly UpdateWay[];
+}
+
+/** Whether one mode works for this VM. */
+export interface UpdateWay {
+  readonly mode: UpdateModeName;
+  readonly ok: boolean;
+  /** What is in the way. */
+  readonly blockers: readonly FindingCode[];
 }
 
 /** Asks and checks; for an update, which goes on with the same facts. @throws CprkitError as {@link preflight} */
-export async function examine(vm: OpenVm, asked: UpdateRequest): Promise<Examined> {
-  const facts = await gatherFacts(vm, asked);
-  const all = checks.flatMap((check) => check(facts));
-  const findings = asked.command === undefined ? all : all.filter(({ code }) => !ofDerivedCommand.has(code));
-  return { facts, findings: [...findings.filter(isBlocker), ...findings.filter((finding) => !isBlocker(finding))] };
+export async function examine(
+  vm: OpenVm,
+  asked: UpdateRequest & { readonly allow?: readonly string[] | undefined },
+): Promise<Examined> {
+  const { usual, inMode } = await gatherFacts(vm, asked);
+  const allowed = new Set<string>(asked.allow);
+  const ways = updateModes.map((mode) => {
+    const facts = inMode(mode);
+    const all = checks.flatMap((check) => check(facts));
+    const findings = asked.command === undefined ? all : all.filter(({ code }) => !ofDerivedCommand.has(code));
+    const blockers = findings.filter((finding) => isBlocker(finding) && !allowed.has(finding.code));
+    return { mode, facts, findings, blockers };
+  });
+  const named = (mode: UpdateModeName) => ways.find((way) => way.mode === mode) ?? ways[0];
+  const candidates: readonly UpdateModeName[] = [
+    "cpr-transfer",
+    "cpr-exec",
+    ...(asked.allowCopy ? (["copy"] as const) : []),
+  ];
+  const free = candidates.find((mode) => named(mode)?.blockers.length === 0);
+  const chosen = named(asked.mode ?? (named(usual)?.blockers.length === 0 ? usual : (free ?? usual)));
+  if (chosen === undefined) throw new Error("there is no mode");
+  const { facts, findings } = chosen;
+  return {
+    facts,
+    findings: [...findings.filter(isBlocker), ...findings.filter((finding) => !isBlocker(finding))],
+    ways: ways.map(({ mode, blockers }) => ({
+      mode,
+      ok: blockers.length === 0,
+      blockers: [...new Set(blockers.map(({ code }) => code))],
+    })),
+  };
 }
 
-function reportOf(vm: OpenVm, { facts, findings }: Examined): PreflightReport {
+function reportOf(vm: OpenVm, { facts, findings, ways }: Examined): PreflightReport {
   const { next, fds, mode } = facts;
   return {
     vm: {
@@ -159,6 +197,7 @@ function reportOf(vm: OpenVm, { facts, findings }: Examined): PreflightReport {
     mode,
     findings,
     carried: [...facts.carry.carried, ...handedInWords(facts.derived.handed)],
+    ways,
     ok: !findings.some(isBlocker),
   };
 }

@@ -20,11 +20,14 @@ const migrationInfo = z.looseObject({
   "setup-time": z.number().optional(),
   downtime: z.number().optional(),
   "expected-downtime": z.number().optional(),
+  "cpu-throttle-percentage": z.number().optional(),
   ram: z
     .looseObject({
       transferred: z.number(),
       remaining: z.number(),
       total: z.number(),
+      mbps: z.number(),
+      "dirty-pages-rate": z.number(),
       duplicate: z.number().optional(),
       normal: z.number().optional(),
       "normal-bytes": z.number().optional(),

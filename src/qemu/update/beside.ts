@@ -43,7 +43,7 @@ export async function setSource(
     ...("max-bandwidth" in set ? { "max-bandwidth": unlimited } : {}),
     ...(set["tls-creds"] ? { "tls-creds": "" } : {}),
   };
-  await qmp.execute("migrate-set-parameters", { ...parameters, ...local }, wait);
+  await qmp.execute("migrate-set-parameters", { ...local, ...parameters }, wait);
   const blockers = (await qmp.execute("query-migrate", undefined, wait))["blocked-reasons"] ?? [];
   if (blockers.length > 0) {
     throw new CprkitError("ERR_UPDATE_REFUSED", `QEMU says that this VM can't be updated: ${blockers.join("; ")}`);

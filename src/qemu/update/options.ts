@@ -3,7 +3,8 @@
 import type { Carried } from "../carry/subject.ts";
 import type { Finding } from "../finding.ts";
 import type { MachineComparison } from "../machine/compare.ts";
-import type { CprModeName } from "../vm/binary.ts";
+import type { UpdateWay } from "../preflight/preflight.ts";
+import type { UpdateModeName } from "../vm/binary.ts";
 import type { UpdateStep } from "./steps.ts";
 
 /** Options of {@link planUpdate} and {@link updateVm}. */
@@ -13,9 +14,19 @@ export interface UpdateOptions {
   /** The whole new command line, from the program on; sockets in it must be new. Default: derived from the running one. */
   readonly command?: readonly string[] | undefined;
   /** Default: cpr-transfer where both QEMUs have it, else cpr-exec. */
-  readonly mode?: CprModeName | undefined;
+  readonly mode?: UpdateModeName | undefined;
   /** Longest wait in ms for each thing that a QEMU has to do. Default 60,000; 30,000 for a mere question. */
   readonly timeoutMs?: number | undefined;
+  /** Mode copy is among the modes to choose from: it costs the guest's RAM once more, and time. Default: only if it is asked for. */
+  readonly allowCopy?: boolean | undefined;
+  /** Mode copy: longest pause of the guest in ms. Default: QEMU's parameter "downtime-limit", 300 if nobody set it. */
+  readonly maxDowntimeMs?: number | undefined;
+  /** Mode copy: bytes a second. Default: no limit. */
+  readonly maxBandwidth?: number | undefined;
+  /** Mode copy: longest time in ms for copying RAM. Default 10 minutes and one more for each GiB. */
+  readonly copyTimeoutMs?: number | undefined;
+  /** Mode copy: told several times a second how far it is. */
+  readonly onCopy?: ((progress: CopyProgress) => void) | undefined;
   /** Folder for journals, locks, sockets and logs. Default: see the guide. */
   readonly stateDir?: string | undefined;
   /** Codes of findings that must not stop the update. */
@@ -25,6 +36,22 @@ export interface UpdateOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called, and waited for, at each step. What it throws counts as a failure of the update. */
   readonly onStep?: ((step: UpdateStep, processes: UpdateProcesses) => void | Promise<void>) | undefined;
+}
+
+/** How far the copying of RAM is, as QEMU counts. */
+export interface CopyProgress {
+  /** Bytes of RAM, bytes that are left in this round, and bytes that were sent. */
+  readonly total: number;
+  readonly remaining: number;
+  readonly transferred: number;
+  readonly bytesPerSecond: number;
+  /** What the guest writes. */
+  readonly dirtyBytesPerSecond: number;
+  /** By how many percent QEMU slows the guest down so that there is an end (auto-converge). */
+  readonly throttle: number;
+  readonly elapsedMs: number;
+  /** Expected; undefined while the guest writes as fast as is copied. */
+  readonly leftMs: number | undefined;
 }
 
 /** The two processes of an update, as far as they exist. */
@@ -60,7 +87,7 @@ export interface UpdateComparison {
 /** What a finished update reports. Times in milliseconds. */
 export interface UpdateReport {
   readonly outcome: "updated";
-  readonly mode: CprModeName;
+  readonly mode: UpdateModeName;
   /** Versions such as "10.0.2". */
   readonly from: string;
   readonly to: string;
@@ -98,7 +125,7 @@ export interface UpdateReport {
 
 /** What an update would do. */
 export interface UpdatePlan {
-  readonly mode: CprModeName;
+  readonly mode: UpdateModeName;
   readonly from: string;
   readonly to: string;
   readonly pid: number;
@@ -110,4 +137,6 @@ export interface UpdatePlan {
   readonly findings: readonly Finding[];
   /** What cprkit carries itself, as QEMU's CPR does not. */
   readonly carried: readonly Carried[];
+  /** Each mode, and whether it works for this VM. */
+  readonly ways: readonly UpdateWay[];
 }

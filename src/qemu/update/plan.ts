@@ -10,6 +10,7 @@ import { type MovedName, publicName } from "../command-line/derive.ts";
 import { type Finding, isBlocker } from "../finding.ts";
 import { type Handed, handedInWords } from "../handover/desk.ts";
 import type { Machine } from "../machine/schema.ts";
+import { isRamInFiles } from "../preflight/checks/memory.ts";
 import { deriveFor, type Facts } from "../preflight/facts.ts";
 import { examine } from "../preflight/preflight.ts";
 import { compareVersions, type QemuAbilities, versionText } from "../vm/binary.ts";
@@ -27,6 +28,8 @@ export interface Prepared {
   readonly runState: string;
   /** As it was when the update was planned. */
   readonly machine: Machine;
+  /** Mode copy: all guest RAM is in named shared files, which stay where they are. */
+  readonly ramInFiles: boolean;
   readonly carry: CarryPlan;
   readonly moved: readonly MovedName[];
   /** The fds of the running QEMU that the new one gets. */
@@ -54,7 +57,7 @@ interface Rehearsal {
 
 /** Holds the monitor of the VM in `vm` and looks further. Closes nothing. @throws CprkitError see updateVm */
 export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepared> {
-  const { facts, findings } = await examine(vm, { ...options, timeoutMs: options.timeoutMs ?? 60_000 });
+  const { facts, findings, ways } = await examine(vm, { ...options, timeoutMs: options.timeoutMs ?? 60_000 });
   const { mode, next, abilities: old, command } = facts;
   if ("error" in next.said) throw next.said.error;
   const { abilities } = next.said;
@@ -72,12 +75,14 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
       forVersion,
       findings: allowed(findings, options.allow ?? []),
       carried: [...facts.carry.carried, ...handedInWords(facts.derived.handed)],
+      ways,
     },
     vm,
     old,
     next: abilities,
     runState: facts.runState,
     machine: facts.runs,
+    ramInFiles: isRamInFiles(facts),
     carry: facts.carry,
     moved: facts.derived.moved,
     handed: facts.derived.handed,
@@ -134,9 +139,11 @@ export function roomySignal(signal: AbortSignal | undefined): AbortSignal | unde
 }
 
 /** @throws CprkitError ERR_UPDATE_REFUSED naming every blocker with its remedy. */
-export function refuseBlocked(findings: readonly Finding[]): void {
+export function refuseBlocked({ findings, ways }: UpdatePlan): void {
   const blockers = findings.filter(isBlocker);
   if (blockers.length === 0) return;
   const text = blockers.map(({ code, message, remedy }) => `[${code}] ${message}; ${remedy}`).join(". ");
-  throw new CprkitError("ERR_UPDATE_REFUSED", `this VM can't be updated like this; nothing was changed. ${text}`);
+  const others = ways.filter(({ ok }) => ok).map(({ mode }) => `--mode ${mode}`);
+  const way = others.length === 0 ? "" : `. It can be updated with ${others.join(" or ")}`;
+  throw new CprkitError("ERR_UPDATE_REFUSED", `this VM can't be updated like this; nothing was changed. ${text}${way}`);
 }

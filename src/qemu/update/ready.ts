@@ -3,7 +3,7 @@
 
 import type { QmpStep } from "../carry/subject.ts";
 import { attachQueues, holdHeaders, readTaps } from "../handover/tap-settings.ts";
-import { compareMachines } from "../machine/compare.ts";
+import { type CompareOptions, compareMachines } from "../machine/compare.ts";
 import { readOpenMachine } from "../machine/read.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { readVmProcess } from "../vm/process.ts";
@@ -31,7 +31,7 @@ export async function makeReady(run: Run, { identity }: Peer, qmp: Qmp): Promise
   ]);
   // The update has set those of both by now; what they were is given back at the end.
   const { migration } = prepared.machine;
-  const comparison = compareMachines({ ...here, migration }, { ...there, migration });
+  const comparison = compareMachines({ ...here, migration }, { ...there, migration }, howToCompare(run));
   run.machine = { ...here, migration };
   run.comparison.before = comparison;
   const { grave, light } = splitDifferences(comparison, options.command !== undefined);
@@ -47,7 +47,7 @@ export async function compareAfter(run: Run, destination: Peer): Promise<void> {
   try {
     const qmp = await monitorOf(destination, timeoutMs);
     const now = await readOpenMachine({ qmp, process: readVmProcess(destination.identity.pid) }, { timeoutMs });
-    comparison.after = compareMachines(machine, now);
+    comparison.after = compareMachines(machine, now, howToCompare(run));
     const told = new Set(comparison.before?.differences.map(({ path }) => path));
     const fresh = comparison.after.differences.filter(({ path }) => !told.has(path));
     run.warnings.push(...fresh.map((one) => `differs since the update: ${inWords(one)}`));
@@ -70,6 +70,10 @@ export function guardTaps({ journal, prepared, source }: Run): () => void {
   writeJournal(prepared.folder, journal);
   attachQueues(source.identity, journal.taps);
   return holdHeaders(source.identity, journal.taps);
+}
+
+function howToCompare({ journal }: Run): CompareOptions {
+  return { ramCopied: journal.mode === "copy" };
 }
 
 /** Takes from the old QEMU what only one of the two can have, just before the guest stops. @throws CprkitError */

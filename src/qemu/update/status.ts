@@ -1,7 +1,7 @@
 // Which QEMU runs the guest, asked of the processes themselves: the journal only says where to look.
 
 import { isCprkitError } from "../../vmstate/error.ts";
-import type { CprModeName } from "../vm/binary.ts";
+import type { UpdateModeName } from "../vm/binary.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { stateBase } from "../vm/state-dir.ts";
 import { findAllMarked, findMarked } from "./peers/marked.ts";
@@ -36,7 +36,7 @@ export interface VmStatus {
   /** The last update, if cprkit made one. */
   readonly update:
     | {
-        readonly mode: CprModeName;
+        readonly mode: UpdateModeName;
         readonly startedAt: string;
         readonly step: UpdateStep;
         readonly outcome: "updated" | "rolled-back" | "lost" | "unfinished";

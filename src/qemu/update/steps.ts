@@ -1,7 +1,7 @@
 // The steps of an update, in their order, and which of them can be undone. docs/decisions/0008-update-state-machine.md
 // explains each.
 
-import type { CprModeName } from "../vm/binary.ts";
+import type { UpdateModeName } from "../vm/binary.ts";
 
 /** Every step that some mode has. A step is named for what has been done when it is reached. */
 export const allSteps = [
@@ -27,7 +27,7 @@ export const allSteps = [
   "destination-ready",
   /** The command before the pause has run. The last step at which nothing has been stopped for certain. */
   "before-switch",
-  /** The command that leads to the guest's stop has been sent. */
+  /** The command that leads to the guest's stop has been sent; with copy the guest runs on until its RAM is copied. */
   "switching",
   /** The source has stopped the guest. */
   "stopped",
@@ -49,7 +49,7 @@ export const allSteps = [
 export type UpdateStep = (typeof allSteps)[number];
 
 /** The steps of each mode, in order. */
-export const updateSteps: Readonly<Record<CprModeName, readonly UpdateStep[]>> = {
+export const updateSteps: Readonly<Record<UpdateModeName, readonly UpdateStep[]>> = {
   "cpr-transfer": [
     "inspected",
     "planned",
@@ -60,6 +60,22 @@ export const updateSteps: Readonly<Record<CprModeName, readonly UpdateStep[]>> =
     "listening",
     "migrating",
     "state-passed",
+    "destination-ready",
+    "before-switch",
+    "switching",
+    "stopped",
+    "running",
+    "source-ended",
+    "names-handed-over",
+    "done",
+  ],
+  copy: [
+    "inspected",
+    "planned",
+    "locked",
+    "journalled",
+    "source-set",
+    "started",
     "destination-ready",
     "before-switch",
     "switching",
@@ -105,18 +121,18 @@ export const updateSteps: Readonly<Record<CprModeName, readonly UpdateStep[]>> =
 };
 
 /** True before the step of the mode. */
-export function isBefore(mode: CprModeName, step: UpdateStep, other: UpdateStep): boolean {
+export function isBefore(mode: UpdateModeName, step: UpdateStep, other: UpdateStep): boolean {
   const steps = updateSteps[mode];
   return steps.indexOf(step) < steps.indexOf(other);
 }
 
 /** The step by which the source may have begun the update's migration; it is written down before the command is given. */
-export function mayHaveBegun(mode: CprModeName, step: UpdateStep): boolean {
+export function mayHaveBegun(mode: UpdateModeName, step: UpdateStep): boolean {
   return !isBefore(mode, step, mode === "cpr-transfer" ? "migrating" : "switching");
 }
 
 /** True from the step on after which an update only goes forward. */
-export function isPastReturn(mode: CprModeName, step: UpdateStep): boolean {
+export function isPastReturn(mode: UpdateModeName, step: UpdateStep): boolean {
   const steps = updateSteps[mode];
   return steps.indexOf(step) >= steps.indexOf("running");
 }

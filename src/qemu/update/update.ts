@@ -11,6 +11,7 @@ import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { stateBase, vmFolder } from "../vm/state-dir.ts";
 import { goForward } from "./finish.ts";
 import { runHook } from "./hooks.ts";
+import { runCopy } from "./modes/copy.ts";
 import { runExec } from "./modes/exec.ts";
 import { runReboot } from "./modes/reboot.ts";
 import { runTransfer } from "./modes/transfer.ts";
@@ -36,7 +37,7 @@ import { asCprkitError, fileOf, type Run, removeFiles, stepper } from "./run.ts"
 import { type Settled, settle } from "./settle.ts";
 import type { UpdateStep } from "./steps.ts";
 
-const modes = { "cpr-transfer": runTransfer, "cpr-exec": runExec, "cpr-reboot": runReboot };
+const modes = { "cpr-transfer": runTransfer, "cpr-exec": runExec, "cpr-reboot": runReboot, copy: runCopy };
 
 /**
  * Replaces the QEMU under a running guest.
@@ -63,7 +64,7 @@ export async function updateVm(target: VmTarget, asked: UpdateOptions = {}): Pro
   try {
     await step("inspected");
     const planned = await prepare(vm, options);
-    refuseBlocked(planned.plan.findings);
+    refuseBlocked(planned.plan);
     await step("planned");
     folder = makeFolder(planned.folder);
     const prepared = { ...planned, folder };
@@ -264,7 +265,7 @@ async function newRun(
   const { startTime, pid } = vm.process.identity;
   const { uid, gid, groups } = vm.process.credentials;
   const owner = { uid, gid, groups: [...groups] };
-  const stateFile = plan.mode === "cpr-transfer" ? undefined : fileOf(folder, id, "vm");
+  const stateFile = plan.mode === "cpr-exec" || plan.mode === "cpr-reboot" ? fileOf(folder, id, "vm") : undefined;
   const journal: Journal = {
     version: 1,
     id,
@@ -274,7 +275,7 @@ async function newRun(
     step: "locked",
     source: { pid, startTime: String(startTime), qmp: vm.qmpPath, version: plan.from },
     runState: prepared.runState,
-    returnPath: plan.mode === "cpr-transfer",
+    returnPath: plan.mode === "cpr-transfer" || plan.mode === "copy",
     settings: await settingsOf(vm),
     // In cpr-exec there is no time before the guest runs.
     after: stepsOf([...(plan.mode === "cpr-exec" ? prepared.carry.before : []), ...prepared.carry.after]),

@@ -8,6 +8,15 @@ export const cprModes = ["cpr-transfer", "cpr-exec", "cpr-reboot"] as const;
 /** One of {@link cprModes}. */
 export type CprModeName = (typeof cprModes)[number];
 
+/**
+ * The ways of an update: CPR's, and "copy", a live migration on the same host (QEMU's mode "normal"), for a VM that was
+ * not started for CPR.
+ */
+export const updateModes = [...cprModes, "copy"] as const;
+
+/** One of {@link updateModes}. */
+export type UpdateModeName = (typeof updateModes)[number];
+
 export interface QemuVersionInfo {
   readonly major: number;
   readonly minor: number;

@@ -4,6 +4,7 @@ import type { ChildProcess } from "node:child_process";
 import { closeFd, socketPair, type WaitOptions } from "../../linux/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
+import { qomProperties } from "../qmp/qom.ts";
 import { machinesOf, type QemuAbilities } from "./binary.ts";
 import { spawnLike, startLike } from "./launcher.ts";
 import { askModes } from "./modes.ts";
@@ -13,6 +14,8 @@ import { readVmProcess, type VmProcess } from "./process.ts";
 /** What a QEMU binary has, modules included: QEMU loads them all to answer (QEMU 10.0 qom/qom-qmp-cmds.c). */
 export interface BinaryAnswer {
   readonly abilities: QemuAbilities;
+  /** Its machines have the property aux-ram-share, which CPR needs. */
+  readonly auxRamShare: boolean;
   /** Device models, by their QOM names. */
   readonly devices: ReadonlySet<string>;
   /** Types for -object. */
@@ -71,15 +74,17 @@ export async function probeBinary(
   let qmp: Qmp | undefined;
   try {
     qmp = await connectQmp({ fd: ours }, { timeoutMs, signal, commandTimeoutMs: timeoutMs });
-    const [modes, machines, devices, objects, accelerators] = await Promise.all([
+    const [modes, machine, machines, devices, objects, accelerators] = await Promise.all([
       askModes(qmp, undefined),
+      qomProperties(qmp, "/machine", ["aux-ram-share"]),
       machinesOf(qmp),
       typesOf(qmp, "device"),
       typesOf(qmp, "user-creatable"),
       typesOf(qmp, "accel"),
     ]);
     const abilities = { version: qmp.greeting.version, modes: [...modes.keys()], machines };
-    return { abilities, devices, objects, accelerators: new Set([...accelerators].map(acceleratorOf)) };
+    const auxRamShare = machine["aux-ram-share"] !== undefined;
+    return { abilities, auxRamShare, devices, objects, accelerators: new Set([...accelerators].map(acceleratorOf)) };
   } catch (error) {
     // Give what it printed, or the refusal to start it, the time to arrive.
     await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 200))]);

@@ -4,7 +4,7 @@ import { blocker, type Finding, warning } from "../../finding.ts";
 import { notEnterable, ownPid } from "../../namespaces/kinds.ts";
 import { notGivable } from "../../vm/credentials.ts";
 import type { Facts } from "../facts.ts";
-import { mebibytes } from "./memory.ts";
+import { isRamInFiles, mebibytes } from "./memory.ts";
 
 /** The new QEMU gets the rights of the old one, no more and no fewer. */
 export function checkRights({ process: { credentials }, own }: Facts): Finding[] {
@@ -80,13 +80,29 @@ export function checkFdLimits({ fds, process, own, mode, sideBySide, inFlightUnl
   return findings;
 }
 
-export function checkHostMemory({ host, sideBySide }: Facts): Finding[] {
+/** Bytes. A copy needs the guest's RAM once more: as much as the guest has touched, or all that is to be there from the start. */
+export function memoryForSecond(facts: Facts): number {
+  const { host, mode, backends, runs } = facts;
+  if (mode !== "copy" || isRamInFiles(facts)) return host.needed;
+  const prealloc = runs.memory.backends.filter((one) => one.prealloc).reduce((sum, { size }) => sum + size, 0);
+  const all = backends.reduce((sum, { size }) => sum + size, 0);
+  // Anonymous memory is in `needed` already.
+  return Math.max(host.needed + host.copied, Math.min(prealloc, all) + host.needed);
+}
+
+export function checkHostMemory(facts: Facts): Finding[] {
+  const { host, sideBySide } = facts;
   if (!sideBySide) return [];
-  const { needed, available, cgroup } = host;
+  const { available, cgroup, hugePages } = host;
+  const needed = memoryForSecond(facts);
   const findings: Finding[] = [];
   if (available < needed) {
     const message = `the second QEMU needs about ${mebibytes(needed)} of its own, the host has ${mebibytes(available)} left`;
     findings.push(blocker("memory-low", message, "free memory on the host, or use --mode cpr-exec"));
+  }
+  if (facts.mode === "copy" && !isRamInFiles(facts) && hugePages.free < hugePages.used) {
+    const message = `the copy needs ${mebibytes(hugePages.used)} of huge pages, the host has ${mebibytes(hugePages.free)} free`;
+    findings.push(blocker("memory-low", message, "reserve more for the update (vm.nr_hugepages)"));
   }
   if (cgroup !== undefined && cgroup.left < needed) {
     const message = `the second QEMU needs about ${mebibytes(needed)} of its own; cgroup ${cgroup.path} (limit ${mebibytes(cgroup.limit)}) leaves ${mebibytes(cgroup.left)}`;

@@ -8,6 +8,7 @@ import type { Facts } from "../facts.ts";
 
 export function checkMemory(facts: Facts): Finding[] {
   const emptied = facts.sideBySide ? checkDiscard(facts) : [];
+  if (facts.mode === "copy") return [...emptied, ...checkFiles(facts)];
   return facts.mode === "cpr-reboot"
     ? [...emptied, ...checkCopied(facts)]
     : [...emptied, ...checkAuxRam(facts), ...checkBackends(facts)];
@@ -39,6 +40,26 @@ function checkBackends({ backends }: Facts): Finding[] {
 function shared({ id, type, size }: MemoryBackend): string {
   const keep = type === "memory-backend-file" ? "memory-backend-file,mem-path=…" : "memory-backend-memfd";
   return `-object ${keep},id=${id},size=${mebibytes(size).replace(" MiB", "M")},share=on`;
+}
+
+/** RAM in a named file that both QEMUs map can't be copied into itself; it stays where it is if all RAM is so. */
+function checkFiles({ backends, memoryFiles }: Facts): Finding[] {
+  const isNamed = (one: MemoryBackend) => isInSharedFile(one) && !memoryFiles.has(one.id);
+  const named = backends.filter(isNamed);
+  if (named.length === 0 || named.length === backends.length) return [];
+  return named.map(({ id, type, size }) => {
+    const message = `guest memory "${id}" (${type}, ${mebibytes(size)}) is in a shared file, other memory is not: QEMU leaves both kinds where they are, or copies both`;
+    return blocker("memory-file", message, "use --mode cpr-reboot, or cpr-transfer if nothing else is in its way", id);
+  });
+}
+
+function isInSharedFile({ type, share }: MemoryBackend): boolean {
+  return type === "memory-backend-file" && share === true;
+}
+
+/** Mode copy: all guest RAM is in named shared files, and not sent (x-ignore-shared). */
+export function isRamInFiles({ backends, memoryFiles }: Pick<Facts, "backends" | "memoryFiles">): boolean {
+  return backends.length > 0 && backends.every((one) => isInSharedFile(one) && !memoryFiles.has(one.id));
 }
 
 /** A file that both QEMUs have open is emptied under the new one. */

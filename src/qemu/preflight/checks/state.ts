@@ -31,12 +31,15 @@ export function checkRunState({ runState, migrationStatus }: Facts): Finding[] {
   return findings;
 }
 
+/** Those that a copy does without; they are on again afterwards. */
+const switchedOff = ["mapped-ram", "multifd", "postcopy-ram"];
+
 /** Capabilities that CPR refuses or that its channels can't carry (QEMU 10.0 migration/options.c, migration.c). */
 const conflicting = ["postcopy-ram", "background-snapshot", "x-colo", "mapped-ram", "multifd"];
 
 export function checkCapabilities({ capabilities, mode }: Facts): Finding[] {
   // To a file, as with cpr-reboot and cpr-exec, these two work.
-  const fine = mode === "cpr-transfer" ? [] : ["mapped-ram", "multifd"];
+  const fine = mode === "cpr-transfer" ? [] : mode === "copy" ? switchedOff : ["mapped-ram", "multifd"];
   return conflicting
     .filter((name) => capabilities.includes(name) && !fine.includes(name))
     .map((name) =>
@@ -52,6 +55,7 @@ export function checkCapabilities({ capabilities, mode }: Facts): Finding[] {
 export function checkMode({ mode, abilities, migrationStatus, next, options }: Facts): Finding[] {
   const findings: Finding[] = [];
   // While a migration is under way the running QEMU is not asked.
+  if (mode === "copy") return [];
   if (!isUnderWay(migrationStatus) && !abilities.modes.includes(mode)) {
     const others = abilities.modes.join(" or ");
     const remedy = others === "" ? "this QEMU must be restarted once with QEMU 10.0 or newer" : `use --mode ${others}`;

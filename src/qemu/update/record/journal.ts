@@ -6,7 +6,7 @@ import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { CprkitError } from "../../../vmstate/error.ts";
 import { publicName } from "../../command-line/derive.ts";
-import { cprModes } from "../../vm/binary.ts";
+import { updateModes } from "../../vm/binary.ts";
 import { allSteps } from "../steps.ts";
 import { checkedFolder, isError, readOwnFile, replaceOwnFile } from "./checked-folder.ts";
 
@@ -28,7 +28,7 @@ const journalSchema = z.object({
   startedAt: z.string(),
   /** Of the machine's run in which the pids mean something: /proc/sys/kernel/random/boot_id. */
   bootId: z.string(),
-  mode: z.enum(cprModes),
+  mode: z.enum(updateModes),
   /** The last step that was reached; see steps.ts. */
   step: z.enum(allSteps),
   /** Present when the update is over. */
@@ -82,7 +82,7 @@ const journalSchema = z.object({
   request: z.object({
     qemu: z.string().optional(),
     command: z.array(z.string()).optional(),
-    mode: z.enum(cprModes),
+    mode: z.enum(updateModes),
     allow: z.array(z.string()),
     timeoutMs: z.number(),
   }),
