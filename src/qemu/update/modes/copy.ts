@@ -13,11 +13,11 @@ import {
   startBeside,
   switchedOn,
 } from "../beside.ts";
-import { watchCopy } from "../copy-progress.ts";
 import { runHook } from "../hooks.ts";
 import { guardTaps, letGo, makeReady } from "../ready.ts";
 import { meetingPlace, type Run } from "../run.ts";
 import { noteDowntime, switchOver, timeOf, untilTakenOver } from "../switch-over.ts";
+import { watchCopy } from "./copy-progress.ts";
 
 /** Runs the update up to the moment when the destination has the guest. @throws whatever went wrong; then settle */
 export async function runCopy(run: Run): Promise<void> {

@@ -1,11 +1,11 @@
 // Watches the copying of a running guest's RAM: says how far it is, and gives up when it has no end.
 
 import { setTimeout as delay } from "node:timers/promises";
-import { CprkitError } from "../../vmstate/error.ts";
-import type { Qmp } from "../qmp/client.ts";
-import type { QmpReturn } from "../qmp/schema.ts";
-import type { CopyProgress } from "./options.ts";
-import { type Run, throwIfAborted } from "./run.ts";
+import { CprkitError } from "../../../vmstate/error.ts";
+import type { Qmp } from "../../qmp/client.ts";
+import type { QmpReturn } from "../../qmp/schema.ts";
+import type { CopyProgress } from "../options.ts";
+import { type Run, throwIfAborted } from "../run.ts";
 
 const askEveryMs = 200;
 
