@@ -146,9 +146,12 @@ describeQemu("an update refuses by name, and changes nothing", ["10.0", "11.1"],
     says: RegExp,
   ])[] = [
     [
-      "a bitmap that is not persistent",
-      (qmp) => qmp.execute("block-dirty-bitmap-add", { node: "disk0", name: "b0" }),
-      /\[dirty-bitmap\] bitmap b0 of disk0/,
+      "a bitmap that no image can hold",
+      async (qmp) => {
+        await qmp.execute("blockdev-add", { driver: "null-co", "node-name": "null0", size: 1 << 20 });
+        await qmp.execute("block-dirty-bitmap-add", { node: "null0", name: "b0" });
+      },
+      /\[dirty-bitmap\] bitmap b0 of null0/,
     ],
     [
       "an export",

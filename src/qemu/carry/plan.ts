@@ -1,13 +1,14 @@
 // All that an update carries by itself because QEMU's CPR does not: what was set, added, changed or removed since the
 // VM's start. One file per subject; each sees the command line as those before have left it.
 
+import { carryBitmaps } from "./block/bitmaps.ts";
 import { carryDisks } from "./block/disks.ts";
 import { carryLimits } from "./limits.ts";
 import { carryMemory } from "./memory.ts";
 import type { CarryInput, CarryPlan, Subject } from "./subject.ts";
 
 /** In their order: what a device refers to comes before the device. */
-const subjects: readonly Subject[] = [carryMemory, carryDisks, carryLimits];
+const subjects: readonly Subject[] = [carryMemory, carryBitmaps, carryDisks, carryLimits];
 
 /** What must be done so that the new QEMU has what the VM has now. Pure. */
 export function planCarry(input: CarryInput): CarryPlan {

@@ -115,6 +115,16 @@ const rules: readonly Rule[] = [
   { reason: "guest", path: /^balloon\.actual$/ },
   { reason: "guest", path: /^block\.(nodes\[.*\]\.bitmaps\[.*\]\.count|jobs\[.*\]\.(current|total)-progress)$/ },
   { reason: "allocation", path: /^block\.nodes\[.*\]\.other\.actual-size$/ },
+  // Of the file of an image that grows; of a raw image the node above has the same size.
+  {
+    reason: "allocation",
+    path: /^block\.nodes\[.*\]\.size$/,
+    when: ({ path }, old) =>
+      /\.file\]/.test(path) ||
+      old.block.nodes.some(({ name, driver }) => driver === "file" && path === `block.nodes[${name}].size`),
+  },
+  // What is stored in the image, not what is in memory.
+  { reason: "update", path: /^block\.nodes\[.*\]\.other\.format-specific\.data\.bitmaps\b/ },
 ];
 
 /** On in every machine type that has them: QEMU has dropped, or added, them for all types alike. */
