@@ -21,7 +21,7 @@ import {
 
 /** A path that both QEMUs would make: the old one keeps `old`, the new one makes `new`, people use `public`. */
 export interface MovedName {
-  readonly kind: "socket" | "pidfile";
+  readonly kind: "socket" | "pidfile" | "log";
   /** Absolute. The name without cprkit's ending; a link to the new one after the update. */
   readonly public: string;
   /** Absolute. What the running QEMU made. Equal to `public` before the first update. */
@@ -75,7 +75,8 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
     if (!findings.some((other) => other.message === finding.message)) findings.push(finding);
   };
   const move = (path: string, kind: MovedName["kind"]): string => {
-    if (!sideBySide) return path;
+    // A log is opened by emptying it, also where the process stays.
+    if (!sideBySide && kind !== "log") return path;
     const base = publicName(path);
     let generation = Number(generationEnding.exec(path)?.[1] ?? 0);
     const name = () => `${base}.cpr${generation}`;
@@ -114,6 +115,8 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
     // The label that QEMU gives the port's character device.
     const label = name === "serial" ? `serial${serials++}` : "";
     if (name === "pidfile") derived.push({ name, value: move(value, "pidfile") });
+    // With %d each thread has a file with its number.
+    else if (name === "D" && !value.includes("%d")) derived.push({ name, value: move(value, "log") });
     else if (name === "serial" && value.startsWith("file:")) {
       // The short form can't append: a new QEMU would empty the log.
       const id = chardevs.includes(label) ? `cprkit-${label}` : label;

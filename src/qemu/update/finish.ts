@@ -3,7 +3,7 @@
 
 import { endProcess } from "../../linux/process/end-process.ts";
 import { CprkitError } from "../../vmstate/error.ts";
-import { handOver } from "./names.ts";
+import { handOver, setOwners } from "./names.ts";
 import { askPeer, keepsGuest, type Peer, type PeerState } from "./peers/peer.ts";
 import { restoreSettings, tell, tellAll } from "./peers/tell.ts";
 import type { Journal } from "./record/journal.ts";
@@ -53,6 +53,8 @@ export async function goForward({ journal, source, destination, step, warn }: Fi
   }
   await step("names-handed-over", async () => {
     await whatever(async () => handOverThose(journal.moved));
+    // In cpr-exec the sockets have been made anew, under their own names.
+    for (const problem of journal.mode === "cpr-exec" ? setOwners([], journal, destination) : []) warn(problem);
     await whatever(async () => {
       for (const problem of await restoreSettings(destination, journal)) warn(problem);
     });

@@ -4,6 +4,7 @@ import { closeSync, lstatSync, openSync, renameSync, rmSync, symlinkSync } from 
 import { basename, dirname, join, relative } from "node:path";
 import { listeningUnixSockets } from "../../linux/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
+import { setOwner } from "../attributes/owners.ts";
 import type { MovedName } from "../command-line/derive.ts";
 import { asUser, type FileUser } from "../vm/as-user.ts";
 import type { Peer } from "./peers/peer.ts";
@@ -63,6 +64,7 @@ function handOverAll(moved: readonly MovedName[], place: Place): string[] {
     try {
       // One whose socket never appeared (a chardev that failed would have ended QEMU): nothing to lead to.
       if (lstatSync(root + name.new, { throwIfNoEntry: false }) === undefined) continue;
+      if (name.kind === "log") keepLog(name.public, root);
       const link = `${root}${join(dirname(name.public), `.${basename(name.public)}.${process.pid}`)}`;
       rmSync(link, { force: true });
       // Relative, so that it also leads there from within a container that has the folder elsewhere.
@@ -72,10 +74,35 @@ function handOverAll(moved: readonly MovedName[], place: Place): string[] {
       problems.push(`${name.public} could not be made to lead to ${name.new}: ${String(error)}`);
       continue;
     }
-    if (name.old !== name.public) problems.push(...removeUnused(name.old, place));
+    if (name.old !== name.public && name.kind !== "log") problems.push(...removeUnused(name.old, name.kind, place));
   }
   return problems;
 }
+
+/** What the old QEMU has written, under the name of an earlier generation. */
+function keepLog(path: string, root: string): void {
+  if (lstatSync(root + path, { throwIfNoEntry: false })?.isFile() !== true) return;
+  let generation = 0;
+  while (lstatSync(`${root}${path}.cpr${generation}`, { throwIfNoEntry: false }) !== undefined) generation += 1;
+  renameSync(root + path, `${root}${path}.cpr${generation}`);
+}
+
+/**
+ * Gives the sockets and the pidfile that the new QEMU has made the owner and mode of the old one's. Never throws.
+ *
+ * @returns what could not be done, in words
+ */
+export function setOwners(moved: readonly MovedName[], journal: Owned, peer: Peer): string[] {
+  const { owned = [], owner, qmpInside } = journal;
+  if (owner === undefined) return [];
+  const root = qmpInside === undefined ? "" : `/proc/${peer.identity.pid}/root`;
+  return owned.flatMap((file) => {
+    const path = moved.find(({ old }) => old === file.path)?.new ?? file.path;
+    return setOwner(root + path, file, owner) ?? [];
+  });
+}
+
+type Owned = Pick<Journal, "owned" | "owner" | "qmpInside">;
 
 /**
  * Removes what a QEMU that was killed left behind: it had no time to do it. Never throws.
@@ -84,14 +111,16 @@ function handOverAll(moved: readonly MovedName[], place: Place): string[] {
  * @returns what could not be removed, in words
  */
 export function removeNames(journal: Names, peer: Peer): string[] {
-  return inFolders(journal, peer, (place) => journal.moved.flatMap(({ new: path }) => removeUnused(path, place)));
+  return inFolders(journal, peer, (place) => journal.moved.flatMap((name) => removeUnused(name.new, name.kind, place)));
 }
 
-function removeUnused(path: string, { root, pid }: Place): string[] {
+function removeUnused(path: string, kind: MovedName["kind"], { root, pid }: Place): string[] {
   try {
     const found = lstatSync(root + path, { throwIfNoEntry: false });
     if (found === undefined || !(found.isSocket() || found.isFile())) return [];
     if (found.isSocket() && isListenedOn(path, pid)) return [];
+    // A log that says why it failed.
+    if (kind === "log" && found.size > 0) return [];
     rmSync(root + path, { force: true });
     return [];
   } catch (error) {

@@ -8,6 +8,7 @@ import { readOpenMachine } from "../machine/read.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { readVmProcess } from "../vm/process.ts";
 import { sourceQmp, switchedOn } from "./beside.ts";
+import { setOwners } from "./names.ts";
 import { monitorOf, type Peer } from "./peers/peer.ts";
 import { inWords, refuseDifferences, splitDifferences } from "./peers/same-machine.ts";
 import { writeJournal } from "./record/journal.ts";
@@ -18,12 +19,14 @@ import type { Run } from "./run.ts";
  *
  * @throws CprkitError ERR_UPDATE_REFUSED naming the first differences; as `Qmp.execute`
  */
-export async function makeReady(run: Run, { identity }: Peer, qmp: Qmp): Promise<void> {
+export async function makeReady(run: Run, peer: Peer, qmp: Qmp): Promise<void> {
+  const { identity } = peer;
   const { prepared, timeoutMs, options } = run;
   const wait = { signal: options.signal, timeoutMs };
   const { capabilities, before } = prepared.carry;
   await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(["events", ...capabilities]) }, wait);
   await give(qmp, before, wait);
+  run.warnings.push(...setOwners(run.journal.moved, run.journal, peer));
   const old = { qmp: await sourceQmp(run), process: prepared.vm.process };
   const [here, there] = await Promise.all([
     readOpenMachine(old, wait),

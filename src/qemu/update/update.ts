@@ -2,11 +2,12 @@
 // the guest is. The state machine is described in docs/decisions/0008-update-state-machine.md.
 
 import { randomBytes } from "node:crypto";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { statFile } from "../../linux/process/stat-file.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import type { QmpStep } from "../carry/subject.ts";
 import { publicName } from "../command-line/derive.ts";
-import { realPath, throughRootOf } from "../namespaces/paths.ts";
+import { outside, realPath, throughRootOf } from "../namespaces/paths.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { stateBase, vmFolder } from "../vm/state-dir.ts";
 import { goForward } from "./finish.ts";
@@ -279,6 +280,7 @@ async function newRun(
     settings: await settingsOf(vm),
     // In cpr-exec there is no time before the guest runs.
     after: stepsOf([...(plan.mode === "cpr-exec" ? prepared.carry.before : []), ...prepared.carry.after]),
+    owned: ownedFiles(prepared),
     moved: [...(prepared.rehearsal?.moved ?? prepared.moved)],
     ...(prepared.handed.length === 0 ? {} : { handed: prepared.handed.map((each) => ({ ...each })) }),
     publicQmp: publicName(vm.qmpPath),
@@ -321,6 +323,22 @@ async function newRun(
     phases,
     step,
   };
+}
+
+/** The sockets on which QEMU listens, and its pidfile. */
+function ownedFiles({ machine, moved, vm }: Prepared): NonNullable<Journal["owned"]> {
+  const sockets = machine.process.sockets.flatMap(({ path, mode, uid, gid }) =>
+    mode === undefined || uid === undefined || gid === undefined || path.startsWith("@")
+      ? []
+      : [{ path: resolve(vm.process.cwd, path), mode, uid, gid }],
+  );
+  const files = moved.flatMap(({ kind, old }) => {
+    const stat = kind === "pidfile" ? statFile(outside(vm.process, old)) : undefined;
+    if (stat === undefined) return [];
+    const mode = (Number(stat.mode) & 0o7777).toString(8).padStart(4, "0");
+    return [{ path: old, mode, uid: Number(stat.uid), gid: Number(stat.gid) }];
+  });
+  return [...sockets, ...files];
 }
 
 function stepsOf(steps: readonly QmpStep[]): NonNullable<Journal["after"]> {

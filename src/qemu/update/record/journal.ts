@@ -58,7 +58,7 @@ const journalSchema = z.object({
   /** Commands that give the old QEMU back what it has let go of. */
   undo: z.array(qmpStep).optional(),
   moved: z.array(
-    z.object({ kind: z.enum(["socket", "pidfile"]), public: z.string(), old: z.string(), new: z.string() }),
+    z.object({ kind: z.enum(["socket", "pidfile", "log"]), public: z.string(), old: z.string(), new: z.string() }),
   ),
   /** The fds that the new QEMU got from the old one; the old one must not run what it runs at a usual end. */
   handed: z
@@ -66,6 +66,8 @@ const journalSchema = z.object({
     .optional(),
   /** The queues of its taps, as the old QEMU had set them. */
   taps: z.array(z.object({ fd: z.number(), headerBytes: z.number(), attached: z.boolean().optional() })).optional(),
+  /** Who may use the sockets and the pidfile. Missing in journals of cprkit 0.1. */
+  owned: z.array(z.object({ path: z.string(), mode: z.string(), uid: z.number(), gid: z.number() })).optional(),
   /** The path of the QMP socket that people use. */
   publicQmp: z.string(),
   /** What QEMU calls the path of its QMP socket, and all of `moved`, in a mount namespace of its own; missing in ours. */
