@@ -15,6 +15,7 @@ export {
 } from "./machine/compare.ts";
 export { readMachine } from "./machine/read.ts";
 export { type Machine, machineSchema } from "./machine/schema.ts";
+export type { CopyEstimate } from "./preflight/copy-estimate.ts";
 export type { UpdateRequest } from "./preflight/facts.ts";
 export { type PreflightOptions, type PreflightReport, preflight, type UpdateWay } from "./preflight/preflight.ts";
 export {

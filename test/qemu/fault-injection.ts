@@ -22,7 +22,7 @@ import { abortUpdate, resumeUpdate } from "../../src/qemu/update/recover.ts";
 import { vmStatus } from "../../src/qemu/update/status.ts";
 import type { UpdateStep } from "../../src/qemu/update/steps.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
-import type { CprModeName } from "../../src/qemu/vm/binary.ts";
+import type { UpdateModeName } from "../../src/qemu/vm/binary.ts";
 import { isCprkitError } from "../../src/vmstate/error.ts";
 import { assertContiguous } from "../support/serial-log.ts";
 import { isListening } from "../support/vm.ts";
@@ -171,7 +171,7 @@ export function expectedAfter({ kind, step, mode }: FaultPoint): Expected {
   }
 }
 
-function settledExec(mode: CprModeName, step: UpdateStep): Expected {
+function settledExec(mode: UpdateModeName, step: UpdateStep): Expected {
   return mode === "cpr-exec" && comesBefore(mode, step, "replaced") ? "either" : "destination";
 }
 

@@ -1,7 +1,7 @@
 // The table of faults: what is done to an update, and at which of its steps.
 
 import { type UpdateStep, updateSteps } from "../../src/qemu/update/steps.ts";
-import type { CprModeName } from "../../src/qemu/vm/binary.ts";
+import type { UpdateModeName } from "../../src/qemu/vm/binary.ts";
 
 type FaultKind =
   | "kill-source"
@@ -18,7 +18,7 @@ type FaultKind =
 
 /** One point: the fault, and the step at which it strikes. */
 export interface FaultPoint {
-  readonly mode: CprModeName;
+  readonly mode: UpdateModeName;
   readonly kind: FaultKind;
   readonly step: UpdateStep;
 }
@@ -33,19 +33,19 @@ export interface BadBinary {
 /** Where the guest must be in the end; "either": both are right, depending on a race that the fault starts. */
 export type Expected = "source" | "destination" | "lost" | "either";
 
-function stepsFrom(mode: CprModeName, first: UpdateStep, last: UpdateStep = "done"): readonly UpdateStep[] {
+function stepsFrom(mode: UpdateModeName, first: UpdateStep, last: UpdateStep = "done"): readonly UpdateStep[] {
   const steps = updateSteps[mode];
   return steps.slice(steps.indexOf(first), steps.indexOf(last) + 1);
 }
 
 /** Whether a step is one of the mode, and comes before another. */
-export function comesBefore(mode: CprModeName, step: UpdateStep, other: UpdateStep): boolean {
+export function comesBefore(mode: UpdateModeName, step: UpdateStep, other: UpdateStep): boolean {
   const steps = updateSteps[mode];
   return steps.indexOf(step) < steps.indexOf(other);
 }
 
 /** All points of a mode. `long`: also those that differ little from others. */
-export function faultPoints(mode: CprModeName, long: boolean): FaultPoint[] {
+export function faultPoints(mode: UpdateModeName, long: boolean): FaultPoint[] {
   const all = updateSteps[mode];
   const points = (kind: FaultKind, steps: readonly UpdateStep[]) => steps.map((step) => ({ mode, kind, step }));
   const written = stepsFrom(mode, "journalled");
@@ -70,7 +70,7 @@ export function faultPoints(mode: CprModeName, long: boolean): FaultPoint[] {
     ...(mode === "cpr-transfer" ? points("garbage", ["started", "listening"]) : []),
     ...(pair && long ? points("hang-source", ["started", "before-switch"]) : []),
     // The file for the guest's state can't be written; or it is written, and spoilt before it is read.
-    ...(mode === "cpr-transfer" ? [] : points("state-disk-full", ["source-set", "before-switch"])),
+    ...(mode === "cpr-transfer" || mode === "copy" ? [] : points("state-disk-full", ["source-set", "before-switch"])),
     ...(mode === "cpr-reboot" ? points("state-garbage", ["saved"]) : []),
   ];
 }

@@ -5,7 +5,7 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { updateVm } from "../../src/qemu/update/update.ts";
-import type { CprModeName } from "../../src/qemu/vm/binary.ts";
+import type { UpdateModeName } from "../../src/qemu/vm/binary.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
 import { describeQemu, usableAccel } from "../support/qemu.ts";
 import { expectedAfter, expectSettled, strike } from "./fault-injection.ts";
@@ -17,17 +17,21 @@ afterEach(endAll);
 const long = process.env["CPRKIT_LONG"] === "1";
 
 /** The suite of one mode. */
-export function faultSuite(mode: CprModeName): void {
+export function faultSuite(mode: UpdateModeName): void {
   describeQemu(`faults in cprkit update, ${mode}`, ["10.0", "11.1"], (qemu) => {
     const start = async () => {
       const path = mode === "cpr-exec" ? qemu["11.1"] : qemu["10.0"];
-      return startUpdatable({ qemu: path, machine: "pc-q35-10.0", accel: await usableAccel(path) });
+      const ram = mode === "copy" ? "plain" : "memfd";
+      return startUpdatable({ qemu: path, machine: "pc-q35-10.0", accel: await usableAccel(path), ram });
     };
     const points = faultPoints(mode, long).filter(
-      ({ kind }) =>
-        mode !== "cpr-reboot" || long || ["kill-destination", "state-disk-full", "state-garbage"].includes(kind),
+      ({ kind, step }) =>
+        long ||
+        ((mode !== "cpr-reboot" || ["kill-destination", "state-disk-full", "state-garbage"].includes(kind)) &&
+          (mode !== "copy" ||
+            (["destination-ready", "switching", "stopped", "running"].includes(step) && !kind.startsWith("hang")))),
     );
-    if (mode !== "cpr-reboot") {
+    if (mode === "cpr-transfer" || mode === "cpr-exec") {
       it(`there are at least 60 points`, () => {
         expect(points.length + badBinaries.length).toBeGreaterThanOrEqual(60);
       });
@@ -44,7 +48,11 @@ export function faultSuite(mode: CprModeName): void {
         if (where === "lost") expect(struck.message).toMatch(/lost|ended|closed/);
       });
     }
-    for (const { name, script } of mode === "cpr-exec" ? badBinaries : [...badBinaries, failsToLoad]) {
+    for (const { name, script } of mode === "cpr-exec"
+      ? badBinaries
+      : mode === "copy"
+        ? [failsToLoad]
+        : [...badBinaries, failsToLoad]) {
       it(`a new QEMU that ${name}`, async () => {
         const vm = await start();
         const program = join(vm.dir, "new-qemu");

@@ -2,6 +2,7 @@
 
 import { Command, Option } from "commander";
 import type { Finding } from "../../qemu/finding.ts";
+import type { CopyEstimate } from "../../qemu/preflight/copy-estimate.ts";
 import { type PreflightReport, preflight, type UpdateWay } from "../../qemu/preflight/preflight.ts";
 import type { UpdateModeName } from "../../qemu/vm/binary.ts";
 import { CprkitError } from "../../vmstate/error.ts";
@@ -67,7 +68,7 @@ async function runPreflight(given: string[], options: PreflightCommandOptions, s
   if (!report.ok || (strict === true && report.findings.length > 0)) process.exitCode = exitCodes.finding;
 }
 
-function asText({ vm, new: next, mode, findings, ways, carried, ok }: PreflightReport): string {
+function asText({ vm, new: next, mode, findings, ways, copy, carried, ok }: PreflightReport): string {
   const blockers = findings.filter(({ severity }) => severity === "blocker").length;
   const warnings = findings.length - blockers;
   const verdict = ok ? colours.green("can be updated") : colours.red("can't be updated yet");
@@ -82,6 +83,7 @@ function asText({ vm, new: next, mode, findings, ways, carried, ok }: PreflightR
     ...carried.map(({ what }) => `carried  ${printable(what)}`),
     ...(carried.length === 0 ? [] : [""]),
     ...ways.map(wayLine),
+    ...(copy === undefined ? [] : [copyLine(copy)]),
     `This VM ${verdict}: ${found}.`,
     "",
   ].join("\n");
@@ -91,6 +93,13 @@ function wayLine({ mode, ok, blockers }: UpdateWay): string {
   const label = `${mode === "copy" ? "by copy" : mode}:`.padEnd(14);
   const now = mode === "copy" ? "works now, and by CPR from then on" : "works";
   return `${label}${ok ? colours.green(now) : `in the way: ${blockers.join(", ")}`}`;
+}
+
+function copyLine({ memory, dirtyBytesPerSecond: dirty, bytesPerSecond, ms, downtimeLimitMs }: CopyEstimate): string {
+  const mib = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+  const time = ms === undefined ? "no end: it writes faster than is copied" : `about ${Math.ceil(ms / 1000)} s`;
+  const writes = dirty === undefined ? "" : `, the guest writes ${mib(dirty)}/s`;
+  return `              a copy needs ${mib(memory)} more memory; ${time} (at ${mib(bytesPerSecond)}/s${writes}), a pause of up to ${downtimeLimitMs} ms`;
 }
 
 function findingLines({ code, severity, message, remedy }: Finding): string[] {

@@ -3,7 +3,7 @@
 
 import { isMachine, withMember, withoutMember } from "../command-line/members.ts";
 import { objectParts } from "../command-line/monitors.ts";
-import { type CommandOption, formatKeyValues, getValue, type KeyValues } from "../command-line/parse.ts";
+import { type CommandOption, formatKeyValues, getValue, isOn, type KeyValues } from "../command-line/parse.ts";
 import { type Finding, warning } from "../finding.ts";
 import type { Carried, CarryInput, CarryPlan } from "./subject.ts";
 
@@ -32,16 +32,18 @@ interface Backend {
   readonly type: string;
   /** Bytes. */
   readonly size: number;
-  readonly share: boolean;
   readonly prealloc: boolean;
+  /** Its file is open, but has no name: one that QEMU made in a folder. */
+  readonly isNameless: boolean;
 }
 
 function backendsOf({ machine }: CarryInput): Backend[] {
-  return machine.memory.backends.flatMap(({ id, size, share, prealloc }) => {
+  const { backends, blocks } = machine.memory;
+  return backends.flatMap(({ id, size, prealloc }) => {
     const type = machine.objects.find((object) => object.id === id)?.type;
-    return id === undefined || type === undefined
-      ? []
-      : [{ id, type, size, share: share === true, prealloc: prealloc === true }];
+    if (id === undefined || type === undefined) return [];
+    const link = blocks.find(({ name }) => name === id || name === `/objects/${id}`)?.file?.link;
+    return [{ id, type, size, prealloc, isNameless: link?.endsWith(" (deleted)") === true }];
   });
 }
 
@@ -53,14 +55,16 @@ interface Rewritten {
 }
 
 function rewrite(options: readonly CommandOption[], backend: Backend): Rewritten {
-  const { id, type } = backend;
+  const { id, type, isNameless } = backend;
   const at = options.findLastIndex(
     ({ name, value }) => name === "object" && getValue(objectParts(value ?? ""), "id") === id,
   );
   const option = options[at];
   if (option?.value === undefined) return withNewBackend(options, backend);
   const path = getValue(objectParts(option.value), "mem-path");
-  if (type === "memory-backend-file") {
+  // A private mapping of a named file is a copy of it, which must not be written back.
+  const isShared = isOn(objectParts(option.value), "share");
+  if (type === "memory-backend-file" && (isShared || isNameless)) {
     return {
       options: replaced(options, at, withMember(option.value, "share", "on")),
       now: `in a file of ${path}`,
@@ -68,7 +72,7 @@ function rewrite(options: readonly CommandOption[], backend: Backend): Rewritten
     };
   }
   const isMemfd = type === "memory-backend-memfd";
-  if (!isMemfd && type !== "memory-backend-ram") {
+  if (!isMemfd && type !== "memory-backend-ram" && type !== "memory-backend-file") {
     const message = `guest memory "${id}" is a ${type}: it is copied, but CPR will not hand it over later`;
     return {
       options,
@@ -107,9 +111,15 @@ function withNewBackend(options: readonly CommandOption[], { id, size, prealloc 
   };
 }
 
+/** Properties of memory-backend-file alone (QEMU 10.0 qapi/qom.json). */
+const ofFilesOnly = new Set(["mem-path", "align", "offset", "discard-data", "pmem", "readonly", "rom"]);
+
 function withType(value: string, type: string): string {
-  if (value.startsWith("{")) return JSON.stringify({ ...(JSON.parse(value) as object), "qom-type": type });
-  const [first, ...rest] = objectParts(value);
+  if (value.startsWith("{")) {
+    const members = Object.entries(JSON.parse(value) as object).filter(([key]) => !ofFilesOnly.has(key));
+    return JSON.stringify({ ...Object.fromEntries(members), "qom-type": type });
+  }
+  const [first, ...rest] = objectParts(value).filter(([key]) => !ofFilesOnly.has(key));
   // The type comes first, or by its name.
   if (first !== undefined && first[1] === undefined) return formatKeyValues([[type, undefined], ...rest]);
   return withMember(value, "qom-type", type);

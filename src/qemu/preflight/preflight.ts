@@ -14,6 +14,7 @@ import { checkFdLimits, checkHostMemory, checkNamespaces, checkRights } from "./
 import { checkMemory } from "./checks/memory.ts";
 import { checkNewQemu } from "./checks/new-qemu.ts";
 import { checkCapabilities, checkMode, checkQemuBlockers, checkRunState } from "./checks/state.ts";
+import { type CopyEstimate, estimateCopy } from "./copy-estimate.ts";
 import { type Facts, gatherFacts, type UpdateRequest } from "./facts.ts";
 
 /** Options of {@link preflight}. `timeoutMs` limits connecting, and each start of a QEMU. */
@@ -41,6 +42,8 @@ export interface PreflightReport {
   readonly findings: readonly Finding[];
   /** Each mode, and whether it works for this VM. */
   readonly ways: readonly UpdateWay[];
+  /** What a copy would cost, if it is the way that works. */
+  readonly copy?: CopyEstimate;
   /** What cprkit would carry itself, as QEMU's CPR does not. */
   readonly carried: readonly Carried[];
   /** True when nothing blocks the update; there may be warnings. */
@@ -116,7 +119,12 @@ export async function preflight(target: VmTarget, options: PreflightOptions = {}
   options.signal?.addEventListener("abort", abort, { once: true });
   try {
     options.onStep?.("asking the VM and the new QEMU");
-    return reportOf(vm, await examine(vm, options));
+    const examined = await examine(vm, options);
+    const report = reportOf(vm, examined);
+    const isCopy = report.mode === "copy" || (!report.ok && report.ways.some(({ mode, ok }) => mode === "copy" && ok));
+    if (!isCopy) return report;
+    options.onStep?.("measuring how fast the guest writes");
+    return { ...report, copy: await estimateCopy(vm.qmp, examined.copy) };
   } finally {
     options.signal?.removeEventListener("abort", abort);
     await vm.qmp.close();
@@ -129,6 +137,8 @@ export interface Examined {
   /** Blockers first. */
   readonly findings: readonly Finding[];
   readonly ways: readonly UpdateWay[];
+  /** The facts of mode copy. */
+  readonly copy: Facts;
 }
 
 /** Whether one mode works for this VM. */
@@ -165,6 +175,7 @@ export async function examine(
   const { facts, findings } = chosen;
   return {
     facts,
+    copy: inMode("copy"),
     findings: [...findings.filter(isBlocker), ...findings.filter((finding) => !isBlocker(finding))],
     ways: ways.map(({ mode, blockers }) => ({
       mode,

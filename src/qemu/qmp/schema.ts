@@ -170,6 +170,8 @@ export const qmpReturns = {
   "query-vnc-servers": z.array(vncServer),
   "query-pci": z.array(z.looseObject({ bus: z.number(), devices: z.array(pciDevice) })),
   "query-migrate": migrationInfo,
+  "calc-dirty-rate": nothing,
+  "query-dirty-rate": z.looseObject({ status: z.string(), "dirty-rate": z.number().optional() }),
   "query-migrate-parameters": migrationParameters,
   "query-migrate-capabilities": z.array(z.looseObject({ capability: z.string(), state: z.boolean() })),
   "migrate-set-parameters": nothing,

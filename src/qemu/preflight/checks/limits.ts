@@ -81,7 +81,7 @@ export function checkFdLimits({ fds, process, own, mode, sideBySide, inFlightUnl
 }
 
 /** Bytes. A copy needs the guest's RAM once more: as much as the guest has touched, or all that is to be there from the start. */
-function memoryForSecond(facts: Facts): number {
+export function memoryForSecond(facts: Facts): number {
   const { host, mode, backends, runs } = facts;
   if (mode !== "copy" || isRamInFiles(facts)) return host.needed;
   const prealloc = runs.memory.backends.filter((one) => one.prealloc).reduce((sum, { size }) => sum + size, 0);
