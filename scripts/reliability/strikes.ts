@@ -91,6 +91,7 @@ async function withMigration(target: Target): Promise<{ readonly running: Runnin
   const { vm, afterMs } = target;
   const isBefore = afterMs % 2 === 0;
   const qmp = await connectQmp(vm.otherQmp, { waitMs: 5_000 });
+  let said = "";
   try {
     let began = isBefore && (await migrate(vm, qmp));
     const running = target.begin();
@@ -99,6 +100,7 @@ async function withMigration(target: Target): Promise<{ readonly running: Runnin
       began = await migrate(vm, qmp);
     }
     const { code, stderr } = await running.ended;
+    said = stderr;
     const wrong: string[] = [];
     if (isBefore) {
       const { status } = await qmp.execute("query-migrate");
@@ -108,7 +110,7 @@ async function withMigration(target: Target): Promise<{ readonly running: Runnin
     }
     return { running, blow: { wrong } };
   } finally {
-    await endMigration(qmp);
+    await endMigration(qmp, said.includes("has given the guest away"));
     await qmp.close();
   }
 }
@@ -124,8 +126,8 @@ async function migrate(vm: Subject, qmp: Qmp): Promise<boolean> {
   }
 }
 
-/** The QEMU may have ended, or given the guest away. */
-async function endMigration(qmp: Qmp): Promise<void> {
+/** The QEMU may have ended, or given the guest away: to this client's file, if `isSaved`; then it is this client who goes on. */
+async function endMigration(qmp: Qmp, isSaved: boolean): Promise<void> {
   try {
     await qmp.execute("migrate_cancel");
     for (let turn = 0; turn < 200; turn++) {
@@ -134,6 +136,7 @@ async function endMigration(qmp: Qmp): Promise<void> {
       await sleep(20);
     }
     await qmp.execute("migrate-set-parameters", usual);
+    if (isSaved) await qmp.execute("cont");
   } catch {
     // What that means for the guest is seen by the checks.
   }

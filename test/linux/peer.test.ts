@@ -1,5 +1,5 @@
 // Which process is behind a socket: the one that is meant, and no other one with its number.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:os";
 import { join } from "node:path";
@@ -12,9 +12,12 @@ import {
   closeFds,
   connectUnix,
   holdPeer,
+  listenUnix,
   processIdentity,
   socketPair,
 } from "../../src/linux/index.ts";
+import { repoRoot } from "../support/cli.ts";
+import { isRoot } from "../support/other-user.ts";
 import { withoutLeak, withTempDir } from "./support.ts";
 
 const { ENOPROTOOPT, ENOSYS } = constants.errno;
@@ -93,3 +96,30 @@ describe.each(kernels)("%s", (_, answers) => {
       }),
     ));
 });
+
+if (!isRoot) console.warn("skipped: a peer of another pid namespace: only root makes one without a user namespace");
+it.runIf(isRoot)(
+  "a peer of a pid namespace that can't be seen from here has no number, and is nobody that is meant",
+  () =>
+    withTempDir(async (directory) => {
+      const listener = listenUnix(join(directory, "s"), { backlog: 5 });
+      const module = join(repoRoot, "dist/linux/index.js");
+      const script = `const { checkPeer, connectUnix, holdPeer } = await import(${JSON.stringify(module)});
+      const socket = await connectUnix(${JSON.stringify(listener.path)});
+      const { credentials, process: seen } = holdPeer(socket);
+      let text;
+      try { checkPeer(socket, { process: { pid: 1, startTime: 1n } }); } catch (error) { text = error.message; }
+      console.log(JSON.stringify({ pid: credentials.pid, seen: seen ?? null, text }));`;
+      const node = [process.execPath, "--input-type=module", "-e", script];
+      const { stdout, stderr } = spawnSync("unshare", ["--pid", "--fork", "--mount-proc", ...node], {
+        encoding: "utf8",
+      });
+      listener.close();
+      expect(stderr).toBe("");
+      expect(JSON.parse(stdout)).toEqual({
+        pid: 0,
+        seen: null,
+        text: expect.stringContaining("expected process 1, found one of another pid namespace (pid 0)"),
+      });
+    }),
+);

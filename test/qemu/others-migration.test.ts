@@ -55,6 +55,27 @@ describeQemu("another client's migration", ["11.1"], ({ "11.1": qemu }) => {
     await expectLeftAlone(vm, other);
   });
 
+  it("a guest that it has saved is not continued", async () => {
+    const vm = await start();
+    const other = await connectQmp(join(vm.dir, "other.sock"));
+    const update = updateVm(
+      { qmp: vm.qmp },
+      {
+        stateDir: vm.stateDir,
+        mode: "cpr-reboot",
+        onStep: async (step) => {
+          if (step !== "before-switch") return;
+          await other.execute("migrate-set-parameters", { mode: "normal" });
+          await other.execute("migrate", { uri: `file:${join(vm.dir, "other.state")}` });
+          while ((await other.execute("query-status")).status !== "postmigrate") await other.execute("query-migrate");
+        },
+      },
+    );
+    await expect(update).rejects.toThrow(/rolled back: the old QEMU has given the guest away \(postmigrate\)/);
+    await other.close();
+    expect(await runStates(vm)).toEqual(new Map([[vm.pid, "postmigrate"]]));
+  });
+
   it("cpr-reboot: one that is begun when cprkit has been killed goes on after --abort", async () => {
     const vm = await start();
     const words = ["update", "--qmp", vm.qmp, "--state-dir", vm.stateDir, "--mode", "cpr-reboot"];
