@@ -29,6 +29,7 @@ export const findingCodes = {
   "vhost-user": "a vhost-user backend must accept the new QEMU while the old one is connected",
   "device-hotplugged": "a device that is not on the command line",
   "device-unplugged": "a device of the command line that is no longer in the VM",
+  "options-unseen": "something was added since the start, and QEMU does not tell how",
   "chardev-client": "a client is connected, and its connection will be closed",
   pty: "a pseudo-terminal gets another name",
   "fd-option": "an option names an fd that the parent process passed",

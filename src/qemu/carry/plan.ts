@@ -3,12 +3,25 @@
 
 import { carryBitmaps } from "./block/bitmaps.ts";
 import { carryDisks } from "./block/disks.ts";
+import { carryChardevs } from "./chardevs.ts";
+import { carryDevices } from "./devices.ts";
 import { carryLimits } from "./limits.ts";
 import { carryMemory } from "./memory.ts";
+import { carryNetdevs } from "./netdevs.ts";
+import { carryObjects } from "./objects.ts";
 import type { CarryInput, CarryPlan, Subject } from "./subject.ts";
 
 /** In their order: what a device refers to comes before the device. */
-const subjects: readonly Subject[] = [carryMemory, carryBitmaps, carryDisks, carryLimits];
+const subjects: readonly Subject[] = [
+  carryObjects,
+  carryMemory,
+  carryBitmaps,
+  carryDisks,
+  carryChardevs,
+  carryNetdevs,
+  carryDevices,
+  carryLimits,
+];
 
 /** What must be done so that the new QEMU has what the VM has now. Pure. */
 export function planCarry(input: CarryInput): CarryPlan {

@@ -81,6 +81,12 @@ const rules: readonly Rule[] = [
     path: /^block\.(nodes\[.*\]\.(other\.active|bitmaps\b.*)|devices\[.*\]\.trayOpen)$/,
     when: (_, __, next) => next.status.status === "inmigrate",
   },
+  // How much of its memory the guest has taken comes with its state.
+  {
+    reason: "waiting",
+    path: /^(memory\.devices|qom|devices)\[.*\]\.(data|properties|options)\.size$/,
+    when: ({ path }, old, next) => next.status.status === "inmigrate" && isVirtioMem(path, old),
+  },
   // The very file that the old process has open: what is compared is the file's number, in memory.blocks.
   {
     reason: "memory",
@@ -88,10 +94,28 @@ const rules: readonly Rule[] = [
     when: ({ old, new: next }) => [old, next].some((path) => /^\/proc\/\d+\/fd\/\d+$/.test(String(path))),
   },
   { reason: "update", path: /^migration\.(status|parameters\.(mode|cpr-exec-command))$/ },
+  // Only one of the two can have the ports; they are forwarded again when the old QEMU has ended.
+  {
+    reason: "update",
+    path: /^net\.forwards(\[.*\])?$/,
+    when: ({ new: there }, _, next) =>
+      next.status.status === "inmigrate" && (there === undefined || (Array.isArray(there) && there.length === 0)),
+  },
+  {
+    reason: "update",
+    path: /^process\.tcp$/,
+    when: ({ old: here, new: there }, old, next) =>
+      next.status.status === "inmigrate" &&
+      Array.isArray(here) &&
+      Array.isArray(there) &&
+      here.every((port) => there.includes(port) || old.net.forwards.some(({ host }) => isPort(host, port))),
+  },
   // What was added since the start is on the new command line.
   { reason: "update", path: /\.hotplugged$/ },
   // With several queues a name is there several times, and the lists are compared as one.
   { reason: "handed", path: /^net\.clients(\[.*\]\.(info|type))?$/, when: (_, old, next) => isSameButTaps(old, next) },
+  // The one that QEMU had chosen; the one in use is among the device's options.
+  { reason: "update", path: /^qom\[.*\]\.properties\.port$/, when: ({ old, new: next }) => old === "" || next === "" },
   {
     reason: "client",
     path: /^chardevs\[.*\]\.filename$/,
@@ -133,6 +157,7 @@ const fixedByType = [
   ...["emergency-write", "format_transport_address", "spcr", "bus"],
   ...["memory-hotplug-support", "smm-enabled", "smm-ranges", "fd-bootchk", "has-acpi", "pci-type"],
   ...["below-4g-mem-size", "mitigation", "autonegotiation", "extra_mac_registers", "use-timer", "ioeventfd"],
+  ...["prog_if", "wheel-axis", "ppi", "pt", "dma-drain", "endianness"],
 ];
 
 /** Only between two versions. */
@@ -206,6 +231,18 @@ function inNewPlace(value: unknown): unknown {
   return value
     .replace("/machine/unattached/PIIX4_PM[0]", "/machine/unattached/PIIX3[0]/pm")
     .replace("/machine/unattached/piix3-ide[0]", "/machine/unattached/PIIX3[0]/ide");
+}
+
+function isVirtioMem(path: string, { qom }: Machine): boolean {
+  const name = /\[([^\]]*)\]/.exec(path)?.[1] ?? "";
+  return qom.some(
+    (object) => object.type.startsWith("virtio-mem") && (object.path === name || object.path.endsWith(`/${name}`)),
+  );
+}
+
+/** "*:80" is "0.0.0.0:80". */
+function isPort(host: string, port: unknown): boolean {
+  return host.replace(/^\*/, "0.0.0.0") === port;
 }
 
 function isOnOneSide({ old, new: next }: MachineDifference): boolean {

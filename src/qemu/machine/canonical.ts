@@ -9,7 +9,7 @@ type Tree = { readonly [key: string]: unknown };
 export function canonicalMachine(machine: Machine): Tree {
   const objects = objectNames(machine.qom);
   const nodes = nodeNames(machine.block, (name) => objectName(objects, name));
-  const rename = (text: string) => nodes.get(text) ?? withoutNewName(objectName(objects, text));
+  const rename = (text: string) => nodes.get(text) ?? withoutNewName(withoutChance(objectName(objects, text)));
   const { block, net } = machine;
   const named = {
     ...machine,
@@ -24,6 +24,11 @@ function withoutNewName(text: string): string {
   return text.replace(/\.cpr\d+(?=$|[,\s])/g, "");
 }
 
+/** A network without a name gets a number in order, and two digits by chance (QEMU 10.0 util/id.c). */
+function withoutChance(text: string): string {
+  return text.replace(/#net(\d+)\d\d(?!\d)/g, "#net$1");
+}
+
 function tree(value: unknown, rename: (text: string) => string): unknown {
   if (typeof value === "string") return rename(value);
   if (typeof value !== "object" || value === null) return value;
@@ -36,9 +41,15 @@ function tree(value: unknown, rename: (text: string) => string): unknown {
   return Object.fromEntries(elements.map((element) => [`[${(element as Tree)[key]}]`, element]));
 }
 
-/** A word of CPU features has no name of its own. */
+/** A word of CPU features and a memory device have no name of their own. */
 function named(element: unknown): unknown {
-  if (typeof element !== "object" || element === null || !("cpuid-register" in element)) return element;
+  if (typeof element !== "object" || element === null) return element;
+  if ("type" in element && "data" in element && typeof element.data === "object") {
+    // DIMMs and the like.
+    const { id, memaddr } = (element.data ?? {}) as Tree;
+    return id === undefined && memaddr === undefined ? element : { id: id ?? memaddr, ...element };
+  }
+  if (!("cpuid-register" in element)) return element;
   const { "cpuid-register": register, "cpuid-input-eax": eax, "cpuid-input-ecx": ecx, features } = element as Tree;
   return { name: `${register} of ${eax}.${ecx ?? 0}`, features };
 }

@@ -10,14 +10,27 @@ type QomObject = Machine["qom"][number];
 /** @throws CprkitError as {@link Asker.ask} */
 export async function readDevices(asker: Asker, qom: readonly QomObject[]): Promise<Machine["devices"]> {
   const found = addedDevices.flatMap((folder) => childrenOf(qom, folder).map((one) => ({ ...one, folder })));
-  const defaults = await defaultsOf(found, (type) => asker.ask("device-list-properties", { typename: type }));
-  return found.map(({ folder, name, path, type, properties }) => ({
-    ...(folder === "/machine/peripheral" ? { id: name } : {}),
-    type,
-    path,
-    ...(typeof properties["parent_bus"] === "string" ? { bus: properties["parent_bus"] } : {}),
-    options: chosen(properties, defaults.get(type)),
-  }));
+  const [defaults, fixed, ports] = await Promise.all([
+    defaultsOf(found, (type) => asker.ask("device-list-properties", { typename: type })),
+    found.length === 0 ? noneFixed : fixedByMachineType(asker, qom),
+    found.some(({ type }) => type.startsWith("usb-")) ? usbPorts(asker, found, qom) : noPorts,
+  ]);
+  return Promise.all(
+    found.map(async ({ folder, name, path, type, properties }) => {
+      const backend = qom.find((object) => object.path === `${path}/virtio-backend`)?.type;
+      const isFixed = ([property, value]: readonly [string, unknown]) =>
+        [type, backend].some((each) => each !== undefined && isSame(fixed(each, property), value));
+      const options = Object.entries(chosen(properties, defaults.get(type))).filter((option) => !isFixed(option));
+      const port = ports.get(path);
+      return {
+        ...(folder === "/machine/peripheral" ? { id: name } : {}),
+        type,
+        path,
+        ...(properties["parent_bus"] ? { bus: String(properties["parent_bus"]) } : {}),
+        options: { ...(await exact(asker, path, options)), ...(port === undefined ? {} : { port }) },
+      };
+    }),
+  );
 }
 
 /** @throws CprkitError as {@link Asker.ask} */
@@ -29,6 +42,104 @@ export async function readObjects(asker: Asker, qom: readonly QomObject[]): Prom
     type,
     options: chosen(properties, defaults.get(type)),
   }));
+}
+
+/** What the machine's type sets for a type of device and all that derive from it. */
+type Fixed = (type: string, property: string) => string | undefined;
+
+const noneFixed: Fixed = () => undefined;
+
+/** Defaults of older machine types (QEMU 9.1 and newer say them, qapi/machine.json). */
+async function fixedByMachineType({ ask }: Asker, qom: readonly QomObject[]): Promise<Fixed> {
+  const machineType = qom.find(({ path }) => path === "/machine")?.type.replace(/-machine$/, "");
+  const [machines = [], types = []] = await Promise.all([
+    ask("query-machines", { "compat-props": true }),
+    ask("qom-list-types", { implements: "device", abstract: true }),
+  ]);
+  const parents = new Map(types.map(({ name, parent }) => [name, parent]));
+  const { "compat-props": set = [] } = (machines.find(({ name }) => name === machineType) ?? {}) as {
+    readonly "compat-props"?: readonly CompatProperty[];
+  };
+  const values = new Map(set.map((each) => [`${each["qom-type"]} ${each.property}`, each.value]));
+  return (type, property) => {
+    for (let at: string | undefined = type; at !== undefined; at = parents.get(at)) {
+      const value = values.get(`${at} ${property}`);
+      if (value !== undefined) return value;
+    }
+    return undefined;
+  };
+}
+
+interface CompatProperty {
+  readonly "qom-type": string;
+  readonly property: string;
+  readonly value: string;
+}
+
+/** Whether a property's value is what a text of the machine's type stands for. */
+function isSame(text: string | undefined, value: unknown): boolean {
+  if (text === undefined) return false;
+  if (typeof value === "boolean") return ["on", "yes", "true", "y"].includes(text) === value;
+  return typeof value === "number" ? Number(text) === value : text === value;
+}
+
+/** Numbers above 2^53 as text, with all their digits: the human monitor gives them. */
+async function exact(
+  { askHuman }: Asker,
+  path: string,
+  options: readonly (readonly [string, unknown])[],
+): Promise<Record<string, unknown>> {
+  const values = options.map(async ([name, value]) => {
+    if (typeof value !== "number" || Number.isSafeInteger(value) || !Number.isInteger(value)) return [name, value];
+    const digits = /^\d+/.exec(await askHuman(`qom-get ${path} ${name}`))?.[0];
+    return [name, digits ?? value];
+  });
+  return Object.fromEntries(await Promise.all(values));
+}
+
+const noPorts: ReadonlyMap<string, string> = new Map();
+
+/**
+ * The ports of USB devices by path, also where QEMU has chosen them. "info usb" lists the devices of each bus in the
+ * order of their creation and names the id, where there is one. Left out: where it is not sure which is which, and
+ * what is behind a hub that QEMU has put in by itself.
+ */
+async function usbPorts(
+  { askHuman }: Asker,
+  devices: readonly (QomObject & { readonly name: string })[],
+  qom: readonly QomObject[],
+): Promise<ReadonlyMap<string, string>> {
+  const usb = devices.filter(({ properties }) => "attached" in properties);
+  const withoutId = usb
+    .filter(({ path }) => path.startsWith("/machine/peripheral-anon/"))
+    .toSorted((a, b) => numberOf(a) - numberOf(b));
+  const hasOwnHub = qom.some(({ path, type }) => type === "usb-hub" && path.startsWith("/machine/unattached/"));
+  const listed = [
+    ...(await askHuman("info usb")).matchAll(/ Port ([\d.]+), .*?Product (.*?)(?:, ID: (\S+))?\r?$/gm),
+  ].map(([, port = "", product, id]) => ({
+    port,
+    id,
+    isOwnHub: hasOwnHub && id === undefined && /\bHub$/.test(product ?? ""),
+  }));
+  const ownHubs = listed.flatMap(({ port, isOwnHub }) => (isOwnHub ? [`${port}.`] : []));
+  const sure = listed.filter(({ port, isOwnHub }) => !isOwnHub && !ownHubs.some((hub) => port.startsWith(hub)));
+  const nameless = listed.filter(({ id, isOwnHub }) => id === undefined && !isOwnHub);
+  const owner = (each: (typeof listed)[number]) =>
+    each.id === undefined
+      ? nameless.length === withoutId.length
+        ? withoutId[nameless.indexOf(each)]
+        : undefined
+      : usb.find(({ path }) => path === `/machine/peripheral/${each.id}`);
+  return new Map(
+    sure.flatMap((each) => {
+      const path = owner(each)?.path;
+      return path === undefined ? [] : [[path, each.port] as const];
+    }),
+  );
+}
+
+function numberOf({ path }: QomObject): number {
+  return Number(/\[(\d+)\]$/.exec(path)?.[1]);
 }
 
 function childrenOf(qom: readonly QomObject[], folder: string): (QomObject & { readonly name: string })[] {

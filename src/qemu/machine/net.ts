@@ -10,17 +10,25 @@ export async function readNet({ askHuman }: Asker): Promise<Machine["net"]> {
   return { clients: parseNetwork(network), forwards: parseForwards(usernet) };
 }
 
-/** A client per line, "NAME: index=N,type=TYPE,…"; its peer on the next, behind a backslash; or "hub N" and its ports. */
+/**
+ * A client per line, "NAME: index=N,type=TYPE,…"; its peer on the next, behind a backslash; or "hub N", and behind
+ * backslashes its ports, each with its peer.
+ */
 export function parseNetwork(text: string): Machine["net"]["clients"] {
   const clients: Machine["net"]["clients"] = [];
   let above: string | undefined;
   for (const line of text.split(/\r?\n/)) {
     const hub = /^(hub \d+)$/.exec(line)?.[1];
     if (hub !== undefined) above = hub;
-    const [, below, name, type, info = ""] = /^( \\ )?(.+?): index=\d+,type=([\w-]+),?(.*)$/.exec(line) ?? [];
+    const [, port, rest] = (above?.startsWith("hub ") === true && /^ \\ ([^:]+?)(?:: (.*))?$/.exec(line)) || [];
+    if (port !== undefined && !rest?.startsWith("index=")) {
+      clients.push({ name: port, type: "hubport", peer: above, info: "" });
+    }
+    const own = port === undefined || rest === undefined || rest.startsWith("index=") ? line : ` \\ ${rest}`;
+    const [, below, name, type, info = ""] = /^( \\ )?(.+?): index=\d+,type=([\w-]+),?(.*)$/.exec(own) ?? [];
     if (name === undefined || type === undefined) continue;
-    const peer = below === undefined ? undefined : above;
-    const owner = clients.find((client) => client.name === peer);
+    const peer = below === undefined ? undefined : own === line ? above : port;
+    const owner = own === line ? clients.find((client) => client.name === peer) : undefined;
     if (owner !== undefined) owner.peer = name;
     clients.push({ name, type, ...(peer === undefined ? {} : { peer }), info });
     if (below === undefined) above = name;

@@ -85,7 +85,7 @@ function withFilter(seenCpus: Set<string>): (place: Place) => Filtered {
       wants: (property) =>
         !property.type.startsWith("child<") &&
         !isSecretProperty(type, property.name) &&
-        !(isFurtherCpu && property.type === "bool"),
+        !(isFurtherCpu && property.type === "bool" && property.name !== "hotplugged"),
     };
   };
 }

@@ -1,7 +1,5 @@
 // Devices whose fds CPR does not carry, and what the host lets only one process hold.
 
-import { objectParts } from "../../command-line/monitors.ts";
-import { getValue } from "../../command-line/parse.ts";
 import { blocker, type Finding, warning } from "../../finding.ts";
 import { compareVersions } from "../../vm/binary.ts";
 import type { Facts } from "../facts.ts";
@@ -114,42 +112,6 @@ export function checkCrashes({ devices, abilities }: Facts): Finding[] {
         id,
       ),
     );
-}
-
-/** The new QEMU has the devices of the command line, no more and no less. */
-export function checkHotplug({ devices, options }: Facts): Finding[] {
-  // What is in such a file is not looked at.
-  if (options.some(({ name }) => name === "readconfig")) return [];
-  const onLine = options.flatMap(({ name, value }) =>
-    name === "device" && value !== undefined ? [getValue(objectParts(value), "id") ?? []].flat() : [],
-  );
-  const present = devices.flatMap(({ id }) => id ?? []);
-  const added = devices.filter(({ id, type }) => id !== undefined && !onLine.includes(id) && !isMadeByQemu(id, type));
-  return [
-    ...added.map(({ id, type }) =>
-      blocker(
-        "device-hotplugged",
-        `${type} ${id} was plugged in after the start: the new QEMU, started with the same command line, lacks it`,
-        "unplug it for the update, or give the whole new command line, with this device, after --",
-        id,
-      ),
-    ),
-    ...onLine
-      .filter((id) => !present.includes(id))
-      .map((id) =>
-        blocker(
-          "device-unplugged",
-          `device ${id} of the command line has been unplugged: the new QEMU would have it again`,
-          "plug it in again, or give the whole new command line, without this device, after --",
-          id,
-        ),
-      ),
-  ];
-}
-
-/** Devices that QEMU makes from other options (-drive if=virtio, -nic) with an id of its own. */
-function isMadeByQemu(id: string, type: string): boolean {
-  return type === "" || id.startsWith("#") || /^(virtio|ide|scsi|floppy|sd|pflash)\d+(-\d+)*$/.test(id);
 }
 
 export function checkChardevs({ chardevs, fds }: Facts): Finding[] {

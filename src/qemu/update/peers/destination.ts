@@ -2,8 +2,9 @@
 
 import type { ChildProcess } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
 import { processIdentity } from "../../../linux/index.ts";
-import { CprkitError } from "../../../vmstate/error.ts";
+import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
 import { throughRootOf } from "../../namespaces/paths.ts";
 import { spawnLike, startLike } from "../../vm/launcher.ts";
 import type { VmProcess } from "../../vm/process.ts";
@@ -86,8 +87,13 @@ async function raceWithExit<T>(work: Promise<T>, exited: Promise<string>, said: 
   });
   // Whichever loses must not count as unhandled.
   early.catch(() => undefined);
-  work.catch(() => undefined);
-  return Promise.race([work, early]);
+  const told = work.catch(async (error: unknown) => {
+    // One that ends closes its monitor first: what it has printed says why.
+    if (isCprkitError(error, "ERR_QEMU_EXITED")) await Promise.race([early, delay(1_000)]);
+    throw error;
+  });
+  told.catch(() => undefined);
+  return Promise.race([told, early]);
 }
 
 function openLog(log: string): number {
