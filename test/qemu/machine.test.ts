@@ -171,7 +171,8 @@ describe("what the human monitor says of the network", () => {
       "",
     ].join("\r\n");
     expect(parseNetwork(text).map(({ name, type, peer }) => [name, type, peer])).toEqual([
-      ["port1: n1", "user", "hub 0"],
+      ["port1", "hubport", "hub 0"],
+      ["n1", "user", "port1"],
       ["nic", "nic", "n0"],
       ["n0", "tap", "nic"],
       ["alone", "nic", undefined],
