@@ -33,6 +33,7 @@ export { type PassedEntry, type PassedState, type TapOptions, type TapResult, ta
 export type {
   CarriedFd,
   CopyProgress,
+  DisplayPasswords,
   UpdateComparison,
   UpdateHooks,
   UpdateOptions,

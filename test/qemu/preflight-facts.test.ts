@@ -98,7 +98,7 @@ describeQemu("checks on facts that can't be made here", ["10.0", "11.1"], (qemu)
 
       expect(seen(checkHeldDevices, device("vhost-vsock-pci"))).toEqual(["blocker device-held"]);
       expect(seen(checkHeldDevices, device("usb-host"))).toEqual(["blocker device-held"]);
-      expect(seen(checkHeldDevices, device("vhost-user-fs-pci"))).toEqual(["warning vhost-user"]);
+      expect(seen(checkHeldDevices, device("vhost-user-fs-pci"))).toEqual(["blocker vhost-user"]);
       expect(seen(checkHeldDevices, { ...device("usb-host"), sideBySide: false })).toEqual([]);
 
       expect(seen(checkMemory, { auxRamShare: undefined })).toEqual(["blocker aux-ram-share-off"]);

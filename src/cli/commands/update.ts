@@ -1,5 +1,6 @@
 // cprkit update: replaces the QEMU under a running guest, or finishes an update that was cut off.
 
+import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { shellQuoted } from "../../qemu/command-line/parse.ts";
 import { findingCodes } from "../../qemu/finding.ts";
@@ -34,6 +35,8 @@ interface UpdateCommandOptions {
   readonly beforePause?: string;
   readonly onSuccess?: string;
   readonly onFailure?: string;
+  readonly vncPasswordFile?: string;
+  readonly spicePasswordFile?: string;
   readonly dryRun?: true;
   readonly resume?: true;
   readonly abort?: true;
@@ -68,6 +71,8 @@ export function updateCommand(): Command {
     .addOption(new Option("--before-pause <command>", "run this just before the guest stops; if it fails, roll back"))
     .addOption(new Option("--on-success <command>", "run this after the update"))
     .addOption(new Option("--on-failure <command>", "run this after a failure, when the guest is settled"))
+    .addOption(new Option("--vnc-password-file <file>", "its first line is the new QEMU's VNC password"))
+    .addOption(new Option("--spice-password-file <file>", "the same for SPICE"))
     .addOption(new Option("--dry-run", "only show the new command line and what is in the way"))
     .addOption(new Option("--resume", "finish an update that was cut off").conflicts(["abort", "dryRun"]))
     .addOption(new Option("--abort", "take an update that was cut off back, if it is not too late").conflicts("dryRun"))
@@ -112,6 +117,16 @@ const stepTexts: Readonly<Record<UpdateStep, string>> = {
   done: "done",
 };
 
+/** A password, which does not belong on a command line. @throws CprkitError ERR_FILE */
+function firstLine(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return readFileSync(path, "utf8").split(/\r?\n/)[0];
+  } catch (cause) {
+    throw new CprkitError("ERR_FILE", `${path}, the file with a password, can't be read: ${String(cause)}`, { cause });
+  }
+}
+
 /** A code that is not known would allow nothing, unnoticed. Throws InvalidArgumentError. */
 function allowCode(code: string, before: readonly string[] = []): readonly string[] {
   const known = Object.keys(findingCodes);
@@ -141,6 +156,7 @@ async function runUpdate(command: string[], options: UpdateCommandOptions, signa
     stateDir: options.stateDir,
     allow: options.allow,
     hooks: { beforePause: options.beforePause, onSuccess: options.onSuccess, onFailure: options.onFailure },
+    passwords: { vnc: firstLine(options.vncPasswordFile), spice: firstLine(options.spicePasswordFile) },
     signal,
     onStep: (step) => progress.step(stepTexts[step]),
   };

@@ -9,6 +9,7 @@ import { carryLimits } from "./limits.ts";
 import { carryMemory } from "./memory.ts";
 import { carryNetdevs } from "./netdevs.ts";
 import { carryObjects } from "./objects.ts";
+import { carrySettings } from "./settings.ts";
 import type { CarryInput, CarryPlan, Subject } from "./subject.ts";
 
 /** In their order: what a device refers to comes before the device. */
@@ -21,6 +22,7 @@ const subjects: readonly Subject[] = [
   carryNetdevs,
   carryDevices,
   carryLimits,
+  carrySettings,
 ];
 
 /** What must be done so that the new QEMU has what the VM has now. Pure. */

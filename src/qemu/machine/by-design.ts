@@ -94,6 +94,8 @@ const rules: readonly Rule[] = [
     when: ({ old, new: next }) => [old, next].some((path) => /^\/proc\/\d+\/fd\/\d+$/.test(String(path))),
   },
   { reason: "update", path: /^migration\.(status|parameters\.(mode|cpr-exec-command))$/ },
+  // Switched on when the old QEMU has ended.
+  { reason: "update", path: /^traceEvents$/, when: (_, __, next) => next.status.status === "inmigrate" },
   // Only one of the two can have the ports; they are forwarded again when the old QEMU has ended.
   {
     reason: "update",

@@ -99,6 +99,9 @@ export async function readOpenMachine(
     balloon: await ask("query-balloon"),
     generationId: textOf(generation, "guid"),
     fdsets,
+    traceEvents: ((await ask("trace-event-get-state", { name: "*" })) ?? []).flatMap(({ name: event, state }) =>
+      state === "enabled" ? [event] : [],
+    ),
     process: readProcess(process, links, [
       ...cpus.map((cpu) => ({ role: `vcpu ${cpu["cpu-index"]}`, id: cpu["thread-id"] })),
       ...iothreads.map(({ id, "thread-id": thread }) => ({ role: `iothread ${id}`, id: thread })),

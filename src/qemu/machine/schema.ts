@@ -202,6 +202,8 @@ export const machineSchema = z.object({
   balloon: z.unknown().optional(),
   generationId: z.string().optional(),
   fdsets: qmpReturns["query-fdsets"],
+  /** Those that are on. */
+  traceEvents: z.array(z.string()).optional(),
   process,
   /** The commands that QEMU did not answer, and why. "CommandNotFound": this QEMU does not have it. */
   unanswered: z.array(z.object({ command: z.string(), qmpClass: z.string(), reason: z.string() })),

@@ -86,6 +86,8 @@ const ofDerivedCommand: ReadonlySet<FindingCode> = new Set([
   "machine-alias",
   "device-hotplugged",
   "device-unplugged",
+  "tpm-emulator",
+  "options-unseen",
   "fd-option",
   "memory-file",
   "port-taken",

@@ -191,6 +191,7 @@ export const qmpReturns = {
     z.looseObject({ name: z.string(), abstract: z.boolean().optional(), parent: z.string().optional() }),
   ),
   "human-monitor-command": z.string(),
+  "trace-event-get-state": z.array(z.looseObject({ name: z.string(), state: z.string() })),
   "query-fdsets": z.array(
     z.looseObject({
       "fdset-id": z.number(),

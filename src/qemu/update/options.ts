@@ -32,6 +32,8 @@ export interface UpdateOptions {
   /** Codes of findings that must not stop the update. */
   readonly allow?: readonly string[] | undefined;
   readonly hooks?: UpdateHooks | undefined;
+  /** Of displays, which QEMU does not tell: given to the new one, and never written down. */
+  readonly passwords?: DisplayPasswords | undefined;
   /** Rolls back while that can be done, and is too late after it. */
   readonly signal?: AbortSignal | undefined;
   /** Called, and waited for, at each step. What it throws counts as a failure of the update. */
@@ -52,6 +54,12 @@ export interface CopyProgress {
   readonly elapsedMs: number;
   /** Expected; undefined while the guest writes as fast as is copied. */
   readonly leftMs: number | undefined;
+}
+
+/** By set_password's names of the protocols. */
+export interface DisplayPasswords {
+  readonly vnc?: string | undefined;
+  readonly spice?: string | undefined;
 }
 
 /** The two processes of an update, as far as they exist. */

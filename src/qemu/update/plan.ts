@@ -73,7 +73,7 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
       qmp: publicQmp,
       command,
       forVersion,
-      findings: allowed(findings, options.allow ?? []),
+      findings: allowed(findings, options),
       carried: [...facts.carry.carried, ...handedInWords(facts.derived.handed)],
       ways,
     },
@@ -107,10 +107,15 @@ function rehearsalOf(facts: Facts, { qmpPath, qmpInside }: OpenVm, options: Upda
   return { command: [...next.words, ...args], qmp: join(dirname(qmpPath), basename(name)), moved, handed };
 }
 
-/** What was allowed is a warning; of an alias there is nothing to say, the derived command line has the full name. */
-function allowed(findings: readonly Finding[], codes: readonly string[]): Finding[] {
+/**
+ * What was allowed is a warning; of an alias there is nothing to say, the derived command line has the full name, nor of a
+ * password that was given.
+ */
+function allowed(findings: readonly Finding[], { allow: codes = [], passwords = {} }: UpdateOptions): Finding[] {
+  const given = Object.entries(passwords).flatMap(([protocol, text]) => (text === undefined ? [] : protocol));
   return findings.flatMap((finding) => {
     if (finding.code === "machine-alias") return [];
+    if (finding.code === "password" && given.includes(finding.subject ?? "")) return [];
     return codes.includes(finding.code) ? { ...finding, severity: "warning" } : finding;
   });
 }

@@ -20,7 +20,7 @@ import { removeNames } from "./names.ts";
 import type { UpdateOptions, UpdateReport } from "./options.ts";
 import { findStartedFor } from "./peers/marked.ts";
 import { askPeer, type Peer, releasePeer } from "./peers/peer.ts";
-import { giveBack } from "./peers/tell.ts";
+import { giveBack, givePasswords } from "./peers/tell.ts";
 import { type Prepared, prepare, refuseBlocked, roomySignal } from "./plan.ts";
 import { compareAfter } from "./ready.ts";
 import { makeHandOverFolder } from "./record/hand-over-folder.ts";
@@ -128,7 +128,7 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
     step: run.step,
     warn: (text) => run.warnings.push(text),
   });
-  run.warnings.push(...removeFiles(journal));
+  run.warnings.push(...(await givePasswords(destination, run.options.passwords)), ...removeFiles(journal));
   removeOldLogs(prepared.folder);
   await compareAfter(run, destination);
   await runHook(run, "onSuccess").catch((error: unknown) => run.warnings.push(asCprkitError(error).message));

@@ -68,10 +68,10 @@ const held: readonly { readonly match: RegExp; readonly finding: (id: string) =>
   {
     match: /^vhost-user-/,
     finding: (id) =>
-      warning(
+      blocker(
         "vhost-user",
-        `${id}: its backend must serve the new QEMU while the running one is still connected; many serve only one`,
-        "see the backend's documentation, or unplug the device for the update",
+        `${id}: its backend must serve the new QEMU while the running one is still connected; of one that does not, the new QEMU waits for an answer`,
+        "unplug the device for the update; if its backend serves several (see its documentation), --allow vhost-user",
         id,
       ),
   },

@@ -6,7 +6,7 @@ import type { MachineDifference } from "../../machine/by-design.ts";
 import type { MachineComparison } from "../../machine/compare.ts";
 
 /** What weighs less than the guest's machine: differences are told, and do not stop the update. */
-const besideTheGuest = /^(process|migration|vnc|spice|unanswered|fdsets|qemu|status|name)\b/;
+const besideTheGuest = /^(process|migration|vnc|spice|unanswered|fdsets|traceEvents|qemu|status|name)\b/;
 
 /** Of a command line that was given whole: what its author may have meant. */
 const ofMonitors = /^(chardevs|objects|qom\[\/(chardevs|objects|backend)\b)/;

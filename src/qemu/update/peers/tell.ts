@@ -3,6 +3,7 @@
 import { isCprkitError } from "../../../vmstate/error.ts";
 import { restoreTaps } from "../../handover/tap-settings.ts";
 import { isUnderWay } from "../../vm/modes.ts";
+import type { DisplayPasswords } from "../options.ts";
 import type { Journal } from "../record/journal.ts";
 import { askPeer, monitorOf, type Peer } from "./peer.ts";
 
@@ -28,6 +29,16 @@ export async function tellAll(peer: Peer, steps: NonNullable<Journal["after"]>):
     const problem = await tell(peer, execute, args);
     if (problem !== undefined)
       problems.push(`${execute} ${JSON.stringify(args ?? {})} failed, give it again: ${problem}`);
+  }
+  return problems;
+}
+
+/** Passwords of displays. @returns what was refused, in words without the password */
+export async function givePasswords(peer: Peer, passwords: DisplayPasswords = {}): Promise<string[]> {
+  const problems: string[] = [];
+  for (const [protocol, password] of Object.entries(passwords)) {
+    const problem = password === undefined ? undefined : await tell(peer, "set_password", { protocol, password });
+    if (problem !== undefined) problems.push(`the password of ${protocol} was not taken, give it again: ${problem}`);
   }
   return problems;
 }
