@@ -63,6 +63,7 @@ export const findingCodes = {
   "block-export": "an export of a disk would be gone, and its clients cut off",
   "dirty-bitmap": "a bitmap of changed blocks that is not persistent would be gone",
   "node-options": "a block node was added since the start, and QEMU does not tell all of its options",
+  "luks-pause": "an encrypted image makes the pause longer",
   "machine-differs": "the new QEMU has built another machine than the running one",
   snapshot: "-snapshot keeps the disk's changes in a file without a name",
   readconfig: "-readconfig holds options that are not looked at",

@@ -284,6 +284,25 @@ const nodes: readonly Case[] = [
   },
 ];
 
+const bounds: readonly Case[] = [
+  {
+    what: "limits of a throttle group, latency histograms, write thresholds, limits that two disks share",
+    args: (dir) => [
+      ...["-drive", `if=none,id=s1,format=raw,file=${dir}/s1.raw`, "-device", "virtio-blk-pci,drive=s1,id=vs1"],
+      ...["-drive", `if=none,id=s2,format=raw,file=${dir}/s2.raw`, "-device", "virtio-blk-pci,drive=s2,id=vs2"],
+    ],
+    change: async (command) => {
+      const limits = { "iops-total": 50, "bps-write": 1_000_000, "bps-write-max": 2_000_000 };
+      await command("qom-set", { path: "/objects/tg", property: "limits", value: limits });
+      const id = "/machine/peripheral/vs1/virtio-backend";
+      await command("block-latency-histogram-set", { id, "boundaries-read": [10, 100], "boundaries-flush": [7] });
+      await command("block-set-write-threshold", { "node-name": "f4t", "write-threshold": mib });
+      const shared = { bps: 1_000_000, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0, group: "both" };
+      for (const device of ["s1", "s2"]) await command("block_set_io_throttle", { device, ...shared });
+    },
+  },
+];
+
 /** Names that QEMU or cprkit generates say nothing. */
 const named = (name: unknown) => (/^(#|cprkit-)/.test(String(name)) ? "" : name);
 
@@ -312,12 +331,27 @@ async function look(vm: Updatable): Promise<Record<string, unknown>> {
         chain: inserted === undefined || inserted === null ? [] : chain(inserted["image"] as Image),
         readOnly: inserted?.["ro"],
         cache: inserted?.cache,
+        limits: [inserted?.["bps"], inserted?.["iops"], inserted?.["group"]],
       };
     }
+    for (const { qdev, stats } of await qmp.execute("query-blockstats")) {
+      const bounds = Object.entries(stats).flatMap(([key, value]) =>
+        /_latency_histogram$/.test(key) ? [[key, (value as { boundaries: unknown }).boundaries]] : [],
+      );
+      if (bounds.length > 0) seen[`histograms of ${qdev}`] = Object.fromEntries(bounds);
+    }
+    seen["throttle group"] = await qmp.execute("qom-get", { path: "/objects/tg", property: "limits" });
     for (const node of await qmp.execute("query-named-block-nodes", { flat: true })) {
       const { "node-name": name = "", drv, ro, file, cache, detect_zeroes } = node;
       if (named(name) === "") continue;
-      const about = { drv, ro, direct: cache.direct, detect_zeroes, size: node.image["virtual-size"] };
+      const about = {
+        drv,
+        ro,
+        threshold: node["write_threshold"],
+        direct: cache.direct,
+        detect_zeroes,
+        size: node.image["virtual-size"],
+      };
       seen[`node ${name}`] = { ...about, file: file.startsWith("json:") ? JSON.parse(file.slice(5)) : file };
     }
     return seen;
@@ -337,14 +371,15 @@ function makeFiles(dir: string): void {
   };
   for (const name of ["one", "two"]) raw(name, 4 * mib);
   for (const name of ["floppy1", "floppy2"]) raw(name, 1_474_560);
-  for (const name of ["d1", "d2", "d3", "d4", "d4t", "d5", "d6", "d7", "d8", "d9", "x1", "x2"]) raw(name, 16 * mib);
+  for (const name of ["d1", "d2", "d3", "d4", "d4t", "d5", "d6", "d7", "d8", "d9", "x1", "x2", "s1", "s2"])
+    raw(name, 16 * mib);
 }
 
 describeQemu("an update carries disks as they are now", ["10.0", "11.1"], (qemu) => {
-  const cases = [...media, ...layers, ...nodes];
+  const cases = [...media, ...layers, ...nodes, ...bounds];
   const ways = [
     ["10.0", ["11.1", "10.0"], "cpr-transfer"],
-    ["11.1", ["11.1", "11.1"], "cpr-exec"],
+    ["11.1", ["11.1"], "cpr-exec"],
     ["10.0", ["11.1"], "cpr-reboot"],
   ] as const;
   for (const [from, later, mode] of ways) {

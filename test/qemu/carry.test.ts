@@ -7,6 +7,7 @@ import { afterEach, expect, it } from "vitest";
 import { preflight } from "../../src/qemu/preflight/preflight.ts";
 import { connectQmp, type Qmp } from "../../src/qemu/qmp/client.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
+import type { CprModeName } from "../../src/qemu/vm/binary.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
 import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
@@ -139,6 +140,87 @@ describeQemu("an update carries", ["10.0", "11.1"], (qemu) => {
   });
 });
 
+describeQemu("an update carries the run state", ["10.0", "11.1"], (qemu) => {
+  it("io-error: 10.0 -> 11.1 -> 10.0, cpr-transfer", async () => {
+    // SeaBIOS reads the first sector, in vain.
+    const bad = {
+      ...{ driver: "blkdebug", "node-name": "bad", image: { driver: "null-co", size: 1 << 20 } },
+      "inject-error": [{ event: "none", iotype: "read", errno: 5 }],
+    };
+    const vm = await startUpdatable({
+      ...{ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu["10.0"], firmware: "SeaBIOS" },
+      serialArgs: () => [],
+      extraArgs: () => [...["-blockdev", JSON.stringify(bad), "-device", "ide-hd,drive=bad,rerror=stop,bus=ide.1"]],
+    });
+    await untilState(vm, "io-error");
+    await updateIn(vm, [qemu["11.1"], qemu["10.0"]], "cpr-transfer", "io-error");
+    // The request is tried again, and fails again.
+    await ask(vm, (qmp) => qmp.execute("cont"));
+    await untilState(vm, "io-error");
+  });
+
+  it("guest-panicked: 11.1 -> 11.1, cpr-exec", async () => {
+    const extraArgs = () => ["-device", "pvpanic", "-action", "panic=pause"];
+    const vm = await startUpdatable({ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu["11.1"], extraArgs });
+    await ask(vm, (qmp) => qmp.execute("human-monitor-command", { "command-line": "o /1 0x505 1" }));
+    await untilState(vm, "guest-panicked");
+    await updateIn(vm, [qemu["11.1"]], "cpr-exec", "guest-panicked");
+  });
+});
+
+async function updateIn(vm: Updatable, later: readonly string[], mode: CprModeName, state: string): Promise<void> {
+  for (const qemu of later) {
+    const report = await updateVm({ qmp: vm.qmp }, { qemu, mode, stateDir: vm.stateDir });
+    expect(report.runState).toBe(state);
+    expect(report.warnings.filter((each) => each.startsWith("differs"))).toEqual([]);
+  }
+}
+
+async function untilState(vm: Updatable, wanted: string): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    const { status } = await ask(vm, (qmp) => qmp.execute("query-status"));
+    if (status === wanted) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`the VM does not become ${wanted}`);
+}
+
+describeQemu("an update waits for block jobs", ["10.0", "11.1"], (qemu) => {
+  async function withBackup(speed: number): Promise<Updatable> {
+    const vm = await startUpdatable({ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu["10.0"], devices: true });
+    await ask(vm, async (qmp) => {
+      await qmp.execute("blockdev-add", {
+        driver: "null-co",
+        "node-name": "source",
+        size: 8 << 20,
+        "read-zeroes": true,
+      });
+      await qmp.execute("blockdev-add", { driver: "null-co", "node-name": "copy", size: 8 << 20 });
+      const job = { "job-id": "j0", device: "source", target: "copy", sync: "full", speed };
+      await qmp.execute("blockdev-backup", job);
+    });
+    return vm;
+  }
+
+  it("as long as they take", async () => {
+    const vm = await withBackup(4 << 20);
+    const told: string[] = [];
+    await updateVm(
+      { qmp: vm.qmp },
+      { qemu: qemu["11.1"], stateDir: vm.stateDir, waitForJobsMs: 60_000, onWait: (text) => told.push(text) },
+    );
+    expect(told[0]).toMatch(/^waiting for the backup job j0 \(running/);
+    expect(vm.qemus()).not.toContain(vm.pid);
+  });
+
+  it("or as long as asked for", async () => {
+    const vm = await withBackup(1024);
+    const refused = updateVm({ qmp: vm.qmp }, { qemu: qemu["11.1"], stateDir: vm.stateDir, waitForJobsMs: 500 });
+    await expect(refused).rejects.toThrow(/\[block-job\] the backup job j0 \(running, \d+ % done\) is not over/);
+    expect(vm.qemus()).toEqual([vm.pid]);
+  });
+});
+
 describeQemu("an update refuses by name, and changes nothing", ["10.0", "11.1"], (qemu) => {
   const cases: readonly (readonly [
     what: string,
@@ -154,12 +236,12 @@ describeQemu("an update refuses by name, and changes nothing", ["10.0", "11.1"],
       /\[dirty-bitmap\] bitmap b0 of null0/,
     ],
     [
-      "an export",
+      "an export of which QEMU does not tell how it was made",
       async (qmp, vm) => {
-        await qmp.execute("nbd-server-start", { addr: { type: "unix", data: { path: join(vm.dir, "nbd") } } });
-        await qmp.execute("block-export-add", { id: "e0", type: "nbd", "node-name": "disk0" });
+        const addr = { type: "unix", path: join(vm.dir, "vu") };
+        await qmp.execute("block-export-add", { id: "e0", type: "vhost-user-blk", "node-name": "disk0", addr });
       },
-      /\[block-export\] the nbd export e0/,
+      /\[block-export\] the vhost-user-blk export e0/,
     ],
     [
       "a job",

@@ -145,7 +145,9 @@ const changes: readonly (readonly [string, (qmp: Qmp, dir: string) => Promise<un
         property: "guest-stats-polling-interval",
         value: 7,
       }),
-    [/^(qom|devices)\[\/machine\/peripheral\/balloon\]\.(properties|options)\.guest-stats-polling-interval/],
+    [
+      /^(qom|devices)\[\/machine\/peripheral\/balloon(\/virtio-backend)?\]\.(properties|options)\.guest-stats-polling-interval/,
+    ],
   ],
   ["watchdog-set-action", (qmp) => qmp.execute("watchdog-set-action", { action: "pause" }), []],
   [

@@ -32,6 +32,7 @@ interface UpdateCommandOptions {
   readonly timeout?: number;
   readonly stateDir?: string;
   readonly allow?: readonly string[];
+  readonly waitForJobs?: number;
   readonly beforePause?: string;
   readonly onSuccess?: string;
   readonly onFailure?: string;
@@ -68,6 +69,11 @@ export function updateCommand(): Command {
     .addOption(new Option("--timeout <seconds>", "longest wait for each step").argParser(wholeNumber(1, 86_400)))
     .addOption(new Option("--state-dir <folder>", "where journals and logs are kept"))
     .addOption(new Option("--allow <code...>", "go on despite the findings with these codes").argParser(allowCode))
+    .addOption(
+      new Option("--wait-for-jobs <seconds>", "wait so long for block jobs that are under way").argParser(
+        wholeNumber(1, 86_400 * 7),
+      ),
+    )
     .addOption(new Option("--before-pause <command>", "run this just before the guest stops; if it fails, roll back"))
     .addOption(new Option("--on-success <command>", "run this after the update"))
     .addOption(new Option("--on-failure <command>", "run this after a failure, when the guest is settled"))
@@ -155,6 +161,8 @@ async function runUpdate(command: string[], options: UpdateCommandOptions, signa
     timeoutMs: options.timeout === undefined ? undefined : options.timeout * 1000,
     stateDir: options.stateDir,
     allow: options.allow,
+    waitForJobsMs: options.waitForJobs === undefined ? undefined : options.waitForJobs * 1000,
+    onWait: (text) => progress.step(text),
     hooks: { beforePause: options.beforePause, onSuccess: options.onSuccess, onFailure: options.onFailure },
     passwords: { vnc: firstLine(options.vncPasswordFile), spice: firstLine(options.spicePasswordFile) },
     signal,

@@ -3,6 +3,8 @@
 
 import { carryBitmaps } from "./block/bitmaps.ts";
 import { carryDisks } from "./block/disks.ts";
+import { releaseExports, returnExports } from "./block/exports.ts";
+import { takeImages } from "./block/idle-nodes.ts";
 import { carryChardevs } from "./chardevs.ts";
 import { carryDevices } from "./devices.ts";
 import { carryLimits } from "./limits.ts";
@@ -14,6 +16,8 @@ import type { CarryInput, CarryPlan, Subject } from "./subject.ts";
 
 /** In their order: what a device refers to comes before the device. */
 const subjects: readonly Subject[] = [
+  takeImages,
+  releaseExports,
   carryObjects,
   carryMemory,
   carryBitmaps,
@@ -23,6 +27,7 @@ const subjects: readonly Subject[] = [
   carryDevices,
   carryLimits,
   carrySettings,
+  returnExports,
 ];
 
 /** What must be done so that the new QEMU has what the VM has now. Pure. */

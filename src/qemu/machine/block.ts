@@ -17,12 +17,13 @@ export async function readBlock(
   links: ReadonlyMap<number, string>,
   fdsets: Machine["fdsets"],
 ): Promise<Block> {
-  const [devices = [], nodes = [], graph, jobs = [], exports = []] = await Promise.all([
+  const [devices = [], nodes = [], graph, jobs = [], exports = [], stats = []] = await Promise.all([
     ask("query-block"),
     ask("query-named-block-nodes", { flat: true }),
     ask("x-debug-query-block-graph"),
     ask("query-jobs"),
     ask("query-block-exports"),
+    ask("query-blockstats"),
   ]);
   const nameOf = new Map(graph?.nodes.map(({ id, name }) => [id, name]));
   const idOf = new Map(
@@ -39,6 +40,7 @@ export async function readBlock(
       ioStatus: rest["io-status"],
       limits: limitsOf(inserted ?? {}),
       writeback: inserted?.cache.writeback,
+      histograms: histogramsOf(stats.find((one) => one.qdev === qdev && (one.device ?? "") === device)?.stats),
     })),
     nodes: nodes.map((node) => {
       const { "node-name": name = "", drv, file, ro, image, cache, "dirty-bitmaps": bitmaps = [], ...rest } = node;
@@ -79,6 +81,16 @@ const limitName = /^(bps|iops)(_|$)/;
 /** In a field of its own, or, for `children` of QEMU 11.1, in the graph; "backing-image" is the image of another node. */
 function isElsewhere(key: string): boolean {
   return limitName.test(key) || ["group", "children", "limits", "backing-image", "throttle-group"].includes(key);
+}
+
+/** Bounds alone: what was counted is a statistic, as the number of requests is. */
+function histogramsOf(stats: Readonly<Record<string, unknown>> = {}): Record<string, number[]> | undefined {
+  const found = Object.entries(stats).flatMap(([key, value]) => {
+    const kind = /^(.*)_latency_histogram$/.exec(key)?.[1];
+    const { boundaries } = (value ?? {}) as { readonly boundaries?: number[] };
+    return kind === undefined || boundaries === undefined ? [] : [[kind, boundaries] as const];
+  });
+  return found.length === 0 ? undefined : Object.fromEntries(found);
 }
 
 function limitsOf(node: Readonly<Record<string, unknown>>): Record<string, number | string> {

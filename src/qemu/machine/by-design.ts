@@ -35,6 +35,8 @@ export const differenceReasons = {
   "new-parameter": "only one of the two versions has the migration parameter",
   "new-answer": "only one of the two versions tells it",
   moved: "the version keeps the part in another place of its tree",
+  "failed-request": "QEMU keeps the request of a disk that has failed, to try it again, but not the mark on the disk",
+  "job-over": "a job that is over, and only was not dismissed",
   "own-object": "an object that this version makes for itself",
 } as const satisfies Record<string, string>;
 
@@ -87,6 +89,19 @@ const rules: readonly Rule[] = [
     path: /^(memory\.devices|qom|devices)\[.*\]\.(data|properties|options)\.size$/,
     when: ({ path }, old, next) => next.status.status === "inmigrate" && isVirtioMem(path, old),
   },
+  // The old QEMU has them until the guest stops.
+  {
+    reason: "waiting",
+    path: /^block\.(exports|nbd)\b/,
+    when: (_, __, next) => next.status.status === "inmigrate",
+  },
+  {
+    reason: "waiting",
+    path: /^process\.(sockets\[.*\]|tcp)$/,
+    when: ({ path }, { block: { nbd } }, next) =>
+      next.status.status === "inmigrate" &&
+      (nbd?.address.type === "unix" ? path.includes(nbd.address.path) : nbd !== undefined && path.endsWith("tcp")),
+  },
   // The very file that the old process has open: what is compared is the file's number, in memory.blocks.
   {
     reason: "memory",
@@ -125,7 +140,7 @@ const rules: readonly Rule[] = [
   },
   { reason: "client", path: /^(vnc\[.*|spice)\.(clients|channels)|^qom\[\/chardevs\/.*\]\.properties\.connected$/ },
   { reason: "guest", path: /^chardevs\[.*\]\.frontend-open$/ },
-  { reason: "guest", path: /^(qom|devices)\[.*\]\.(properties|options)\.(rtc-time|date|guest-stats)\b/ },
+  { reason: "guest", path: /^(qom|devices)\[.*\]\.(properties|options)\.(rtc-time|date|guest-stats)(?![\w-])/ },
   // Where the firmware has put them.
   {
     reason: "guest",
@@ -141,6 +156,16 @@ const rules: readonly Rule[] = [
   { reason: "guest", path: /^balloon\.actual$/ },
   { reason: "guest", path: /^block\.(nodes\[.*\]\.bitmaps\[.*\]\.count|jobs\[.*\]\.(current|total)-progress)$/ },
   { reason: "allocation", path: /^block\.nodes\[.*\]\.other\.actual-size$/ },
+  {
+    reason: "failed-request",
+    path: /^block\.devices\[.*\]\.ioStatus$/,
+    when: (_, old) => old.status.status === "io-error",
+  },
+  {
+    reason: "job-over",
+    path: /^block\.jobs\b/,
+    when: (_, { block: { jobs } }) => jobs.every(({ status }) => status === "concluded" || status === "null"),
+  },
   // Of the file of an image that grows; of a raw image the node above has the same size.
   {
     reason: "allocation",

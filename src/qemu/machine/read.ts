@@ -8,6 +8,7 @@ import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { askerOf } from "./ask.ts";
 import { readBlock } from "./block.ts";
 import { readDevices, readObjects } from "./devices.ts";
+import { findNbd } from "./nbd.ts";
 import { readNet } from "./net.ts";
 import { fdLinks, openFile } from "./open-files.ts";
 import { readProcess } from "./process.ts";
@@ -64,6 +65,14 @@ export async function readOpenMachine(
     ask("query-migrate"),
   ]);
   const type = qom.find(({ path }) => path === "/machine")?.type ?? "";
+  const chardevs = (await ask("query-chardev")) ?? [];
+  const vnc = (await ask("query-vnc-servers")) ?? [];
+  const read = readProcess(process, links, [
+    ...cpus.map((cpu) => ({ role: `vcpu ${cpu["cpu-index"]}`, id: cpu["thread-id"] })),
+    ...iothreads.map(({ id, "thread-id": thread }) => ({ role: `iothread ${id}`, id: thread })),
+  ]);
+  const isExporting = block.exports.some((each) => each.type === "nbd");
+  const nbd = isExporting ? await findNbd(process.cwd, read, JSON.stringify([chardevs, vnc])) : undefined;
   const machine = {
     qemu: { version: versionText(version), package: version.package },
     type: type.replace(/-machine$/, ""),
@@ -83,11 +92,11 @@ export async function readOpenMachine(
         file: fd === undefined ? undefined : openFile(pid, fd, links.get(fd) ?? ""),
       })),
     },
-    block,
-    chardevs: (await ask("query-chardev")) ?? [],
+    block: { ...block, nbd },
+    chardevs,
     net,
     iothreads,
-    vnc: (await ask("query-vnc-servers")) ?? [],
+    vnc,
     spice: await ask("query-spice"),
     migration: {
       status: migration?.status,
@@ -102,10 +111,7 @@ export async function readOpenMachine(
     traceEvents: ((await ask("trace-event-get-state", { name: "*" })) ?? []).flatMap(({ name: event, state }) =>
       state === "enabled" ? [event] : [],
     ),
-    process: readProcess(process, links, [
-      ...cpus.map((cpu) => ({ role: `vcpu ${cpu["cpu-index"]}`, id: cpu["thread-id"] })),
-      ...iothreads.map(({ id, "thread-id": thread }) => ({ role: `iothread ${id}`, id: thread })),
-    ]),
+    process: read,
     unanswered: asker.unanswered,
   };
   return machineSchema.parse(withoutPasswords(machine));

@@ -57,6 +57,8 @@ const blockDevice = z.object({
   ioStatus: z.string().optional(),
   limits,
   writeback: z.boolean().optional(),
+  /** Bounds of its latency histograms, by kind of request: rd, wr, flush, zone_append. */
+  histograms: z.record(z.string(), z.array(z.number())).optional(),
 });
 
 const bitmap = z.object({
@@ -85,6 +87,25 @@ const blockNode = z.object({
   open: openFile.optional(),
   /** The rest of what QEMU says of it, by QEMU's names. */
   other: properties,
+});
+
+/** The NBD server of QEMU, as it answers a client. */
+const nbdServer = z.object({
+  address: z.union([
+    z.object({ type: z.literal("unix"), path: z.string() }),
+    z.object({ type: z.literal("inet"), host: z.string(), port: z.string() }),
+  ]),
+  /** In the order in which they were made. */
+  exports: z.array(
+    z.object({
+      name: z.string(),
+      description: z.string(),
+      size: z.number(),
+      readOnly: z.boolean(),
+      bitmaps: z.array(z.string()),
+      allocationDepth: z.boolean(),
+    }),
+  ),
 });
 
 const ramBlock = z.object({
@@ -187,6 +208,8 @@ export const machineSchema = z.object({
     nodes: z.array(blockNode),
     jobs: qmpReturns["query-jobs"],
     exports: qmpReturns["query-block-exports"],
+    /** Absent: there is none with an export, or it could not be asked. */
+    nbd: nbdServer.optional(),
   }),
   chardevs: qmpReturns["query-chardev"],
   net: z.object({ clients: z.array(netClient), forwards: z.array(hostForward) }),

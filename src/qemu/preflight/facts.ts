@@ -124,7 +124,6 @@ export interface Facts {
   readonly chardevs: QmpReturn<"query-chardev">;
   readonly blockNodes: QmpReturn<"query-named-block-nodes">;
   readonly jobs: QmpReturn<"query-jobs">;
-  readonly exports: QmpReturn<"query-block-exports">;
   readonly fds: readonly VmFd[];
   readonly taps: readonly Tap[];
   /** Paths of UNIX sockets on which somebody listens. */
@@ -206,7 +205,6 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     chardevs: own.chardevs,
     blockNodes: own.blockNodes,
     jobs: own.jobs,
-    exports: own.exports,
     fds,
     taps: [...new Set(fds.flatMap(({ what }) => /^tap (.*)$/.exec(what)?.[1] ?? []))].map(tapOf),
     listening: listeningFor(process),
@@ -292,7 +290,7 @@ async function askVm(vm: OpenVm) {
   ]);
   // A migration's parameters must stay as they are.
   const modes = isUnderWay(migration.status) ? undefined : await askModes(qmp, parameters.mode);
-  const [machines, kvm, backends, devices, chardevs, blockNodes, jobs, exports, fds, generationId] = await Promise.all([
+  const [machines, kvm, backends, devices, chardevs, blockNodes, jobs, fds, generationId] = await Promise.all([
     machinesOf(qmp),
     qmp.execute("query-kvm"),
     memoryBackends(qmp),
@@ -300,7 +298,6 @@ async function askVm(vm: OpenVm) {
     qmp.execute("query-chardev"),
     qmp.execute("query-named-block-nodes"),
     qmp.execute("query-jobs"),
-    qmp.execute("query-block-exports"),
     listVmFds(process.identity.pid, { qmp, qmpPath, options }),
     generationIdOf(qmp, options),
   ]);
@@ -319,7 +316,6 @@ async function askVm(vm: OpenVm) {
     chardevs,
     blockNodes,
     jobs,
-    exports,
     fds,
     memoryFiles: await movedMemoryFiles(vm, options, backends, fds),
     generationId,

@@ -164,6 +164,9 @@ export const qmpReturns = {
   "query-block": z.array(blockDevice),
   "x-debug-query-block-graph": blockGraph,
   "query-jobs": z.array(job),
+  "query-blockstats": z.array(
+    z.looseObject({ device: z.string().optional(), qdev: z.string().optional(), stats: z.looseObject({}) }),
+  ),
   "query-block-exports": z.array(blockExport),
   "query-chardev": z.array(chardev),
   "query-iothreads": z.array(iothread),

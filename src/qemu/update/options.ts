@@ -31,6 +31,10 @@ export interface UpdateOptions {
   readonly stateDir?: string | undefined;
   /** Codes of findings that must not stop the update. */
   readonly allow?: readonly string[] | undefined;
+  /** How long to wait for block jobs that are under way, in ms. Default 0: a job is refused. */
+  readonly waitForJobsMs?: number | undefined;
+  /** Told what is waited for, such as "waiting for the mirror job j0 (running, 40 % done)". */
+  readonly onWait?: ((text: string) => void) | undefined;
   readonly hooks?: UpdateHooks | undefined;
   /** Of displays, which QEMU does not tell: given to the new one, and never written down. */
   readonly passwords?: DisplayPasswords | undefined;

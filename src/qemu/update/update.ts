@@ -8,6 +8,7 @@ import { CprkitError } from "../../vmstate/error.ts";
 import type { QmpStep } from "../carry/subject.ts";
 import { publicName } from "../command-line/derive.ts";
 import { outside, realPath, throughRootOf } from "../namespaces/paths.ts";
+import { waitForJobs } from "../preflight/jobs.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { stateBase, vmFolder } from "../vm/state-dir.ts";
 import { goForward } from "./finish.ts";
@@ -63,6 +64,7 @@ export async function updateVm(target: VmTarget, asked: UpdateOptions = {}): Pro
   let unlock: (() => void) | undefined;
   const step = stepper(options, () => ({ run, folder, source: vm.process.identity.pid }), phases, start);
   try {
+    await waitForJobs(vm.qmp, options);
     await step("inspected");
     const planned = await prepare(vm, options);
     refuseBlocked(planned.plan);

@@ -11,6 +11,7 @@ import {
   withValue,
 } from "../../command-line/parse.ts";
 import { blocker, type Finding, warning } from "../../finding.ts";
+import type { Machine } from "../../machine/schema.ts";
 import type { Carried, CarryInput, CarryPlan, QmpStep } from "../subject.ts";
 import { givenNodes, isOfMedium } from "./given.ts";
 import { letIdleGo } from "./idle-nodes.ts";
@@ -51,6 +52,15 @@ function findingsOf({ graph, own, late, drives, untold }: State): Finding[] {
       const message = `node ${name} was added since the start: QEMU does not tell its options aio, discard and locking; ${shown(name)}`;
       return warning("node-options", message, "if that is wrong, give the whole new command line after --", name);
     }),
+    ...[...graph.nodes.values()].filter(isLuks).map(({ name, file }) => {
+      const message = `${name.startsWith("#") ? file : name} is an encrypted qcow2 image: QEMU derives its key once more while the guest stands still, which takes seconds`;
+      return warning(
+        "luks-pause",
+        message,
+        "nothing to do; an image of the driver luks in place of qcow2 with LUKS has no such pause",
+        name,
+      );
+    }),
     ...drives
       .filter(({ isSnapshot }) => isSnapshot)
       .map(({ name }) => {
@@ -58,6 +68,11 @@ function findingsOf({ graph, own, late, drives, untold }: State): Finding[] {
         return blocker("snapshot", message, "give the drive a file of its own", name);
       }),
   ];
+}
+
+/** QEMU 10.0 block/qcow2.c opens the image anew when it takes it over. */
+function isLuks({ driver, other }: Machine["block"]["nodes"][number]): boolean {
+  return driver === "qcow2" && JSON.stringify(other["format-specific"])?.includes('"format":"luks"') === true;
 }
 
 interface Rewritten {

@@ -1,9 +1,20 @@
 // Nodes that hang nowhere: QEMU 10.0 passes some of them over when it lets go of its images (block.c, bdrv_next), keeps
 // their locks, and the new QEMU can't start the guest. So they are let go of one by one, just before the stop.
 
-import type { CarryPlan } from "../subject.ts";
+import type { CarryInput, CarryPlan } from "../subject.ts";
 import { isTree, type NodeOptions } from "./spec.ts";
 import { blockdevOptions, type State } from "./state.ts";
+
+/**
+ * The first of all subjects: of a guest that does not run, the new QEMU would take its images only when it goes on, and had
+ * neither the bitmaps that are stored in them nor their locks.
+ */
+export function takeImages({ machine }: CarryInput): Pick<CarryPlan, "after"> {
+  const { status, block } = machine;
+  const isActive = block.nodes.some(({ other }) => other["active"] === true);
+  if (status.running || !isActive) return { after: [] };
+  return { after: [{ execute: "blockdev-set-active", arguments: { active: true } }] };
+}
 
 /** One that shares a node with a device can't be made inactive alone: it is removed, and added again if need be. */
 export function letIdleGo(state: State): Pick<CarryPlan, "release" | "after"> {

@@ -3,7 +3,7 @@
 
 import { resolve } from "node:path";
 import type { Machine } from "../../machine/schema.ts";
-import { isTree, type NodeOptions, switchOf, text } from "./spec.ts";
+import { isTree, type NodeOptions, nested, switchOf, text } from "./spec.ts";
 
 type Node = Machine["block"]["nodes"][number];
 
@@ -119,7 +119,7 @@ const plainDrivers = new Set([
 ]);
 
 /** Where a name can't say all, QEMU writes the options that decide on the content: "json:{…}". */
-function strongOptions({ file, driver, children }: Node): NodeOptions | undefined {
+function strongOptions({ file, driver, children, other }: Node): NodeOptions | undefined {
   if (driver === "nbd" && !file.startsWith("json:")) return nbdOptions(file);
   if (/^null-(co|aio):\/\/$/.test(file)) return {};
   if (!file.startsWith("json:")) return undefined;
@@ -127,7 +127,12 @@ function strongOptions({ file, driver, children }: Node): NodeOptions | undefine
     const value: unknown = JSON.parse(file.slice("json:".length));
     if (!isTree(value)) return undefined;
     const others = Object.entries(value).filter(([key]) => !children.some(({ name }) => name === key));
-    return others.some(([key]) => key === "children") ? undefined : Object.fromEntries(others);
+    if (others.some(([key]) => key === "children")) return undefined;
+    const options = nested(others);
+    if (!isTree(options["encrypt"])) return options;
+    // The image's header says of what kind it is.
+    const kind = /"encrypt":\{.*?"format":"(\w+)"/.exec(JSON.stringify(other["format-specific"]))?.[1];
+    return { ...options, encrypt: { format: kind, ...options["encrypt"] } };
   } catch {
     return undefined;
   }

@@ -13,6 +13,11 @@ export function isTree(value: unknown): value is NodeOptions {
 
 /** "file.filename=x" as { file: { filename: "x" } }. */
 export function fromKeyValues(parts: KeyValues): NodeOptions {
+  return nested(parts.map(([key, value]) => [key, value ?? "on"]));
+}
+
+/** The same, of values of any kind. */
+export function nested(parts: readonly (readonly [key: string, value: unknown])[]): NodeOptions {
   const root: Record<string, unknown> = {};
   for (const [key, value] of parts) {
     const names = key.split(".");
@@ -23,7 +28,7 @@ export function fromKeyValues(parts: KeyValues): NodeOptions {
       if (!isTree(at[name])) at[name] = {};
       at = at[name] as Record<string, unknown>;
     }
-    at[last] = value ?? "on";
+    at[last] = value;
   }
   return root;
 }

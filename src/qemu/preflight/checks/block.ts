@@ -2,19 +2,12 @@
 
 import { blocker, type Finding } from "../../finding.ts";
 import type { Facts } from "../facts.ts";
+import { isGoing, jobText } from "../jobs.ts";
 
-export function checkBlock({ jobs, exports }: Facts): Finding[] {
-  return [
-    ...jobs.flatMap(({ id, type, status, "current-progress": done, "total-progress": total }) => {
-      // Over, and only not dismissed yet.
-      if (status === "concluded" || status === "null") return [];
-      const progress = total === 0 ? "" : `, ${Math.floor((100 * done) / total)} % done`;
-      const message = `the ${type} job ${id} is not over (${status}${progress}): it would end with the old QEMU`;
-      return [blocker("block-job", message, "wait until it is done, or cancel it (job-cancel)", id)];
-    }),
-    ...exports.map(({ id, type }) => {
-      const message = `the ${type} export ${id}: its clients would be cut off, and the new QEMU does not have it`;
-      return blocker("block-export", message, "remove it for the update (block-export-del)", id);
-    }),
-  ];
+export function checkBlock({ jobs }: Facts): Finding[] {
+  return jobs.filter(isGoing).map((job) => {
+    const message = `${jobText(job)} is not over: it would end with the old QEMU`;
+    const remedy = "wait until it is done (--wait-for-jobs SECONDS), or cancel it (job-cancel)";
+    return blocker("block-job", message, remedy, job.id);
+  });
 }

@@ -5,14 +5,12 @@ import { blocker, type Finding } from "../../finding.ts";
 import { isUnderWay } from "../../vm/modes.ts";
 import type { Facts } from "../facts.ts";
 
-/** Run states that a migration may start from (QEMU 10.0 system/runstate.c: transitions to finish-migrate). */
-const goodStates = new Set(["running", "paused", "suspended", "prelaunch"]);
+/** Run states that a migration may start from, and that the new QEMU takes over (QEMU 10.0 system/runstate.c). */
+const goodStates = new Set(["running", "paused", "suspended", "prelaunch", "io-error", "guest-panicked"]);
 
 const remedies: Readonly<Record<string, string>> = {
   inmigrate: "this QEMU waits for its own -incoming migration: let it finish, or name the QEMU that runs the guest",
   postmigrate: "this QEMU has given its guest away: name the QEMU that runs it now; quit this one if that is alive",
-  "guest-panicked": "the guest has crashed: reset it (system_reset) and continue before the update",
-  "io-error": "a disk failed: repair it and continue the guest (cont) before the update",
   shutdown: "the guest is shut down: simply start the new QEMU",
 };
 
