@@ -66,7 +66,7 @@ export const findingCodes = {
   "luks-pause": "an encrypted image makes the pause longer",
   "machine-differs": "the new QEMU has built another machine than the running one",
   snapshot: "-snapshot keeps the disk's changes in a file without a name",
-  readconfig: "-readconfig holds options that are not looked at",
+  readconfig: "-readconfig holds options that can't be looked at",
   "socket-path": "a socket path would be too long",
   "socket-folder": "the folder of a socket that the new QEMU makes is missing or not writable",
   "peer-not-listening": "nobody listens where the new QEMU must connect",

@@ -1,10 +1,14 @@
 // A VM in namespaces of its own: after the update it is in the same ones.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, expect, it } from "vitest";
 import { notEnterable } from "../../src/qemu/namespaces/kinds.ts";
 import { preflight } from "../../src/qemu/preflight/preflight.ts";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
+import { abortUpdate, resumeUpdate } from "../../src/qemu/update/recover.ts";
 import { vmStatus } from "../../src/qemu/update/status.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { readCredentials } from "../../src/qemu/vm/credentials.ts";
@@ -119,6 +123,35 @@ describeQemu("a VM in namespaces", ["10.0", "11.1"], (qemu) => {
     const report = await updateVm({ pid }, options);
     expect(report.qmp).toBe(`/proc/${report.pid}/root/mnt/qmp.sock`);
     expect((await vmStatus({ qmp: report.qmp }, options)).pid).toBe(report.pid);
+    await vm.serial.waitForMore(20, 20_000);
+    assertContiguous(vm.serial);
+  });
+
+  it.runIf(isRoot)("finished, in a mount namespace, by another cprkit than the one that was killed", async () => {
+    const vm = await startUpdatable({ ...plain, qemu: qemu["10.0"], ...ownMounts() });
+    const pid = await pidOf(vm);
+    const { stateDir } = vm;
+    // Not spawnSync: the test must go on reading what the guest writes.
+    const killedAt = async (at: string) => {
+      const script = fileURLToPath(new URL("children/update.mjs", import.meta.url));
+      const options = { at, target: { qmp: vm.qmp }, qemu: program("11.1"), stateDir };
+      const child = spawn(process.execPath, [script, JSON.stringify(options)], { stdio: "ignore" });
+      expect(await once(child, "close")).toEqual([null, "SIGKILL"]);
+    };
+    await killedAt("destination-ready");
+    expect(vm.qemus()).toHaveLength(2);
+    expect(await abortUpdate({ qmp: vm.qmp }, { stateDir })).toMatchObject({
+      outcome: "rolled-back",
+      pid,
+      warnings: [],
+    });
+    expect(vm.qemus()).toEqual([pid]);
+    expect(socketsIn(vm)).toEqual(["qmp.sock"]);
+    await killedAt("running");
+    const recovery = await resumeUpdate({ qmp: vm.qmp }, { stateDir });
+    expect(recovery).toMatchObject({ outcome: "updated", warnings: [] });
+    expect(await pidOf(vm)).toBe(recovery.pid);
+    expect(vm.qemus()).toEqual([recovery.pid]);
     await vm.serial.waitForMore(20, 20_000);
     assertContiguous(vm.serial);
   });

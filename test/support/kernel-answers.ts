@@ -45,6 +45,11 @@ const refusals: Partial<Record<Call, keyof typeof constants.errno>> = {
   kcmpFile: "EPERM",
   pidfdOpen: "ENOSYS",
   setns: "EPERM",
+  setAffinity: "EPERM",
+  setNice: "EACCES",
+  setScheduler: "EPERM",
+  ioPriority: "EPERM",
+  setIoPriority: "EPERM",
   pidfdSendSignal: "EPERM",
   pidfdGetfd: "EPERM",
 };

@@ -84,6 +84,8 @@ const afUnix = 1;
 const epollReadyMax = 64;
 const syscallNumbers = {
   kcmp: arch === "x64" ? 312 : 272,
+  ioprioGet: arch === "x64" ? 252 : 31,
+  ioprioSet: arch === "x64" ? 251 : 30,
   pidfdSendSignal: 424,
   pidfdOpen: 434,
   pidfdGetfd: 438,
@@ -119,6 +121,9 @@ function makeLibc(koffi: Koffi): Libc {
     sigprocmask(how: number, set: Uint8Array, old: Uint8Array): number;
     prlimit(pid: number, resource: number, set: BigUint64Array | null, old: BigUint64Array): number;
     setns(fd: number, kind: number): number;
+    schedSetaffinity(tid: number, length: number, mask: Uint8Array): number;
+    schedSetscheduler(tid: number, policy: number, parameters: Int32Array): number;
+    setpriority(which: number, who: number, nice: number): number;
     syscall(number: number, a: number, b: number, c: number, d: number, e: number): number;
     exit(status: number): void;
     strerror(errno: number): string;
@@ -148,6 +153,9 @@ function makeLibc(koffi: Koffi): Libc {
     signal: library.func("intptr_t signal(int, intptr_t)"),
     sigprocmask: library.func("int sigprocmask(int, const void *, void *)"),
     prlimit: library.func("int prlimit(int, int, const void *, void *)"),
+    schedSetaffinity: library.func("int sched_setaffinity(int, unsigned long, const void *)"),
+    schedSetscheduler: library.func("int sched_setscheduler(int, int, const void *)"),
+    setpriority: library.func("int setpriority(int, int, int)"),
     setns: library.func("int setns(int, int)"),
     syscall: library.func("long syscall(long, long, long, long, long, long)"),
     exit: library.func("void _exit(int)"),
@@ -290,6 +298,13 @@ function makeLibc(koffi: Koffi): Libc {
     },
     kcmpFile: (pidA, pidB, fdA, fdB) =>
       result(c.syscall(syscallNumbers.kcmp, asPid(pidA), asPid(pidB), kcmpFileType, asFd(fdA), asFd(fdB))),
+    setAffinity: (tid, mask) => result(c.schedSetaffinity(asPid(tid), mask.length, mask)),
+    setNice: (tid, nice) => result(c.setpriority(0, asPid(tid), int(nice, "nice"))),
+    setScheduler: (tid, policy, priority) =>
+      result(c.schedSetscheduler(asPid(tid), int(policy, "policy"), new Int32Array([int(priority, "priority")]))),
+    ioPriority: (tid) => result(c.syscall(syscallNumbers.ioprioGet, ioprioWhoProcess, asPid(tid), 0, 0, 0)),
+    setIoPriority: (tid, value) =>
+      result(c.syscall(syscallNumbers.ioprioSet, ioprioWhoProcess, asPid(tid), int(value, "value"), 0, 0)),
     setns: (fd, kind) => result(c.setns(asFd(fd), int(kind, "kind"))),
     pidfdOpen: (pid) => result(c.syscall(syscallNumbers.pidfdOpen, asPid(pid), 0, 0, 0, 0)),
     pidfdSendSignal: (pidfd, signal) =>
@@ -308,6 +323,7 @@ const sigIgn = 1;
 const sigSetmask = 2;
 const signalMaskBytes = 128;
 const kcmpFileType = 0;
+const ioprioWhoProcess = 1;
 
 const messageIovecAt = msghdr.size;
 const messageControlAt = msghdr.size + iovec.size;

@@ -56,6 +56,13 @@ export interface Libc {
   /** kcmp(2) for open file descriptions: 0 when both are the same one. */
   kcmpFile(pidA: number, pidB: number, fdA: number, fdB: number): number;
   pidfdOpen(pid: number): number;
+  /** Of a thread, by its number: a bit for each CPU that it may run on. */
+  setAffinity(tid: number, mask: Uint8Array): number;
+  setNice(tid: number, nice: number): number;
+  setScheduler(tid: number, policy: number, priority: number): number;
+  /** ioprio_get(2): the class from bit 13 on, and the priority. */
+  ioPriority(tid: number): number;
+  setIoPriority(tid: number, value: number): number;
   /** Moves the calling thread (of a pid namespace: its future children) into the namespace of `fd`. */
   setns(fd: number, kind: number): number;
   pidfdSendSignal(pidfd: number, signal: number): number;

@@ -237,12 +237,15 @@ function rewrittenDevice(value: string, { generationId }: Context): string {
 }
 
 function rewrittenVnc(value: string, { move, note, sideBySide }: Context): string {
-  const socket = legacyUnixSocket(value);
+  // The first word's key may be written or left out.
+  const key = value.startsWith("vnc=") ? "vnc=" : "";
+  const display = value.slice(key.length);
+  const socket = legacyUnixSocket(display);
   if (socket !== undefined) {
-    const rest = value.slice(`unix:${socket.path.replaceAll(",", ",,")}`.length);
-    return `unix:${move(socket.path, "socket").replaceAll(",", ",,")}${rest}`;
+    const rest = display.slice(`unix:${socket.path.replaceAll(",", ",,")}`.length);
+    return `${key}unix:${move(socket.path, "socket").replaceAll(",", ",,")}${rest}`;
   }
-  if (sideBySide && parseKeyValues(value)[0]?.[0] !== "none") note(portTaken(`-vnc ${value}`));
+  if (sideBySide && parseKeyValues(display)[0]?.[0] !== "none") note(portTaken(`-vnc ${value}`));
   return value;
 }
 
@@ -360,7 +363,7 @@ function undecidable(name: string): Finding {
       )
     : warning(
         "readconfig",
-        "-readconfig: what is in that file is not looked at; sockets and logs in it are not moved",
-        "give the new command after -- if it names sockets",
+        "-readconfig: that file can't be read, or has a section that cprkit does not know; sockets and logs in it are not moved",
+        "write its options on the command line at the VM's next start; until then give the whole new command after --",
       );
 }

@@ -248,7 +248,12 @@ const versionRules: readonly Rule[] = [
   { reason: "moved", path: /^(qom|devices)\[/, when: ({ old, new: next }) => inNewPlace(old) === inNewPlace(next) },
   { reason: "moved", path: /^qom\[.*\]\.properties\.hotplug-handler$/, when: ({ old, new: next }) => !old !== !next },
   { reason: "own-object", path: /^qom\[\/backend\]/, when: isOnOneSide },
-  // 11.1 has an object for each monitor, and a folder for sound.
+  // 11.1 has an object for each monitor, with the name that -mon gives it or one of its own, and a folder for sound.
+  {
+    reason: "own-object",
+    path: /^(qom\[\/objects\/[^\]]+\]|objects\[[^\]]+\])$/,
+    when: (difference) => isOnOneSide(difference) && isMonitor(difference.old ?? difference.new),
+  },
   { reason: "own-object", path: /^(qom\[(\/audiodevs|\/objects\/compat_monitor\d+)\]|objects\[compat_monitor\d+\])$/ },
 ];
 
@@ -270,6 +275,12 @@ function isVirtioMem(path: string, { qom }: Machine): boolean {
 /** "*:80" is "0.0.0.0:80". */
 function isPort(host: string, port: unknown): boolean {
   return host.replace(/^\*/, "0.0.0.0") === port;
+}
+
+function isMonitor(object: unknown): boolean {
+  return (
+    typeof object === "object" && object !== null && "type" in object && /^monitor-[qh]mp$/.test(String(object.type))
+  );
 }
 
 function isOnOneSide({ old, new: next }: MachineDifference): boolean {

@@ -3,8 +3,10 @@
 
 import { resolve } from "node:path";
 import { readProcessFile } from "../../linux/process/proc.ts";
+import { readScheduling } from "../../linux/process/scheduling.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
+import { cgroupsOf } from "../attributes/threads.ts";
 import { readSockets } from "../fds/sockets.ts";
 import { namespacesOf } from "../namespaces/kinds.ts";
 import type { VmProcess } from "../vm/process.ts";
@@ -55,6 +57,7 @@ export function readProcess(
     limits: Object.fromEntries(
       [...limits].map(([name, { soft, hard }]) => [name, { soft: limitOf(soft), hard: limitOf(hard) }]),
     ),
+    autogroupNice: autogroupNice(pid),
     threads: [{ role: "main", id: pid }, ...threads].flatMap((thread) => readThread(pid, thread)),
     sockets: of("unix").map((path) => socketFile(pid, cwd, path)),
     tcp: of("tcp"),
@@ -67,16 +70,23 @@ function limitOf(value: number): number | "unlimited" {
 
 function readThread(pid: number, { role, id }: KnownThread): Process["threads"] {
   try {
-    const status = readProcessFile(pid, `task/${id}/status`);
-    const stat = readProcessFile(pid, `task/${id}/stat`);
-    // The name in parentheses may hold anything (proc_pid_stat(5)); fields are counted from 1, the third comes after it.
-    const field = (number: number) => Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[number - 3]);
-    const cpus = /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? "";
-    return [{ role, cpus, nice: field(19), realtimePriority: field(40), policy: field(41) }];
+    const cgroups = cgroupsOf(readProcessFile(pid, `task/${id}/cgroup`));
+    return [{ role, ...readScheduling(pid, id), cgroups }];
   } catch (error) {
     // Unplugged meanwhile.
     if (isCprkitError(error)) return [];
     throw error;
+  }
+}
+
+/** "/autogroup-12 nice 0". */
+function autogroupNice(pid: number): number | undefined {
+  try {
+    const nice = / nice (-?\d+)$/m.exec(readProcessFile(pid, "autogroup"))?.[1];
+    return nice === undefined ? undefined : Number(nice);
+  } catch {
+    // A kernel without them.
+    return undefined;
   }
 }
 

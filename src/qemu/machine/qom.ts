@@ -42,9 +42,15 @@ export async function readQom(qmp: Qmp, { ask }: Asker, wait: WaitOptions): Prom
       const limits = `${maxObjects} objects or ${maxDepth} levels`;
       throw new CprkitError("ERR_QMP", `QEMU's tree of objects has more than ${limits}: it was not read`);
     }
-    level = next;
+    // QEMU lists them as its hash table has them: which CPU is the first must not depend on that.
+    level = next.toSorted((a, b) => numberOf(a) - numberOf(b));
   }
   return objects;
+}
+
+/** The N of "device[N]". */
+function numberOf({ path }: Place): number {
+  return Number(/\[(\d+)\]$/.exec(path)?.[1] ?? -1);
 }
 
 /** Far more than any machine has: a q35 with no devices has 58 objects, on five levels. */

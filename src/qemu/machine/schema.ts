@@ -133,7 +133,8 @@ const hostForward = z.object({
   guest: z.string(),
 });
 
-const thread = z.object({
+/** A thread of QEMU, as the kernel has it. */
+export const threadSchema = z.object({
   /** "main", "vcpu 0", "iothread io0". Threads of no fixed number are left out. */
   role: z.string(),
   /** Allowed CPUs, as the kernel lists them: "0-3". */
@@ -142,6 +143,10 @@ const thread = z.object({
   /** Number of the policy (sched(7)): 0 normal, 1 FIFO, 2 round robin … */
   policy: z.number(),
   realtimePriority: z.number(),
+  /** ioprio_set(2): the class from bit 13 on, and the priority. */
+  ioPriority: z.number(),
+  /** Its place in each cgroup tree, by the names of the tree's controllers; "" is cgroup v2. */
+  cgroups: z.record(z.string(), z.string()),
 });
 
 const socketFile = z.object({
@@ -178,7 +183,9 @@ const process = z.object({
   oomScoreAdj: z.number(),
   /** By the kernel's names. */
   limits: z.record(z.string(), z.object({ soft: limit, hard: limit })),
-  threads: z.array(thread),
+  /** Of its session (sched(7)); missing without autogroups. */
+  autogroupNice: z.number().optional(),
+  threads: z.array(threadSchema),
   /** The UNIX sockets that it listens on. */
   sockets: z.array(socketFile),
   /** "ADDRESS:PORT" of the TCP sockets that it listens on. */

@@ -93,6 +93,7 @@ export async function startBeside(
   try {
     return await startDestination({
       like: prepared.vm.process,
+      attributes: prepared.machine.process,
       launcher: prepared.launcher,
       command: [...command, ...incoming.flatMap((value) => ["-incoming", value])],
       env: { ...prepared.env, ...markOf(journal) },

@@ -3,8 +3,9 @@
 
 import { endProcess } from "../../linux/process/end-process.ts";
 import { CprkitError } from "../../vmstate/error.ts";
+import { giveToThreads } from "../attributes/threads.ts";
 import { handOver, setOwners } from "./names.ts";
-import { askPeer, keepsGuest, type Peer, type PeerState } from "./peers/peer.ts";
+import { askPeer, keepsGuest, monitorOf, type Peer, type PeerState } from "./peers/peer.ts";
 import { restoreSettings, tell, tellAll } from "./peers/tell.ts";
 import type { Journal } from "./record/journal.ts";
 
@@ -53,8 +54,14 @@ export async function goForward({ journal, source, destination, step, warn }: Fi
   }
   await step("names-handed-over", async () => {
     await whatever(async () => handOverThose(journal.moved));
-    // In cpr-exec the sockets have been made anew, under their own names.
-    for (const problem of journal.mode === "cpr-exec" ? setOwners([], journal, destination) : []) warn(problem);
+    if (journal.mode === "cpr-exec") {
+      // The sockets, under their own names, and all threads but the first have been made anew.
+      for (const problem of setOwners([], journal, destination)) warn(problem);
+      await whatever(async () => {
+        const qmp = await monitorOf(destination);
+        await giveToThreads(destination.identity.pid, qmp, journal.threads ?? [], { timeoutMs: 5_000 });
+      });
+    }
     await whatever(async () => {
       for (const problem of await restoreSettings(destination, journal)) warn(problem);
     });

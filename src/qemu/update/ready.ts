@@ -1,6 +1,7 @@
 // The new QEMU has built its machine and the guest still runs in the old one: what CPR does not carry is set, and the two
 // machines are compared. And once more at the end, when the guest runs in the new one.
 
+import { giveToThreads } from "../attributes/threads.ts";
 import type { QmpStep } from "../carry/subject.ts";
 import { attachQueues, holdHeaders, readTaps } from "../handover/tap-settings.ts";
 import { type CompareOptions, compareMachines } from "../machine/compare.ts";
@@ -26,6 +27,7 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp): Promise<void> {
   const { capabilities, before } = prepared.carry;
   await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(["events", ...capabilities]) }, wait);
   await give(qmp, before, wait);
+  await giveToThreads(identity.pid, qmp, prepared.machine.process.threads, { timeoutMs });
   run.warnings.push(...setOwners(run.journal.moved, run.journal, peer));
   const old = { qmp: await sourceQmp(run), process: prepared.vm.process };
   const [here, there] = await Promise.all([

@@ -283,6 +283,7 @@ async function newRun(
     // In cpr-exec there is no time before the guest runs.
     after: stepsOf([...(plan.mode === "cpr-exec" ? prepared.carry.before : []), ...prepared.carry.after]),
     owned: ownedFiles(prepared),
+    ...(plan.mode === "cpr-exec" ? { threads: prepared.machine.process.threads } : {}),
     moved: [...(prepared.rehearsal?.moved ?? prepared.moved)],
     ...(prepared.handed.length === 0 ? {} : { handed: prepared.handed.map((each) => ({ ...each })) }),
     publicQmp: publicName(vm.qmpPath),

@@ -1,28 +1,43 @@
 // The command line of a running QEMU taken apart. Which of its options take no value, its own program says: an option
 // that a list of ours lacks would swallow the word after it.
 
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import type { WaitOptions } from "../../linux/index.ts";
+import { expandOptions } from "../command-line/config-file.ts";
 import { type CommandOption, parseOptions } from "../command-line/parse.ts";
+import { outside } from "../namespaces/paths.ts";
 import { notStartable } from "./launcher.ts";
 import { programWords } from "./new-qemu.ts";
 import type { VmProcess } from "./process.ts";
 import { runProgram } from "./run-program.ts";
 
 /**
- * The options of a running QEMU. Asks its own program for its help, with the rights that it runs with; one that can't be
+ * The options of a running QEMU, with those of its -readconfig files in their places. Asks its own program for its help, with the rights that it runs with; one that can't be
  * asked is taken to have the options that QEMU 7.2 to 11.1 have. Never throws.
  */
 export async function readOwnOptions(vm: VmProcess, options: WaitOptions = {}): Promise<readonly CommandOption[]> {
   const [, ...loaded] = programWords(vm);
   const words = vm.argv.slice(1 + loaded.length);
-  if (notStartable(vm).length > 0) return parseOptions(words);
+  if (notStartable(vm).length > 0) return expanded(vm, parseOptions(words));
   try {
     const command = [`/proc/${vm.identity.pid}/exe`, ...loaded, "-help"];
     const help = await runProgram(command, "for its -help", { timeoutMs: 5_000, ...options, like: vm, env: vm.env });
-    return parseOptions(words, optionsWithoutValue(help));
+    return expanded(vm, parseOptions(words, optionsWithoutValue(help)));
   } catch {
-    return parseOptions(words);
+    return expanded(vm, parseOptions(words));
   }
+}
+
+/** With what is in the files that it names: as they are now, which checkStartFiles compares with the VM's start. */
+function expanded(vm: VmProcess, options: readonly CommandOption[]): readonly CommandOption[] {
+  return expandOptions(options, (path) => {
+    try {
+      return readFileSync(outside(vm, resolve(vm.cwd, path)), "utf8");
+    } catch {
+      return undefined;
+    }
+  });
 }
 
 /**

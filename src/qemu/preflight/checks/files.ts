@@ -72,8 +72,12 @@ const startSlackMs = 2_000;
 
 function startFiles({ options, process }: Facts, renamed: readonly string[]): NamedFile[] {
   const isThere = (path: string) => statFile(outside(process, path)) !== undefined;
+  // What is in them stands in their place by now.
+  const files = process.argv.flatMap((word, index) =>
+    /^--?readconfig$/.test(word) ? [{ name: "readconfig", value: process.argv[index + 1] }] : [],
+  );
   const folders = options.flatMap(({ name, value }) => (name === "L" && value !== undefined ? [value] : []));
-  return options.flatMap((option) =>
+  return [...options, ...files].flatMap((option) =>
     namedFiles(option, renamed).flatMap(({ path, searched }) => {
       const shown = `-${option.name}`;
       const direct = resolve(process.cwd, path);

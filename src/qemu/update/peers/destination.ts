@@ -5,6 +5,8 @@ import { closeSync, openSync, readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { processIdentity } from "../../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
+import { giveAtStart } from "../../attributes/threads.ts";
+import type { Machine } from "../../machine/schema.ts";
 import { throughRootOf } from "../../namespaces/paths.ts";
 import { spawnLike, startLike } from "../../vm/launcher.ts";
 import type { VmProcess } from "../../vm/process.ts";
@@ -23,6 +25,8 @@ export interface Destination extends Peer {
 export interface StartOptions {
   /** The running QEMU: the new one gets its rights and no more. */
   readonly like: VmProcess;
+  /** What the kernel holds of it now: the new one begins with the same. */
+  readonly attributes: Machine["process"];
   /** Words that give it what else it needs, before its command. */
   readonly launcher: readonly string[];
   readonly command: readonly string[];
@@ -40,7 +44,7 @@ export interface StartOptions {
  * @throws CprkitError ERR_QEMU_NOT_FOUND, ERR_FILE
  */
 export async function startDestination(options: StartOptions): Promise<Destination> {
-  const { like, launcher, command, env, log, qmpPath, given = [] } = options;
+  const { like, attributes, launcher, command, env, log, qmpPath, given = [] } = options;
   const [program = ""] = command;
   const start = startLike(like, { words: command, env }, launcher);
   let output: number | undefined;
@@ -55,6 +59,7 @@ export async function startDestination(options: StartOptions): Promise<Destinati
   const { pid } = child;
   // At once: this process has not yet been told of an end, so even a zombie is still there to be identified.
   const identity = pid === undefined ? undefined : processIdentity(pid);
+  if (pid !== undefined) giveAtStart(pid, attributes);
   const exited = new Promise<string>((resolve) => {
     child.once("exit", (code, signal) =>
       resolve(signal === null ? `ended with status ${code}` : `was ended by ${signal}`),

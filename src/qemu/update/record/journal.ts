@@ -6,6 +6,7 @@ import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { CprkitError } from "../../../vmstate/error.ts";
 import { publicName } from "../../command-line/derive.ts";
+import { threadSchema } from "../../machine/schema.ts";
 import { updateModes } from "../../vm/binary.ts";
 import { allSteps } from "../steps.ts";
 import { checkedFolder, isError, readOwnFile, replaceOwnFile } from "./checked-folder.ts";
@@ -66,6 +67,8 @@ const journalSchema = z.object({
     .optional(),
   /** The queues of its taps, as the old QEMU had set them. */
   taps: z.array(z.object({ fd: z.number(), headerBytes: z.number(), attached: z.boolean().optional() })).optional(),
+  /** CPUs and priorities of the threads, by their roles, for those that cpr-exec makes anew. */
+  threads: z.array(threadSchema).optional(),
   /** Who may use the sockets and the pidfile. Missing in journals of cprkit 0.1. */
   owned: z.array(z.object({ path: z.string(), mode: z.string(), uid: z.number(), gid: z.number() })).optional(),
   /** The path of the QMP socket that people use. */

@@ -1,0 +1,74 @@
+// VMs as Proxmox VE, libvirt and KubeVirt start them, there and back.
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, expect, it } from "vitest";
+import { updateVm } from "../../src/qemu/update/update.ts";
+import { isRoot } from "../support/other-user.ts";
+import { describeQemu } from "../support/qemu.ts";
+import { assertContiguous } from "../support/serial-log.ts";
+import { type CommandLine, commandLines, hugePages } from "./command-lines.ts";
+import { endAll, startUpdatable } from "./update-support.ts";
+
+afterEach(endAll);
+
+const pool = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+const reserved = isRoot ? reserve(16) : undefined;
+
+/** Reserves huge pages of 2 MiB. @returns how many there were; undefined if there can't be that many */
+function reserve(pages: number): number | undefined {
+  try {
+    const before = Number(readFileSync(pool, "utf8"));
+    writeFileSync(pool, String(before + pages));
+    if (Number(readFileSync(pool, "utf8")) >= before + pages) return before;
+    writeFileSync(pool, String(before));
+  } catch {
+    // Not in this kernel, or not for us.
+  }
+  return undefined;
+}
+
+function shell(command: string): void {
+  execFileSync("/bin/sh", ["-c", command]);
+}
+
+afterAll(() => {
+  if (reserved !== undefined) writeFileSync(pool, String(reserved));
+});
+
+describeQemu("a VM as it is started by", ["10.0", "11.1"], (qemu) => {
+  it.runIf(reserved !== undefined)("huge pages in a memfd and in a folder: 10.0 -> 11.1 -> 10.0", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "huge-"));
+    shell(`mount -t hugetlbfs -o pagesize=2M none ${folder}`);
+    try {
+      await thereAndBack(qemu, hugePages(folder));
+    } finally {
+      await endAll();
+      shell(`umount ${folder}`);
+      rmdirSync(folder);
+    }
+  });
+
+  for (const commandLine of commandLines) {
+    it(`${commandLine.name}: 10.0 -> 11.1 -> 10.0`, () => thereAndBack(qemu, commandLine));
+  }
+});
+
+async function thereAndBack(qemu: Readonly<Record<"10.0" | "11.1", string>>, { words }: CommandLine): Promise<void> {
+  const vm = await startUpdatable({
+    ...{ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu["10.0"] },
+    rewrite: (_, dir) => words(dir, { boot: "firmware", kernel: [] }),
+  });
+  for (const version of ["11.1", "10.0"] as const) {
+    const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], stateDir: vm.stateDir });
+    // 11.1's SCSI disks may have a state of reservations; 10.0 says so only of what it is sent.
+    const expected = /is older than the running|^scsi-hd: its state may not load/;
+    expect(report.warnings.filter((text) => !expected.test(text))).toEqual([]);
+    expect(report.comparison.before?.differences).toEqual([]);
+    expect(report.comparison.after?.differences).toEqual([]);
+    expect(report.command).not.toContain("-readconfig");
+  }
+  await vm.serial.waitForMore(20, 20_000);
+  assertContiguous(vm.serial);
+}

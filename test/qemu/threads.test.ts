@@ -1,0 +1,98 @@
+// CPUs, priorities and cgroups of the new QEMU's threads are those that the running one's have now.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { cpus, getPriority } from "node:os";
+import { afterEach, expect, it } from "vitest";
+import { connectQmp } from "../../src/qemu/qmp/client.ts";
+import { updateVm } from "../../src/qemu/update/update.ts";
+import { isRoot } from "../support/other-user.ts";
+import { describeQemu } from "../support/qemu.ts";
+import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
+
+const cgroups = ["/sys/fs/cgroup/cpu/cprkit-test", "/sys/fs/cgroup/cpu/cprkit-test/vcpu1"];
+
+afterEach(async () => {
+  await endAll();
+  for (const path of [...cgroups].reverse()) if (existsSync(path)) rmdirSync(path);
+});
+
+function run(...words: readonly string[]): string {
+  const [program = "", ...args] = words;
+  const { status, stdout, stderr } = spawnSync(program, args, { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${words.join(" ")}: ${stderr}`);
+  return stdout;
+}
+
+/** Thread ids by role, as QEMU says them. */
+async function threads(vm: Updatable) {
+  const qmp = await connectQmp(vm.qmp);
+  try {
+    const [cpu0, cpu1] = (await qmp.execute("query-cpus-fast")).map((cpu) => cpu["thread-id"]);
+    const [io] = (await qmp.execute("query-iothreads")).map((each) => each["thread-id"]);
+    return { main: qmp.peer.pid, cpu0: cpu0 ?? 0, cpu1: cpu1 ?? 0, io: io ?? 0 };
+  } finally {
+    await qmp.close();
+  }
+}
+
+/** As the tools of the system say it. */
+function look(pid: number, tid: number): Record<string, string> {
+  return {
+    cpus: run("taskset", "-p", String(tid)).replace(/^.*: /, "").trim(),
+    // The priorities and the name of the policy.
+    policy: run("chrt", "-p", String(tid)).replaceAll(String(tid), "").trim(),
+    io: run("ionice", "-p", String(tid)).trim(),
+    nice: String(getPriority(tid)),
+    cgroup: readFileSync(`/proc/${pid}/task/${tid}/cgroup`, "utf8"),
+  };
+}
+
+async function lookAtAll(vm: Updatable) {
+  const { main, ...others } = await threads(vm);
+  return {
+    oom: readFileSync(`/proc/${main}/oom_score_adj`, "utf8"),
+    autogroup: existsSync(`/proc/${main}/autogroup`)
+      ? readFileSync(`/proc/${main}/autogroup`, "utf8").replace(/^\S+/, "")
+      : "",
+    main: look(main, main),
+    ...Object.fromEntries(Object.entries(others).map(([role, tid]) => [role, look(main, tid)])),
+  };
+}
+
+const hasCgroup = existsSync("/sys/fs/cgroup/cpu/cgroup.procs");
+
+describeQemu("an update keeps", ["10.0", "11.1"], (qemu) => {
+  for (const [from, later, mode] of [
+    ["10.0", ["11.1", "10.0"], "cpr-transfer"],
+    ["11.1", ["11.1"], "cpr-exec"],
+  ] as const) {
+    it.runIf(isRoot && cpus().length > 1)(`each thread's: ${[from, ...later].join(" -> ")}, ${mode}`, async () => {
+      const vm = await startUpdatable({
+        ...{ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu[from] },
+        extraArgs: () => ["-smp", "2", "-object", "iothread,id=io0"],
+      });
+      const { main, cpu0, cpu1, io } = await threads(vm);
+      run("taskset", "-p", "1", String(cpu0));
+      run("taskset", "-p", "2", String(cpu1));
+      run("renice", "-n", "5", "-p", String(main));
+      run("renice", "-n", "-7", "-p", String(cpu1));
+      run("chrt", "--batch", "-p", "0", String(cpu0));
+      run("ionice", "-c", "2", "-n", "1", "-p", String(io));
+      run("ionice", "-c", "3", "-p", String(main));
+      writeFileSync(`/proc/${main}/oom_score_adj`, "123");
+      if (existsSync(`/proc/${main}/autogroup`)) writeFileSync(`/proc/${main}/autogroup`, "3");
+      if (hasCgroup) {
+        for (const path of cgroups) mkdirSync(path);
+        writeFileSync(`${cgroups[0]}/cgroup.procs`, String(main));
+        writeFileSync(`${cgroups[1]}/tasks`, String(cpu1));
+      }
+      const before = await lookAtAll(vm);
+      expect(before.main).not.toEqual(look(process.pid, process.pid));
+      for (const version of later) {
+        const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], mode, stateDir: vm.stateDir });
+        expect(await lookAtAll(vm)).toEqual(before);
+        expect(report.warnings.filter((text) => !text.includes("is older than the running"))).toEqual([]);
+      }
+    });
+  }
+});
