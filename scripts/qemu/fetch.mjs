@@ -25,17 +25,10 @@ const LAYOUT = 1;
 const LIBRARIES = "usr/lib/x86_64-linux-gnu";
 const LOADER = "ld-linux-x86-64.so.2";
 
-/** What the guest needs for a virtio network card, in the order in which it must load them; nothing else is a module. */
-const GUEST_MODULES = [
-  "virtio",
-  "virtio_ring",
-  "virtio_pci_legacy_dev",
-  "virtio_pci_modern_dev",
-  "virtio_pci",
-  "failover",
-  "net_failover",
-  "virtio_net",
-].map((name) => `modules/${name}.ko`);
+/** The guest's drivers that are modules: for a network card and for disks. What they need comes with them. */
+const GUEST_MODULES = ["virtio_pci", "virtio_net", "virtio_blk", "virtio_scsi", "sd_mod"].map(
+  (name) => `modules/${name}.ko`,
+);
 
 /**
  * @typedef {object} Set
@@ -64,6 +57,16 @@ const SETS = [
     expect: { name: /^linux-image-\d/, version: /./ },
     finish: finishGuest,
     leaves: ["vmlinuz", "busybox", ...GUEST_MODULES],
+  },
+  {
+    name: "qemu-img",
+    folder: "qemu-img",
+    suites: ["trixie", "trixie-backports"],
+    packages: ["qemu-utils", "patchelf"],
+    keep: /./,
+    expect: { name: /^qemu-utils$/, version: /^1:11\.1\./ },
+    finish: finishQemuImg,
+    leaves: ["qemu-img"],
   },
   {
     name: "chromium",
@@ -228,6 +231,18 @@ async function finishQemu(root, home, finalHome) {
 }
 
 /**
+ * The program that checks disk images.
+ *
+ * @param {string} root
+ * @param {string} home
+ * @param {string} finalHome
+ */
+async function finishQemuImg(root, home, finalHome) {
+  await useOwnLibraries(root, finalHome, "usr/bin/qemu-img");
+  symlinkSync("root/usr/bin/qemu-img", join(home, "qemu-img"));
+}
+
+/**
  * @param {string} root
  * @param {string} home
  * @param {string} finalHome
@@ -268,7 +283,7 @@ async function patchelf(root, args) {
 }
 
 /**
- * Keeps the kernel, the modules of a virtio network card and busybox, and drops the rest.
+ * Keeps the kernel, the modules of virtio network cards and disks, and busybox, and drops the rest.
  *
  * @param {string} root
  * @param {string} home
@@ -282,10 +297,16 @@ async function finishGuest(root, home) {
   const modules = join(root, "lib/modules");
   const files = readdirSync(modules, { recursive: true, encoding: "utf8" });
   mkdirSync(join(home, "modules"));
-  for (const leaf of GUEST_MODULES) {
-    const found = files.find((file) => basename(file) === basename(leaf));
-    if (found === undefined) throw new FetchError(`the kernel package holds no ${basename(leaf)}`);
-    copyFileSync(join(modules, found), join(home, leaf));
+  const wanted = GUEST_MODULES.map((leaf) => basename(leaf));
+  for (const name of wanted) {
+    // The kernel's own names have "_" where a file may have "-".
+    const found = files.find((file) => basename(file).replaceAll("-", "_") === name.replaceAll("-", "_"));
+    if (found === undefined) throw new FetchError(`the kernel package holds no ${name}`);
+    copyFileSync(join(modules, found), join(home, "modules", name));
+    const needs = /\0depends=([^\0]*)\0/.exec(readFileSync(join(modules, found), "latin1"))?.[1] ?? "";
+    for (const each of needs.split(",").filter((one) => one !== "")) {
+      if (!wanted.includes(`${each}.ko`)) wanted.push(`${each}.ko`);
+    }
   }
   rmSync(root, { recursive: true, force: true });
 }

@@ -16,28 +16,38 @@ export function hasLinuxGuest(): boolean {
   return existsSync(join(cacheDir(), "guest/vmlinuz")) && existsSync(join(cacheDir(), "guest/busybox"));
 }
 
-const packed = new Map<boolean, Uint8Array>();
+const packed = new Map<string, Uint8Array>();
 
-/** @param network with the modules of a virtio network card @throws {Error} the kernel or busybox is missing */
-export function linuxGuest(network = false): LinuxGuest {
+/**
+ * @param words of the kernel's command line, as init reads them: they say which modules are needed
+ * @throws {Error} the kernel or busybox is missing
+ */
+export function linuxGuest(words = ""): LinuxGuest {
   if (!hasLinuxGuest()) throw new Error(`no guest kernel in ${join(cacheDir(), "guest")}: run "npm run qemu"`);
   const init = readFileSync(new URL("./init", import.meta.url));
-  const modules = network ? networkModules() : new Map<string, Uint8Array>();
+  const wanted = [
+    ...(/\bnet=/.test(words) ? ["virtio_pci", "virtio_net"] : []),
+    ...(/\bdisks=/.test(words) ? ["virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod"] : []),
+  ];
+  const key = wanted.join(" ");
   const initramfs =
-    packed.get(network) ?? packInitramfs(init, readFileSync(join(cacheDir(), "guest/busybox")), modules);
-  packed.set(network, initramfs);
+    packed.get(key) ?? packInitramfs(init, readFileSync(join(cacheDir(), "guest/busybox")), modulesFor(wanted));
+  packed.set(key, initramfs);
   return { kernel: join(cacheDir(), "guest/vmlinuz"), initramfs };
 }
 
-/** In the order in which they load. */
-function networkModules(): Map<string, Uint8Array> {
-  const order =
-    "virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net";
-  return new Map(
-    order.split(" ").map((name) => {
-      const path = join(cacheDir(), "guest/modules", `${name}.ko`);
-      if (!existsSync(path)) throw new Error(`${path} is missing: run "npm run qemu"`);
-      return [`${name}.ko`, readFileSync(path)] as const;
-    }),
-  );
+/** In the order in which they load: what one needs, as it says itself, comes before it. */
+function modulesFor(wanted: readonly string[]): Map<string, Uint8Array> {
+  const modules = new Map<string, Uint8Array>();
+  const add = (name: string): void => {
+    if (modules.has(`${name}.ko`)) return;
+    const path = join(cacheDir(), "guest/modules", `${name}.ko`);
+    if (!existsSync(path)) throw new Error(`${path} is missing: run "npm run qemu"`);
+    const content = readFileSync(path);
+    const needs = /\0depends=([^\0]*)\0/.exec(content.toString("latin1"))?.[1] ?? "";
+    for (const each of needs.split(",")) if (each !== "") add(each);
+    modules.set(`${name}.ko`, content);
+  };
+  for (const name of wanted) add(name);
+  return modules;
 }

@@ -77,7 +77,7 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
   writeFileSync(join(dir, "guest.rom"), bootFirmware());
   writeFileSync(join(dir, "guest.img"), bootDisk());
   if (options.linux !== undefined) {
-    writeFileSync(join(dir, "guest.initramfs"), linuxGuest(options.linux.includes("net=")).initramfs);
+    writeFileSync(join(dir, "guest.initramfs"), linuxGuest(options.linux).initramfs);
   }
   if (options.devices === true) await createQcow2(options.qemu, dir);
   const written = argumentsOf(options, dir, serial.path, qmp);
