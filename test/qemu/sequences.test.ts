@@ -9,7 +9,7 @@ import { updateVm } from "../../src/qemu/update/update.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { seeded } from "../support/random.ts";
 import { assertContiguous } from "../support/serial-log.ts";
-import { expected, look, newModel, play, sequenceArguments } from "./sequences.ts";
+import { expected, look, newModel, play, removeBitmaps, sequenceArguments } from "./sequences.ts";
 import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
 
 afterEach(endAll);
@@ -61,7 +61,16 @@ describeQemu("what was done to a running VM", ["10.0", "11.1"], (qemu) => {
           expect(await look(qmp, model), model.log.join(", ")).toEqual(expected(model));
           return fingerprint(qmp, vm.dir);
         });
-        const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], mode, stateDir: vm.stateDir });
+        const update = () => updateVm({ qmp: vm.qmp }, { qemu: qemu[version], mode, stateDir: vm.stateDir });
+        const report = await update().catch(async (error: Error) => {
+          // The one thing that may be refused, by its name, and then nothing has changed: a bitmap below a snapshot.
+          expect(error.message, model.log.join(", ")).toMatch(/nothing was changed\. (\[dirty-bitmap\][^[]*)+$/);
+          await ask(vm, async (qmp) => {
+            expect(await look(qmp, model)).toEqual(expected(model));
+            await removeBitmaps(qmp, model);
+          });
+          return update();
+        });
         expect(report.comparison.after?.differences, model.log.join(", ")).toEqual([]);
         await ask(vm, async (qmp) => {
           expect(await look(qmp, model), model.log.join(", ")).toEqual(expected(model));

@@ -14,6 +14,10 @@ export interface Model {
   readonly limits: Map<string, Record<string, number>>;
   /** By disk: the files of the chain, from the active layer down. */
   readonly chains: Map<string, string[]>;
+  /** By disk: the nodes of its snapshots. */
+  readonly overlays: Map<string, string[]>;
+  /** By disk: the node of the lowest layer. */
+  readonly bases: Map<string, string>;
   /** By disk: the node that the device has. */
   readonly tops: Map<string, string>;
   /** Devices that were plugged in, by id, with their type. */
@@ -57,6 +61,8 @@ export function newModel(dir: string): Model {
       ["blk0", [join(dir, "disk.qcow2")]],
       ["hd0", [join(dir, "second.img")]],
     ]),
+    overlays: new Map(),
+    bases: new Map(Object.entries(disks)),
     tops: new Map(Object.entries(disks)),
     devices: new Map(),
     objects: new Map(),
@@ -145,6 +151,7 @@ const acts: readonly Act[] = [
       });
       model.chains.get(disk)?.unshift(path);
       model.tops.set(disk, name);
+      model.overlays.set(disk, [name, ...(model.overlays.get(disk) ?? [])]);
     },
   },
   {
@@ -161,9 +168,16 @@ const acts: readonly Act[] = [
       await qmp.execute("block-job-complete", { device: job });
       await qmp.waitForEvent((event) => is("BLOCK_JOB_COMPLETED")(event), { since, timeoutMs: 20_000 });
       model.chains.set(disk, (model.chains.get(disk) ?? []).slice(-1));
-      model.tops.set(disk, disks[disk as keyof typeof disks]);
-      // The base may have overlays below the active one: all are gone from the graph.
+      model.tops.set(disk, model.bases.get(disk) ?? "");
       await settled(qmp);
+      // Nodes that a snapshot made go by themselves; those that an update has put on the command line are the monitor's.
+      const there = new Set(
+        (await qmp.execute("query-named-block-nodes", { flat: true })).map((one) => one["node-name"]),
+      );
+      for (const node of model.overlays.get(disk) ?? []) {
+        if (there.has(node)) await qmp.execute("blockdev-del", { "node-name": node });
+      }
+      model.overlays.delete(disk);
     },
   },
   {
@@ -199,6 +213,7 @@ const acts: readonly Act[] = [
       await qmp.execute("device_add", { driver: "scsi-hd", id, drive: node, bus: "scsi0.0", "scsi-id": 5, serial: id });
       model.devices.set(id, "scsi-hd");
       model.tops.set(id, node);
+      model.bases.set(id, node);
       model.chains.set(id, [path]);
     },
   },
@@ -332,6 +347,15 @@ export async function play(qmp: Qmp, model: Model, random: Random, count: number
     await act.act(qmp, model, random, dir);
   }
   for (const key of model.bitmaps.keys()) model.bitmaps.set(key, await sha256Of(qmp, key));
+}
+
+/** Removes all that were added. */
+export async function removeBitmaps(qmp: Qmp, model: Model): Promise<void> {
+  for (const key of model.bitmaps.keys()) {
+    const [node, name] = key.split("/");
+    await qmp.execute("block-dirty-bitmap-remove", { node, name });
+  }
+  model.bitmaps.clear();
 }
 
 async function sha256Of(qmp: Qmp, key: string): Promise<string> {

@@ -67,8 +67,9 @@ function transaction(actions: readonly (readonly [type: string, data: object])[]
   return { execute: "transaction", arguments: { actions: actions.map(([type, data]) => ({ type, data })) } };
 }
 
-function refused({ name: node, file, driver }: Node, name: string): Finding {
+function refused({ name: node, file, driver, readOnly }: Node, name: string): Finding {
   const where = node.startsWith("#") ? file : node;
-  const message = `bitmap ${name} of ${where} is not persistent: it would be gone, and with it the base of the next backup; a ${driver} image can't hold it`;
+  const why = readOnly ? "its image can't be written to (a snapshot lies on it)" : `a ${driver} image can't hold it`;
+  const message = `bitmap ${name} of ${where} is not persistent: it would be gone, and with it the base of the next backup; ${why}`;
   return blocker("dirty-bitmap", message, "back up and remove it (block-dirty-bitmap-remove)", `${where}/${name}`);
 }
