@@ -48,7 +48,7 @@ export {
   type SendFdsOptions,
   sendFds,
 } from "./socket/scm-rights.ts";
-export { getSendBuffer, setSendBuffer, shutdownSocket, socketPair } from "./socket/socket.ts";
+export { getSendBuffer, listenAgain, setSendBuffer, shutdownSocket, socketPair } from "./socket/socket.ts";
 export {
   acceptUnix,
   type ConnectOptions,

@@ -6,7 +6,14 @@ import { existsSync, fstatSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { interpose } from "../../src/linux/ffi/koffi.ts";
-import { closeFds, listeningUnixSockets, listenUnix, socketPair } from "../../src/linux/index.ts";
+import {
+  acceptUnix,
+  closeFds,
+  connectUnix,
+  listeningUnixSockets,
+  listenUnix,
+  socketPair,
+} from "../../src/linux/index.ts";
 import { parseUnixTable, unixSockets } from "../../src/linux/socket/unix-table.ts";
 import { readSockets } from "../../src/qemu/fds/sockets.ts";
 import { withoutLeak, withTempDir } from "./support.ts";
@@ -87,7 +94,10 @@ it("sock_diag and /proc/net/unix tell the same", () =>
     const [pair, listener] = [socketPair(), listenUnix(join(directory, "a b"))];
     const own = new Set([...pair, listener.fd].map((fd) => fstatSync(fd).ino));
     const ownOf = (sockets: ReturnType<typeof unixSockets>) =>
-      sockets.filter(({ inode }) => own.has(inode)).sort((a, b) => a.inode - b.inode);
+      sockets
+        .filter(({ inode }) => own.has(inode))
+        .map(({ inode, state, name }) => ({ inode, state, name }))
+        .sort((a, b) => a.inode - b.inode);
     const asked = ownOf(unixSockets());
     const restore = interpose((real) => ({
       ...real,
@@ -100,6 +110,22 @@ it("sock_diag and /proc/net/unix tell the same", () =>
     }
     expect(asked).toHaveLength(3);
     closeFds(pair);
+    listener.close();
+  }));
+
+it("sock_diag tells who waits to be accepted, in their order, and whose the other end is", () =>
+  withTempDir(async (directory) => {
+    const listener = listenUnix(join(directory, "queue"));
+    const inodeOf = (fd: number) => fstatSync(fd).ino;
+    const find = (fd: number) => unixSockets().find(({ inode }) => inode === inodeOf(fd));
+    const [first, second] = [await connectUnix(listener.path), await connectUnix(listener.path)];
+    expect(find(listener.fd)?.waiting).toEqual([first, second].map(inodeOf));
+    expect(find(first)?.peer).toBe(0);
+    const accepted = await acceptUnix(listener.fd);
+    expect(find(listener.fd)?.waiting).toEqual([inodeOf(second)]);
+    expect(find(first)?.peer).toBe(inodeOf(accepted));
+    expect(find(accepted)?.peer).toBe(inodeOf(first));
+    closeFds([first, second, accepted]);
     listener.close();
   }));
 

@@ -63,3 +63,51 @@ describe("taps on the new command line", () => {
     expect(derive("-netdev tap,id=n0,fds=8:9", [tap(8, "tap0")]).codes).toEqual(["fd-option"]);
   });
 });
+
+const unix = (fd: number, at: string, closeOnExec = true): Held => ({ fd, kind: "unix", at, closeOnExec });
+
+describe("listening sockets on the new command line", () => {
+  it("in the long form, with the label that QEMU gives a short one", () => {
+    const line =
+      "-monitor none -qmp unix:q,server=on -serial null -serial unix:/run/s,server,nowait -qmp-pretty unix:p,server=on";
+    const derived = derive(line, [unix(5, "/vm/q"), unix(6, "/run/s"), unix(7, "/vm/p")]);
+    expect(derived.words).toBe(
+      "-monitor none -chardev socket,id=compat_monitor1,server=on,wait=off,fd=10 -qmp chardev:compat_monitor1 " +
+        "-serial null -chardev socket,id=serial1,server,nowait,fd=11 -serial chardev:serial1 " +
+        "-chardev socket,id=compat_monitor2,server=on,wait=off,fd=12 -qmp-pretty chardev:compat_monitor2",
+    );
+    expect(derived.fds).toEqual([5, 6, 7]);
+    expect(derived.handed[0]).toMatchObject({ name: "cprkit/chardev/compat_monitor1", what: "unix /vm/q" });
+  });
+
+  it("of character devices, by path or by the number of an update before", () => {
+    const held = [unix(5, "/vm/a"), unix(12, "/vm/b")];
+    expect(derive("-chardev socket,id=a,path=a,server=on,logfile=l", held).words).toBe(
+      "-chardev socket,id=a,server=on,logfile=l,wait=off,logappend=on,fd=10",
+    );
+    expect(derive("-chardev socket,id=b,server=on,wait=off,fd=12", held).words).toBe(
+      "-chardev socket,id=b,server=on,wait=off,fd=10",
+    );
+  });
+
+  it("not those that the connection which holds the place could not hold, nor what is not open", () => {
+    const held = [unix(5, "/vm/a"), unix(6, "@a")];
+    for (const more of ["telnet=on", "websocket=on", "tls-creds=t", "mux=on"]) {
+      expect(derive(`-chardev socket,id=a,path=a,server=on,${more}`, held).fds).toEqual([]);
+    }
+    expect(derive("-chardev socket,id=a,path=a,server=on,abstract=on", held).fds).toEqual([]);
+    expect(derive("-chardev socket,id=a,path=a", held).fds).toEqual([]);
+    expect(derive("-gdb unix:/vm/a,server=on", held).fds).toEqual([]);
+    expect(derive("-qmp unix:c,server=on", held).words).toBe("-qmp unix:c.cpr1,server=on,wait=off");
+  });
+
+  it("with cpr-exec those that stay open, the others by their path; cprkit's own monitor goes", () => {
+    const line =
+      "-chardev socket,id=a,server=on,fd=12 -chardev socket,id=b,server=on,fd=13 -mon chardev=cprkit-qmp,mode=control";
+    const own = "-chardev socket,id=cprkit-qmp,path=/s/q,server=on";
+    const derived = derive(`${line} ${own}`, [unix(12, "/vm/a", false), unix(13, "/vm/b")], false);
+    expect(derived.words).toBe(
+      "-chardev socket,id=a,server=on,wait=off,fd=12 -chardev socket,id=b,server=on,path=/vm/b,wait=off",
+    );
+  });
+});

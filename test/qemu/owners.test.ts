@@ -55,14 +55,8 @@ describeQemu("an update keeps", ["10.0", "11.1"], (qemu) => {
       const before = names.map((name) => look(path(name)));
       expect(before[0]).toEqual([0o660, 0, users]);
       appendFileSync(path("qemu.log"), "what the first one has written\n");
-      const early: unknown[] = [];
-      const onStep = (step: string) => {
-        // Nobody is led there yet.
-        const made = lstatSync(path("agent.sock.cpr1"), { throwIfNoEntry: false });
-        if (step === "before-switch" && made?.isSocket() === true) early.push(look(path("agent.sock.cpr1")));
-      };
       for (const version of later) {
-        const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], mode, stateDir: vm.stateDir, onStep });
+        const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], mode, stateDir: vm.stateDir });
         expect(names.map((name) => look(path(name)))).toEqual(before);
         expect(readFileSync(path("pid"), "utf8").trim()).toBe(String(report.pid));
         expect(report.warnings.filter((text) => !text.includes("is older than the running"))).toEqual([]);
@@ -70,7 +64,6 @@ describeQemu("an update keeps", ["10.0", "11.1"], (qemu) => {
         // The name leads to what is written now.
         expect(statSync(path("qemu.log")).ino).not.toBe(statSync(path("qemu.log.cpr0")).ino);
       }
-      expect(early.slice(0, 1)).toEqual(mode === "cpr-transfer" ? [[0o660, 0, users]] : []);
     });
   }
 
@@ -88,7 +81,7 @@ describeQemu("an update keeps", ["10.0", "11.1"], (qemu) => {
     chmodSync(socket, 0o660);
     await updateVm({ qmp: vm.qmp }, { stateDir: vm.stateDir });
     expect(look(socket)).toEqual([0o660, 0, users]);
-    expect(lstatSync(socket).isSymbolicLink()).toBe(true);
+    expect(lstatSync(socket).isSocket()).toBe(true);
   });
 });
 

@@ -117,9 +117,10 @@ describeQemu("cprkit update, when another process is where a QEMU should be", ["
       `n=$#
 while [ $n -gt 0 ]; do
   word=$1; shift; n=$((n - 1))
-  case "$word" in unix:*qmp.sock.cpr1,*)
-    "${process.execPath}" ${join(vm.dir, "between.cjs")} "${vm.qmp}.cpr1" ${real} </dev/null >/dev/null 2>&1 &
-    word="unix:${real},server=on,wait=off"
+  case "$word" in socket,id=cprkit-qmp,path=*)
+    path=\${word#*path=}
+    "${process.execPath}" ${join(vm.dir, "between.cjs")} "\${path%%,*}" ${real} </dev/null >/dev/null 2>&1 &
+    word="socket,id=cprkit-qmp,path=${real},server=on,wait=off"
   esac
   set -- "$@" "$word"
 done

@@ -59,7 +59,10 @@ describeQemu("cprkit update on the command line", ["10.0", "11.1"], (qemu) => {
     const vm = await start();
     const common = ["--qmp", vm.qmp, "--state-dir", vm.stateDir];
     const dry = cprkit("update", ...common, "--qemu", qemu["11.1"], "--dry-run");
-    expect(dry).toMatchObject({ status: 0, stdout: expect.stringContaining(`unix:${vm.qmp}.cpr1,server=on`) });
+    expect(dry).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining("-chardev socket,id=compat_monitor0,server=on,wait=off,fd=10"),
+    });
     expect(vm.qemus()).toEqual([vm.pid]);
     const hook = `echo "$CPRKIT_MODE" > ${join(vm.dir, "hook")}`;
     const done = cprkit("update", ...common, "--qemu", qemu["11.1"], "--before-pause", hook);
@@ -148,7 +151,7 @@ describeQemu("cprkit update on the command line", ["10.0", "11.1"], (qemu) => {
     unlock();
     // One whose cprkit was killed holds no lock, but has left a QEMU that waits for the guest.
     const script = fileURLToPath(new URL("children/update.mjs", import.meta.url));
-    const options = { target: { qmp: vm.qmp }, stateDir: vm.stateDir, at: "started" };
+    const options = { target: { qmp: vm.qmp }, stateDir: vm.stateDir, at: "destination-ready" };
     expect(spawnSync(process.execPath, [script, JSON.stringify(options)]).signal).toBe("SIGKILL");
     const left = vm.qemus().filter((pid) => pid !== vm.pid);
     expect(left).toHaveLength(1);

@@ -8,13 +8,13 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  realpathSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
+import { answererOf } from "../../src/qemu/vm/answerer.ts";
 import { bootDisk, bootFirmware } from "../guest/boot-sector.ts";
 import { linuxGuest } from "../guest/linux-guest.ts";
 import { usableAccel } from "../support/qemu.ts";
@@ -249,15 +249,14 @@ export async function diskIo(vm: Updatable, command: string): Promise<string> {
 export async function runStates(vm: Updatable): Promise<Map<number, string>> {
   const states = new Map<number, string>();
   const pids = new Set(vm.qemus());
-  const sockets = readdirSync(vm.dir).filter((name) => name.startsWith("qmp.sock"));
-  for (const name of sockets) {
-    const path = join(vm.dir, name);
+  const sockets = readdirSync(vm.dir).flatMap((name) => (name.startsWith("qmp.sock") ? [join(vm.dir, name)] : []));
+  for (const path of [...sockets, ...ownMonitors(vm)]) {
     try {
       const qmp = await connectQmp(path, { timeoutMs: 2_000 });
       const { status } = await qmp.execute("query-status");
+      const pid = answererOf(qmp)?.pid;
       await qmp.close();
-      const pid = [...pids].find((each) => listensOn(each, path));
-      if (pid !== undefined) states.set(pid, status);
+      if (pid !== undefined && pids.has(pid)) states.set(pid, status);
     } catch {
       // Nobody there: a stale path, or a link to one.
     }
@@ -280,12 +279,11 @@ function processesIn(dir: string): number[] {
   });
 }
 
-/** Whether QEMU's command line has it serve QMP at this path, or at what the path leads to. */
-function listensOn(pid: number, path: string): boolean {
-  const target = realpathSync(path);
-  return readFileSync(`/proc/${pid}/cmdline`, "utf8")
-    .split("\0")
-    .some((word) => word.startsWith(`unix:${target},`));
+/** Sockets of the monitors that cprkit has in new QEMUs while an update is under way. */
+function ownMonitors({ stateDir }: Updatable): string[] {
+  if (!existsSync(stateDir)) return [];
+  const names = readdirSync(stateDir, { recursive: true, encoding: "utf8" });
+  return names.flatMap((name) => (basename(name) === "q" ? [join(stateDir, name)] : []));
 }
 
 function killQuietly(pid: number): void {

@@ -1,5 +1,5 @@
 // Live updates of real VMs: every mode, both QEMUs and both ways, three machine types, with a disk and a network card.
-import { existsSync, lstatSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import type { UpdateReport } from "../../src/qemu/update/options.ts";
@@ -141,7 +141,7 @@ describeQemu("cprkit update, real QEMU", ["10.0", "11.1"], (qemu) => {
       expect(await diskIo(vm, `read -P ${round + 1} ${round * 64}k 64k`)).not.toMatch(/fail|error/i);
     }
     assertContiguous(vm.serial);
-    expect(readlinkSync(vm.qmp)).toMatch(/^qmp\.sock\.cpr\d+$/);
+    expect(lstatSync(vm.qmp).isSocket()).toBe(true);
   });
 
   it("a serial log in a file, a pidfile and a second monitor live on under their names", async () => {
@@ -163,7 +163,7 @@ describeQemu("cprkit update, real QEMU", ["10.0", "11.1"], (qemu) => {
       const target = { pid: vm.qemus()[0] };
       const report = await expectNoFdLeak(() => updateVm(target, { qemu: qemu[version], stateDir: vm.stateDir }));
       expect(readFileSync(join(vm.dir, "pid"), "utf8").trim()).toBe(String(report.pid));
-      expect(lstatSync(join(vm.dir, "hmp.sock")).isSymbolicLink()).toBe(true);
+      expect(lstatSync(join(vm.dir, "hmp.sock")).isSocket()).toBe(true);
       await expect.poll(() => lines().length, { timeout: 20_000 }).toBeGreaterThan(before + 10);
     }
     const numbers = lines().map((line) => Number(/^T (\d+)/.exec(line)?.[1]));

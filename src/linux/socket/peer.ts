@@ -1,5 +1,6 @@
 // Who is at the other end of a UNIX socket, as the kernel knows it.
 
+import { fstatSync } from "node:fs";
 import { CprkitError } from "../../vmstate/error.ts";
 import { errno } from "../errno.ts";
 import { closeFds } from "../fd.ts";
@@ -84,6 +85,8 @@ export interface HeldPeer {
   readonly credentials: PeerCredentials;
   /** Undefined if it had ended when it was looked at, or is in a pid namespace that is not visible from here. */
   readonly process: ProcessIdentity | undefined;
+  /** The inode of our end. */
+  readonly socket: number;
   /** Whether it is this process, and still runs. */
   is(process: ProcessIdentity): boolean;
   close(): void;
@@ -109,7 +112,7 @@ export function holdPeer(socket: number): HeldPeer {
     const identity = hasEnded() ? undefined : seen;
     const is = ({ pid, startTime }: ProcessIdentity) =>
       identity?.pid === pid && identity.startTime === startTime && !hasEnded() && isRunning(identity);
-    return { credentials, process: identity, is, close };
+    return { credentials, process: identity, socket: fstatSync(socket).ino, is, close };
   } catch (error) {
     close();
     throw error;

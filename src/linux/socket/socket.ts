@@ -55,3 +55,13 @@ export function setSendBuffer(socket: number, bytes: number): number {
   check(libc().setsockopt(socket, solSocket, soSndbuf, value), "setsockopt", () => `send buffer of socket ${socket}`);
   return getSendBuffer(socket);
 }
+
+/**
+ * Lets `backlog` clients wait on a socket that listens already, for all who have it open. From then on this process is
+ * its peer to those who connect (SO_PEERCRED).
+ *
+ * @throws CprkitError ERR_SYSCALL when it does not listen
+ */
+export function listenAgain(socket: number, backlog: number): void {
+  check(libc().listen(socket, backlog), "listen", () => `listening again on socket ${socket}`);
+}

@@ -16,6 +16,10 @@ export interface UnixSocket {
    * relative paths stay relative; a leading "@" is the abstract namespace, where "@" also stands for each NUL.
    */
   readonly name?: string;
+  /** Of a listening socket, by sock_diag alone: the inodes of the clients that wait to be accepted, the first one first. */
+  readonly waiting?: readonly number[];
+  /** Of a connected one, by sock_diag alone: the inode of the other end; 0 while it waits to be accepted. */
+  readonly peer?: number;
 }
 
 /** A UNIX socket of this network namespace that accepts connections. */
@@ -95,8 +99,10 @@ const headerBytes = 16;
 const message = { error: 2, done: 3, sockDiagByFamily: 20 } as const;
 const requestDump = 0x301;
 const afUnix = 1;
-const showName = 1;
+const showNameWaitingPeer = 1 | 8 | 4;
 const nameAttribute = 0;
+const peerAttribute = 2;
+const waitingAttribute = 3;
 const states: ReadonlyMap<number, UnixSocket["state"]> = new Map([
   [1, "connected"],
   [10, "listening"],
@@ -133,7 +139,7 @@ function dumpRequest(): Uint8Array {
   // struct unix_diag_req: family, protocol, states, inode, what to show, cookie.
   view.setUint8(headerBytes, afUnix);
   view.setUint32(headerBytes + 4, 0xffff_ffff, true);
-  view.setUint32(headerBytes + 12, showName, true);
+  view.setUint32(headerBytes + 12, showNameWaitingPeer, true);
   view.setUint32(headerBytes + 16, 0xffff_ffff, true);
   view.setUint32(headerBytes + 20, 0xffff_ffff, true);
   return bytes;
@@ -158,16 +164,25 @@ function readAnswer(bytes: Uint8Array, sockets: UnixSocket[]): "more" | "done" |
 function readSocket(bytes: Uint8Array): UnixSocket {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   let name: string | undefined;
+  const waiting: number[] = [];
+  let peer: number | undefined;
   for (let at = 16; at + 4 <= bytes.length; ) {
     const length = view.getUint16(at, true);
     if (length < 4) break;
-    if (view.getUint16(at + 2, true) === nameAttribute) name = nameOf(bytes.subarray(at + 4, at + length));
+    const attribute = view.getUint16(at + 2, true);
+    if (attribute === waitingAttribute) {
+      for (let each = at + 4; each + 4 <= at + length; each += 4) waiting.push(view.getUint32(each, true));
+    }
+    if (attribute === peerAttribute) peer = view.getUint32(at + 4, true);
+    if (attribute === nameAttribute) name = nameOf(bytes.subarray(at + 4, at + length));
     at += aligned(length);
   }
   return {
     inode: view.getUint32(4, true),
     state: states.get(view.getUint8(2)) ?? "other",
     ...(name === undefined || name === "" ? {} : { name }),
+    ...(waiting.length === 0 ? {} : { waiting }),
+    ...(peer === undefined ? {} : { peer }),
   };
 }
 

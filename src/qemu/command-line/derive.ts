@@ -6,6 +6,7 @@ import { basename, dirname, resolve } from "node:path";
 import { blocker, type Finding, warning } from "../finding.ts";
 import { type Handed, openDesk } from "../handover/desk.ts";
 import type { Held } from "../handover/held.ts";
+import { byPath } from "../handover/sockets.ts";
 import { isMachine, withMember } from "./members.ts";
 import { legacyUnixSocket, objectParts } from "./monitors.ts";
 import {
@@ -45,6 +46,8 @@ export interface DeriveOptions {
   readonly generationId?: string | undefined;
   /** What the running QEMU has open that can be handed over. Default: nothing. */
   readonly held?: readonly Held[] | undefined;
+  /** Whether listening sockets are among that. Default true; else the new QEMU makes sockets of its own. */
+  readonly sockets?: boolean | undefined;
   /** Whether a path is taken; for tests. */
   readonly exists?: (path: string) => boolean;
 }
@@ -90,13 +93,16 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
   };
   const context: Context = { move, note, sideBySide, memoryFiles: how.memoryFiles, generationId: how.generationId };
 
-  const desk = openDesk({ held: how.held ?? [], options, isNewProcess: sideBySide });
+  const { held = [], sockets = true } = how;
+  const desk = openDesk({ held, cwd, sockets, options, isNewProcess: sideBySide });
   const derived: CommandOption[] = [];
   const chardevs = options.flatMap(({ name, value }) =>
     name === "chardev" && value !== undefined ? (getValue(objectParts(value), "id") ?? []) : [],
   );
   let serials = 0;
-  for (const option of options) {
+  for (const given of options) {
+    const handed = desk.rewrite(given);
+    const option = handed === undefined ? byPath(given, held) : given;
     const { name, value } = option;
     if (dropped.has(name)) continue;
     if (name === "L" && value !== undefined && isBelow(resolve(cwd, value), how.oldPrefix)) continue;
@@ -105,15 +111,14 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
       derived.push(option);
       continue;
     }
-    const handed = desk.rewrite(option);
+    // The label that QEMU gives the port's character device.
+    const label = name === "serial" ? `serial${serials++}` : "";
     if (handed !== undefined) {
       derived.push(...handed);
       continue;
     }
     lookForFds(name, value, note);
     if (name === "chroot") note(chrooted(`-chroot ${value}`));
-    // The label that QEMU gives the port's character device.
-    const label = name === "serial" ? `serial${serials++}` : "";
     if (name === "pidfile") derived.push({ name, value: move(value, "pidfile") });
     // With %d each thread has a file with its number.
     else if (name === "D" && !value.includes("%d")) derived.push({ name, value: move(value, "log") });

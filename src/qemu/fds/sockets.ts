@@ -1,5 +1,6 @@
 // The sockets of a process, from the tables of its network namespace.
 
+import { listFds, readFdLink } from "../../linux/index.ts";
 import { readProcessFile } from "../../linux/process/proc.ts";
 import { type UnixSocket, unixSockets } from "../../linux/socket/unix-table.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
@@ -30,6 +31,38 @@ export function readSockets(pid: number): Map<number, SocketInfo> {
     }
   }
   return sockets;
+}
+
+/** The listening UNIX sockets that a process has open, with their names as they were given to bind, by fd. */
+export function listeningUnixFds(pid: number): Map<number, string> {
+  const sockets = readSockets(pid);
+  return new Map(
+    socketFds(pid).flatMap(({ fd, inode }) => {
+      const { family, kind, at } = sockets.get(inode) ?? {};
+      return family === "unix" && kind === "listening" && at !== undefined ? [[fd, at] as const] : [];
+    }),
+  );
+}
+
+/** The inodes of all sockets that a process has open. */
+export function socketInodes(pid: number): number[] {
+  return socketFds(pid).map(({ inode }) => inode);
+}
+
+function socketFds(pid: number): { readonly fd: number; readonly inode: number }[] {
+  return listFds(pid).flatMap((fd) => {
+    const inode = /^socket:\[(\d+)\]$/.exec(linkOf(pid, fd))?.[1];
+    return inode === undefined ? [] : [{ fd, inode: Number(inode) }];
+  });
+}
+
+function linkOf(pid: number, fd: number): string {
+  try {
+    return readFdLink(pid, fd);
+  } catch (error) {
+    if (isCprkitError(error)) return "";
+    throw error;
+  }
 }
 
 function describe({ state, name: at }: UnixSocket): SocketInfo {

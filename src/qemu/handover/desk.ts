@@ -7,6 +7,7 @@ import type { VmFd } from "../fds/fate.ts";
 import type { Finding } from "../finding.ts";
 import { firstGivenFd } from "../vm/launcher.ts";
 import type { Held } from "./held.ts";
+import { countLabels, isOfOwnMonitor, listenerOf, listenerWords } from "./sockets.ts";
 import { tapFindings, tapOwners, tapWords } from "./tap.ts";
 
 /** An fd that is handed over: what `getFdOf` takes from the running QEMU, and where the new one finds it. */
@@ -22,6 +23,10 @@ export interface Handed {
   readonly what: string;
 }
 
+export function isSocket({ what }: Handed): boolean {
+  return what.startsWith("unix ");
+}
+
 /** See above. */
 export interface Desk {
   /** What stands for the option on the new command line; undefined: this is not the desk's business. */
@@ -34,6 +39,10 @@ export interface Desk {
 
 export interface DeskOptions {
   readonly held: readonly Held[];
+  /** The folder against which QEMU has taken relative paths. */
+  readonly cwd: string;
+  /** Whether listening sockets are handed over; a QEMU that is only tried gets names of its own. */
+  readonly sockets: boolean;
   /** The running command line. */
   readonly options: readonly CommandOption[];
   /** True: a new process, started by cprkit, gets duplicates. False (cpr-exec): the process keeps its fds and numbers. */
@@ -60,13 +69,14 @@ export function handedInWords(handed: readonly Handed[]): Carried[] {
 }
 
 /** What a new process would get of a running command line. */
-export function handedOf(held: readonly Held[], options: readonly CommandOption[]): readonly Handed[] {
-  const desk = openDesk({ held, options, isNewProcess: true });
+export function handedOf(held: readonly Held[], cwd: string, options: readonly CommandOption[]): readonly Handed[] {
+  const desk = openDesk({ held, cwd, options, isNewProcess: true, sockets: true });
   for (const option of options) desk.rewrite(option);
   return desk.handed;
 }
 
-export function openDesk({ held, options, isNewProcess }: DeskOptions): Desk {
+export function openDesk({ held, cwd, sockets, options, isNewProcess }: DeskOptions): Desk {
+  const labels = countLabels();
   const owners = tapOwners(options, held);
   const handed: Handed[] = [];
   const findings: Finding[] = [];
@@ -79,6 +89,13 @@ export function openDesk({ held, options, isNewProcess }: DeskOptions): Desk {
     handed,
     findings,
     rewrite(option) {
+      const label = labels.of(option);
+      if (isOfOwnMonitor(option)) return [];
+      const listener = sockets ? listenerOf(option, label, held, cwd) : undefined;
+      if (listener !== undefined && (isNewProcess || !listener.held.closeOnExec)) {
+        const number = give(`cprkit/chardev/${listener.id}`, 0, listener.held);
+        return listenerWords(option, listener, number);
+      }
       const queues = owners.get(option);
       // What is closed by exec can't be kept.
       if (queues === undefined || (!isNewProcess && queues.some(({ closeOnExec }) => closeOnExec))) return undefined;

@@ -129,6 +129,9 @@ const rules: readonly Rule[] = [
   },
   // What was added since the start is on the new command line.
   { reason: "update", path: /\.hotplugged$/ },
+  // cprkit's own, of this update or of one before.
+  { reason: "update", path: /^(qom\[\/(objects|chardevs)\/cprkit-qmp\]|(objects|chardevs)\[cprkit-qmp\])/ },
+  { reason: "update", path: /^process\.sockets\[.*\/[0-9a-f]{6}\/q\]/ },
   // With several queues a name is there several times, and the lists are compared as one.
   { reason: "handed", path: /^net\.clients(\[.*\]\.(info|type))?$/, when: (_, old, next) => isSameButTaps(old, next) },
   // The one that QEMU had chosen; the one in use is among the device's options.

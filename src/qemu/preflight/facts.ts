@@ -91,8 +91,10 @@ export interface Facts {
   readonly memoryFiles: ReadonlyMap<string, string>;
   /** The GUID that a vmgenid device shows the guest. */
   readonly generationId: string | undefined;
-  /** What the running QEMU has open that can be handed over. */
-  readonly held: readonly Held[];
+  /** What the running QEMU has open that can be handed to a new process. */
+  readonly takable: readonly Held[];
+  /** Why nothing can, in words. */
+  readonly untaken: string | undefined;
   /** The new QEMU's command line, from the program on. */
   readonly command: readonly string[];
   /** Absolute path of the new QEMU's QMP socket; undefined when its command line has none. */
@@ -182,14 +184,16 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
   const abilities = { version: qmp.greeting.version, modes: [...(own.modes?.keys() ?? [])], machines: own.machines };
   const differences = await stateDifferences(vm, options, machine, abilities, next, asked);
   const { memoryFiles, generationId } = own;
-  const held = heldFds(pid, fds);
+  const held = heldFds(pid, process.cwd, fds);
+  const { takable, untaken } = tryTaking(process, held);
   const common = {
     process,
     options,
     runs,
     memoryFiles,
     generationId,
-    held,
+    takable,
+    untaken,
     launcher: launcherFor(process),
     service,
     stateFolder: stateFolderOf(process, qmpPath, asked.stateDir),
@@ -225,14 +229,13 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     const carry = planCarry({ machine: runs, options, mode, process, takesCpr });
     // A copy gets a new file in the same folder.
     const files = mode === "copy" ? undefined : memoryFiles;
-    const how = { machine, sideBySide, memoryFiles: files, generationId, held };
+    const how = { machine, sideBySide, memoryFiles: files, generationId, held: sideBySide ? takable : held };
     const derived = deriveFor(process, carry.options, asked, how);
     const command = asked.command ?? [...next.words, ...derived.args];
     const [serves] = qmpSocketPaths(parseOptions(command.slice(1)), process.cwd);
     const newQmp = newQmpPath(vm, derived, serves);
     const blockedReasons = mode === "copy" ? blockersOfCopy(migration) : own.modes?.get(mode);
-    const ours = { ...common.own, refusedCalls: [...refusedCalls, ...untakable(process, derived)] };
-    return { ...common, own: ours, mode, sideBySide, carry, derived, command, newQmp, blockedReasons };
+    return { ...common, mode, sideBySide, carry, derived, command, newQmp, blockedReasons };
   };
   return { usual: asked.mode ?? bestMode(abilities, next), inMode };
 }
@@ -247,13 +250,16 @@ function blockersOfCopy(migration: QmpReturn<"query-migrate">): readonly string[
   return migration["blocked-reasons"] ?? [];
 }
 
-/** Whether the fds that are to be handed over can be had, in words: they are taken once and closed. */
-function untakable({ identity }: VmProcess, { handed }: Derived): string[] {
+/** What can be handed to a new process, or why nothing can: all is taken once and closed. */
+function tryTaking({ identity }: VmProcess, held: readonly Held[]): Pick<Facts, "takable" | "untaken"> {
   try {
-    takeFds(identity, handed).close();
-    return [];
+    takeFds(
+      identity,
+      held.map(({ fd }) => ({ name: "held", id: fd, fd })),
+    ).close();
+    return { takable: held, untaken: undefined };
   } catch (error) {
-    if (isCprkitError(error)) return [error.reason];
+    if (isCprkitError(error)) return { takable: [], untaken: error.reason };
     throw error;
   }
 }
@@ -330,8 +336,10 @@ function listeningFor({ identity, namespaces }: VmProcess): ReadonlySet<string> 
 }
 
 /** Where this process gets to the new QEMU's monitor, in the folder of the running one's if it is that one's successor. */
-function newQmpPath(vm: OpenVm, { moved }: Derived, serves: string | undefined): string | undefined {
+function newQmpPath(vm: OpenVm, { moved, handed }: Derived, serves: string | undefined): string | undefined {
   const { process, qmpPath, qmpInside } = vm;
+  // The very socket that we are connected to.
+  if (handed.some(({ what }) => what === `unix ${qmpInside}`)) return qmpPath;
   const successor = moved.find((name) => name.old === qmpInside)?.new;
   if (successor !== undefined) return join(dirname(qmpPath), basename(successor));
   return serves === undefined ? undefined : outside(process, serves);
@@ -380,7 +388,7 @@ export function deriveFor(
   process: VmProcess,
   options: readonly CommandOption[],
   { qemu, command }: UpdateRequest,
-  how: Pick<DeriveOptions, "sideBySide" | "machine" | "memoryFiles" | "generationId" | "held">,
+  how: Pick<DeriveOptions, "sideBySide" | "machine" | "memoryFiles" | "generationId" | "held" | "sockets">,
 ): Derived {
   if (command !== undefined) return { args: [], moved: [], handed: [], findings: [] };
   const { cwd, program } = process;

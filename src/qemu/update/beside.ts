@@ -4,16 +4,21 @@ import { setTimeout as delay } from "node:timers/promises";
 import { listeningUnixSockets } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import type { Handed } from "../handover/desk.ts";
+import { shutDoors, untilShut } from "../handover/doors.ts";
+import { ownMonitorWords } from "../handover/sockets.ts";
 import { takeFds } from "../handover/take.ts";
 import { namespaceKinds, namespacesOf } from "../namespaces/kinds.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
 import { moreRights, readCredentials } from "../vm/credentials.ts";
+import { firstGivenFd } from "../vm/launcher.ts";
+import { readVmProcess } from "../vm/process.ts";
 import { type Destination, startDestination } from "./peers/destination.ts";
 import { markOf } from "./peers/marked.ts";
 import { expectServedBy, hasEnded, type Peer } from "./peers/peer.ts";
+import { startWatcher } from "./peers/watcher.ts";
 import type { Prepared } from "./plan.ts";
 import { saveJournal } from "./record/journal.ts";
-import { type Run, throwIfAborted } from "./run.ts";
+import { meetingPlace, type Run, throwIfAborted } from "./run.ts";
 
 /** The source's monitor. @throws CprkitError ERR_QEMU_EXITED when it has hung up */
 export async function sourceQmp({ source }: Run): Promise<Qmp> {
@@ -79,28 +84,40 @@ export function switchedOn(names: readonly string[]): { capability: string; stat
 /** What is started beside the running QEMU: its command, its QMP socket, and the fds that its words name. */
 export interface Beside {
   readonly command: readonly string[];
-  readonly qmp: string;
+  /** undefined: cprkit gives it one of its own. */
+  readonly qmp: string | undefined;
   readonly handed: readonly Handed[];
 }
 
 /** Starts the new QEMU, or a trial of it, with the given -incoming options. @throws CprkitError as `takeFds` */
-export async function startBeside(
-  { prepared, journal, source }: Run,
-  { command, qmp, handed }: Beside,
-  incoming: readonly string[],
-): Promise<Destination> {
+export async function startBeside(run: Run, beside: Beside, incoming: readonly string[]): Promise<Destination> {
+  const { prepared, journal, source, options, timeoutMs } = run;
+  const { command: words, qmp, handed } = beside;
   const taken = takeFds(source.identity, handed);
   try {
-    return await startDestination({
+    const doors = await shutDoors(prepared.vm, handed, run.place, { timeoutMs, signal: options.signal });
+    run.doors.push(...doors);
+    const own = qmp === undefined ? meetingPlace(run) : undefined;
+    const command = [...words, ...(own === undefined ? [] : ownMonitorWords(own.there("q")))];
+    const holders = doors.map(({ holder }) => holder);
+    if (holders.length > 0) journal.doors = holders.map((_, at) => firstGivenFd + taken.fds.length + at);
+    // From here on a door's.
+    if (holders.some((end) => end === run.place)) run.place = undefined;
+    const watcher = holders.length === 0 ? undefined : startWatcher();
+    run.over.signal.addEventListener("abort", () => watcher?.dismiss(), { once: true });
+    run.watcher = watcher;
+    const started = await startDestination({
       like: prepared.vm.process,
       attributes: prepared.machine.process,
       launcher: prepared.launcher,
       command: [...command, ...incoming.flatMap((value) => ["-incoming", value])],
       env: { ...prepared.env, ...markOf(journal) },
       log: journal.log,
-      qmpPath: qmp,
-      given: taken.fds,
+      qmpPath: qmp ?? own?.here("q") ?? "",
+      given: [...taken.fds, ...holders],
     });
+    watcher?.watch(started.identity.pid);
+    return started;
   } finally {
     taken.close();
   }
@@ -148,7 +165,11 @@ export async function connectDestination(
     const qmp = await guard(connectQmp(destination.qmpPath, { waitMs: timeoutMs, timeoutMs, signal }));
     destination.qmp = await expectServedBy(destination, qmp);
     expectOwnRights(run, destination);
-    return qmp;
+    // From then on the new QEMU holds them itself.
+    const shut = untilShut(readVmProcess(destination.identity.pid), run.doors, { timeoutMs, signal });
+    const ready = await guard(shut.then(() => qmp));
+    run.watcher?.dismiss();
+    return ready;
   } catch (error) {
     // A session that came about later would hold the one place at the monitor.
     given.abort();

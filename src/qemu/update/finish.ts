@@ -1,9 +1,12 @@
 // Past the point of no return: ends the old QEMU, hands its names over, and closes the journal. Whatever fails here is
 // a warning: the guest runs.
 
+import { isRunning } from "../../linux/index.ts";
 import { endProcess } from "../../linux/process/end-process.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { giveToThreads } from "../attributes/threads.ts";
+import { openDoors } from "../handover/doors.ts";
+import { throughRootOf } from "../namespaces/paths.ts";
 import { handOver, setOwners } from "./names.ts";
 import { askPeer, keepsGuest, monitorOf, type Peer, type PeerState } from "./peers/peer.ts";
 import { restoreSettings, tell, tellAll } from "./peers/tell.ts";
@@ -15,6 +18,8 @@ export interface Finish {
   readonly source: Peer;
   /** The QEMU that has the guest; in cpr-exec the source's own process. */
   readonly destination: Peer;
+  /** The connections that hold the new QEMU's places, if they are ours still. */
+  readonly holders?: readonly number[];
   step(step: "source-ended" | "names-handed-over", act: () => Promise<void>): Promise<void>;
   warn(text: string): void;
 }
@@ -24,7 +29,7 @@ export interface Finish {
  *
  * @throws CprkitError ERR_UPDATE_FAILED when both QEMUs say that they have the guest; nothing else
  */
-export async function goForward({ journal, source, destination, step, warn }: Finish): Promise<void> {
+export async function goForward({ journal, source, destination, holders = [], step, warn }: Finish): Promise<void> {
   const whatever = async (act: () => Promise<void>) => {
     try {
       await act();
@@ -62,11 +67,22 @@ export async function goForward({ journal, source, destination, step, warn }: Fi
         await giveToThreads(destination.identity.pid, qmp, journal.threads ?? [], { timeoutMs: 5_000 });
       });
     }
+    for (const problem of openDoors(destination.identity, journal.doors ?? [], holders)) warn(problem);
+    if (journal.destination !== undefined && isMonitorHanded(journal)) {
+      // cprkit's own in the new QEMU has no path from here on; but where the old one could not be ended, both answer there.
+      const { qmp } = journal.destination;
+      if (isRunning(source.identity)) journal.files = journal.files.filter((file) => file !== qmp);
+      else journal.destination.qmp = throughRootOf(journal.source.qmp, journal.source.pid, journal.destination.pid);
+    }
     await whatever(async () => {
       for (const problem of await restoreSettings(destination, journal)) warn(problem);
     });
     for (const problem of await tellAll(destination, journal.after ?? [])) warn(problem);
   });
+}
+
+function isMonitorHanded({ handed = [], source, qmpInside = source.qmp }: Journal): boolean {
+  return handed.some(({ what }) => what === `unix ${qmpInside}`);
 }
 
 function bothHaveIt({ identity: { pid } }: Peer, { run }: PeerState): CprkitError {

@@ -38,7 +38,7 @@ export interface Prepared {
   /** Words before the program that give it the old one's cgroup and limits. */
   readonly launcher: readonly string[];
   /** Absolute paths of the destination's QMP socket and of the one that people use. */
-  readonly destinationQmp: string;
+  readonly destinationQmp: string | undefined;
   readonly publicQmp: string;
   readonly forVersion: QemuVersion | undefined;
   /** The folder of this VM's journal. */
@@ -88,7 +88,7 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
     handed: facts.derived.handed,
     env: next.env,
     launcher: facts.launcher.words,
-    destinationQmp: facts.newQmp ?? "",
+    destinationQmp: isHanded(facts, vm) ? undefined : (facts.newQmp ?? ""),
     publicQmp,
     forVersion,
     folder: vmFolder(facts.stateFolder.path, publicQmp),
@@ -97,10 +97,15 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
   };
 }
 
+/** The monitor that people use is the new QEMU's only in the end: until then cprkit has one of its own there. */
+function isHanded({ derived }: Facts, { qmpInside }: OpenVm): boolean {
+  return derived.handed.some(({ what }) => what === `unix ${qmpInside}`);
+}
+
 /** Beside the running QEMU the names that it holds must be others, so the command line is derived for that, too. */
 function rehearsalOf(facts: Facts, { qmpPath, qmpInside }: OpenVm, options: UpdateOptions): Rehearsal | undefined {
-  const { process, machine, next, memoryFiles, generationId, carry, held } = facts;
-  const how = { machine, sideBySide: true, memoryFiles, generationId, held };
+  const { process, machine, next, memoryFiles, generationId, carry, takable: held } = facts;
+  const how = { machine, sideBySide: true, memoryFiles, generationId, held, sockets: false };
   const { args, moved, handed, findings } = deriveFor(process, carry.options, options, how);
   const name = moved.find(({ old }) => old === qmpInside)?.new;
   if (name === undefined || findings.some(isBlocker)) return undefined;

@@ -3,6 +3,7 @@
 import { basename, dirname, join } from "node:path";
 import { closeFd, connectUnix, getPeerCredentials, isRunning } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import { freeSource } from "../handover/doors.ts";
 import { realPath, throughRootOf } from "../namespaces/paths.ts";
 import type { VmTarget } from "../vm/open.ts";
 import { endStrayProbes } from "../vm/probe-mark.ts";
@@ -17,7 +18,7 @@ import { replaceableBy } from "./record/checked-folder.ts";
 import { findJournal } from "./record/find.ts";
 import { bootId, closeJournal, type Journal, removeJournal, saveJournal } from "./record/journal.ts";
 import { takeLock } from "./record/lock.ts";
-import { removeFiles } from "./run.ts";
+import { fileOf, removeFiles } from "./run.ts";
 import { type Settled, settle } from "./settle.ts";
 import { updateVm } from "./update.ts";
 
@@ -107,6 +108,7 @@ async function recover(target: VmTarget, options: RecoverOptions): Promise<Recov
     const destination = destinationOf(journal);
     const outdated = await outdatedBy(folder, journal, source, destination);
     if (outdated !== undefined) return outdated;
+    if (destination !== undefined) freeSource(source.identity, destination.identity, journal.doors ?? []);
     opened.push(source, ...(destination === undefined ? [] : [destination]));
     const settled = await settle({
       journal,
@@ -182,7 +184,8 @@ function destinationOf(journal: Journal): Peer | undefined {
   const [identity] = marked;
   const { source, moved, qmpInside } = journal;
   const name = moved.find(({ old }) => old === (qmpInside ?? source.qmp))?.new;
-  if (identity === undefined || name === undefined) return undefined;
+  if (identity === undefined) return undefined;
+  if (name === undefined) return { identity, qmpPath: fileOf(dirname(journal.log), journal.id, "q"), qmp: undefined };
   // In the folder of the old one's, as that is reached from here.
   const path = qmpInside === undefined ? name : join(dirname(source.qmp), basename(name));
   return { identity, qmpPath: throughRootOf(path, source.pid, identity.pid), qmp: undefined };

@@ -3,11 +3,13 @@
 import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import type { Door } from "../handover/doors.ts";
 import type { Machine } from "../machine/schema.ts";
 import { inside } from "../namespaces/paths.ts";
 import type { CarriedFd, UpdateComparison, UpdateOptions } from "./options.ts";
 import type { Destination } from "./peers/destination.ts";
 import type { Peer } from "./peers/peer.ts";
+import type { Watcher } from "./peers/watcher.ts";
 import type { Prepared } from "./plan.ts";
 import { handOverFolder, removeHandOverFolder } from "./record/hand-over-folder.ts";
 import { type Journal, writeJournal } from "./record/journal.ts";
@@ -19,6 +21,12 @@ export interface Run {
   readonly prepared: Prepared;
   readonly source: Peer;
   destination: Destination | undefined;
+  /** The place behind cprkit's own session at the old QEMU's monitor, while it is ours. */
+  place: number | undefined;
+  /** Sockets that are held shut in the new QEMU. */
+  readonly doors: Door[];
+  /** Ends the new QEMU if we are killed before it holds these sockets itself. */
+  watcher: Watcher | undefined;
   readonly journal: Journal;
   readonly timeoutMs: number;
   readonly warnings: string[];

@@ -3,10 +3,12 @@
 
 import { randomBytes } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
+import { closeFds } from "../../linux/index.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import type { QmpStep } from "../carry/subject.ts";
 import { publicName } from "../command-line/derive.ts";
+import { endsOf, takePlace } from "../handover/doors.ts";
 import { outside, realPath, throughRootOf } from "../namespaces/paths.ts";
 import { waitForJobs } from "../preflight/jobs.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
@@ -56,7 +58,8 @@ export async function updateVm(target: VmTarget, asked: UpdateOptions = {}): Pro
   const start = performance.now();
   const options = { ...asked, signal: roomySignal(asked.signal) };
   refuseHeldBefore(target, options);
-  const vm = await openVm(target, { signal: options.signal, commandTimeoutMs: options.timeoutMs });
+  const opened = await openVm(target, { signal: options.signal, commandTimeoutMs: options.timeoutMs });
+  const { vm, place } = await takePlace(opened, { signal: options.signal, timeoutMs: options.timeoutMs });
   const source: Peer = { identity: vm.process.identity, qmpPath: vm.qmpPath, qmp: vm.qmp };
   const phases: { step: UpdateStep; ms: number }[] = [];
   let run: Run | undefined;
@@ -74,13 +77,21 @@ export async function updateVm(target: VmTarget, asked: UpdateOptions = {}): Pro
     unlock = takeLocks(folder, source);
     await step("locked");
     refuseUnfinished(folder, source);
-    run = await newRun(prepared, options, source, phases, step);
+    run = { ...(await newRun(prepared, options, source, phases, step)), place };
     return await carryOut(run, start);
   } finally {
     run?.over.abort();
+    closePlaces(run, place);
     await Promise.all([releasePeer(source), vm.qmp.close(), releasePeer(run?.destination)]);
     unlock?.();
   }
+}
+
+/** What the new QEMU has not got, or does not need any more. */
+function closePlaces(run: Run | undefined, place: number | undefined): void {
+  const ends = run?.doors.splice(0).flatMap(endsOf) ?? [];
+  const own = run === undefined ? place : run.place;
+  closeFds([...ends, ...(own === undefined ? [] : [own])]);
 }
 
 /** Another update holds the monitor, and "another client holds it" would not say who. */
@@ -127,6 +138,7 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
     journal,
     source: run.source,
     destination,
+    holders: run.doors.map(({ holder }) => holder),
     step: run.step,
     warn: (text) => run.warnings.push(text),
   });
@@ -293,6 +305,7 @@ async function newRun(
       fileOf(folder, id, "t"),
       fileOf(folder, id, "c"),
       fileOf(folder, id, "m"),
+      fileOf(folder, id, "q"),
       ...(stateFile === undefined ? [] : [stateFile]),
     ],
     log: join(folder, `${id}.log`),
@@ -311,6 +324,9 @@ async function newRun(
     prepared,
     source,
     destination: undefined,
+    place: undefined,
+    doors: [],
+    watcher: undefined,
     journal,
     timeoutMs,
     warnings: plan.findings.map(({ message, remedy }) => `${message}; ${remedy}`),

@@ -1,12 +1,14 @@
 // A running QEMU with an open QMP monitor.
 
-import { nameOfPeer, type ProcessIdentity } from "../../linux/index.ts";
+import { isSameProcess, nameOfPeer, type ProcessIdentity } from "../../linux/index.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { qmpSocketPaths } from "../command-line/monitors.ts";
 import type { CommandOption } from "../command-line/parse.ts";
+import { withPaths } from "../handover/sockets.ts";
 import { inside, outside, realPath } from "../namespaces/paths.ts";
 import { type ConnectQmpOptions, connectQmp, type Qmp } from "../qmp/client.ts";
+import { answererOf, isAnsweredBy } from "./answerer.ts";
 import { readOwnOptions } from "./own-options.ts";
 import { readVmProcess, type VmProcess } from "./process.ts";
 
@@ -43,12 +45,13 @@ export async function openVm(target: VmTarget, wait: OpenVmOptions = {}): Promis
     const qmpPath = realPath(target.qmp);
     const qmp = await connectQmp(qmpPath, wait);
     try {
-      const { pid } = qmp.peer;
+      const answers = answererOf(qmp);
+      const pid = answers?.pid ?? qmp.peer.pid;
       if (target.pid !== undefined && target.pid !== pid) {
         const text = `${target.qmp} is served by process ${pid}, not by ${target.pid}`;
         throw new CprkitError("ERR_USAGE", `${text}: give one of --qmp and --pid, or the right ones`);
       }
-      const process = readServer(qmp, qmpPath);
+      const process = readServer(qmp, answers, qmpPath);
       let asked: Promise<readonly CommandOption[]> | undefined;
       const options = () => {
         asked ??= readOwnOptions(process, wait);
@@ -66,7 +69,7 @@ export async function openVm(target: VmTarget, wait: OpenVmOptions = {}): Promis
   }
   const process = readVmProcess(target.pid);
   const options = await readOwnOptions(process, wait);
-  const paths = qmpSocketPaths(options, process.cwd);
+  const paths = qmpSocketPaths(withPaths(options, target.pid, process.cwd), process.cwd);
   if (paths.length === 0) {
     throw new CprkitError(
       "ERR_UPDATE_REFUSED",
@@ -79,7 +82,7 @@ export async function openVm(target: VmTarget, wait: OpenVmOptions = {}): Promis
     const qmpPath = outside(process, qmpInside);
     try {
       const qmp = await connectQmp(qmpPath, wait);
-      if (qmp.server.is(process.identity)) {
+      if (isAnsweredBy(qmp, process.identity)) {
         return { process, qmp, qmpPath, qmpInside, options: async () => options };
       }
       await qmp.close();
@@ -93,17 +96,14 @@ export async function openVm(target: VmTarget, wait: OpenVmOptions = {}): Promis
 }
 
 /** What /proc says of the process behind a monitor; all of it of that process, which is held meanwhile. */
-function readServer({ server }: Qmp, qmpPath: string): VmProcess {
-  if (server.process === undefined) {
+function readServer({ server }: Qmp, answers: ProcessIdentity | undefined, qmpPath: string): VmProcess {
+  if (answers === undefined) {
     const who = nameOfPeer(server);
     throw new CprkitError("ERR_QMP", `${qmpPath} is served by ${who}: cprkit must run where it can see QEMU's process`);
   }
-  const process = readVmProcess(server.process.pid);
-  if (server.is(process.identity)) return process;
-  throw new CprkitError(
-    "ERR_QEMU_EXITED",
-    `${qmpPath}: process ${server.process.pid} has ended while it was looked at`,
-  );
+  const process = readVmProcess(answers.pid);
+  if (isSameProcess(answers) && process.identity.startTime === answers.startTime) return process;
+  throw new CprkitError("ERR_QEMU_EXITED", `${qmpPath}: process ${answers.pid} has ended while it was looked at`);
 }
 
 /** For a monitor behind which another process is than the one that is meant. */
@@ -114,7 +114,7 @@ export function servedByOther({ server }: Qmp, qmpPath: string, { pid }: Process
 /** Which of the sockets on its command line it is; one that was added since is called as it is from here. */
 function nameInside(process: VmProcess, qmpPath: string, options: readonly CommandOption[]): string {
   const here = statFile(qmpPath);
-  const names = qmpSocketPaths(options, process.cwd);
+  const names = qmpSocketPaths(withPaths(options, process.identity.pid, process.cwd), process.cwd);
   const isIt = (name: string) => {
     const there = statFile(outside(process, name));
     return there !== undefined && there.ino === here?.ino && there.dev === here.dev;

@@ -31,7 +31,7 @@ export function checkVfio({ devices, mode, abilities, next, runState }: Facts): 
 }
 
 /** Those that cprkit does not hand over. */
-export function checkTaps({ taps, derived, sideBySide, command }: Facts): Finding[] {
+export function checkTaps({ taps, derived, sideBySide, command, untaken }: Facts): Finding[] {
   const handed = new Set(derived.handed.map(({ what }) => what));
   // An own command for cpr-exec may keep them by number: the process has them still.
   const isKept = !sideBySide && command.some((word) => /\bfds?=\d/.test(word));
@@ -47,7 +47,7 @@ export function checkTaps({ taps, derived, sideBySide, command }: Facts): Findin
       : blocker(
           "tap-held",
           `tap interface ${name}: CPR does not carry it, the kernel lets nobody attach to it while it is held, and ` +
-            "which network device has it is not known",
+            (untaken ?? "which network device has it is not known"),
           "give each -netdev tap its ifname= (or fd=) at the VM's next start, or unplug the network device for the update",
           name,
         ),

@@ -5,6 +5,7 @@ import { isRunning, type ProcessIdentity } from "../../../linux/index.ts";
 import { endProcess } from "../../../linux/process/end-process.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../../qmp/client.ts";
+import { isAnsweredBy } from "../../vm/answerer.ts";
 import { servedByOther } from "../../vm/open.ts";
 import type { JournalProcess } from "../record/journal.ts";
 
@@ -87,7 +88,7 @@ export async function monitorOf(peer: Peer, timeoutMs = 5_000): Promise<Qmp> {
 
 /** The path may be another process's by now. @throws CprkitError ERR_QMP, and hangs up, if it is */
 export async function expectServedBy({ identity, qmpPath }: Peer, qmp: Qmp): Promise<Qmp> {
-  if (qmp.server.is(identity)) return qmp;
+  if (isAnsweredBy(qmp, identity)) return qmp;
   await qmp.close();
   throw servedByOther(qmp, qmpPath, identity);
 }

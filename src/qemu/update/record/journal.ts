@@ -65,6 +65,8 @@ const journalSchema = z.object({
   handed: z
     .array(z.object({ name: z.string(), id: z.number(), fd: z.number(), at: z.number(), what: z.string() }))
     .optional(),
+  /** Fds of the new QEMU that hold its places at sockets, until it has the guest and the old one has ended. */
+  doors: z.array(z.number()).optional(),
   /** The queues of its taps, as the old QEMU had set them. */
   taps: z.array(z.object({ fd: z.number(), headerBytes: z.number(), attached: z.boolean().optional() })).optional(),
   /** CPUs and priorities of the threads, by their roles, for those that cpr-exec makes anew. */

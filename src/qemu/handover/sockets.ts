@@ -1,0 +1,143 @@
+// UNIX sockets on which a QEMU listens: monitors, serial ports, any character device. The new QEMU gets the very socket,
+// by number, so that its path, its owner and mode, and the clients that wait there stay.
+
+import { resolve } from "node:path";
+import { legacyUnixSocket } from "../command-line/monitors.ts";
+import {
+  type CommandOption,
+  formatKeyValues,
+  getValue,
+  isOn,
+  type KeyValues,
+  parseKeyValues,
+  withValue,
+} from "../command-line/parse.ts";
+import { listeningUnixFds } from "../fds/sockets.ts";
+import { absoluteName, type Held } from "./held.ts";
+
+/** The monitor that cprkit has in a QEMU which it has started: of one update, it has no path any more after it. */
+const ownMonitor = "cprkit-qmp";
+
+/** Words that give the new QEMU cprkit's own monitor. */
+export function ownMonitorWords(path: string): string[] {
+  const chardev: KeyValues = [
+    ["socket", undefined],
+    ["id", ownMonitor],
+    ["path", path],
+    ["server", "on"],
+    ["wait", "off"],
+  ];
+  return ["-chardev", formatKeyValues(chardev), "-mon", `chardev=${ownMonitor},id=${ownMonitor},mode=control`];
+}
+
+/** Whether an option belongs to the monitor of an update before. */
+export function isOfOwnMonitor({ name, value = "" }: CommandOption): boolean {
+  if (name === "mon") return getValue(parseKeyValues(value), "chardev") === ownMonitor;
+  return name === "chardev" && getValue(parseKeyValues(value), "id") === ownMonitor;
+}
+
+/** A character device that listens on a UNIX socket, taken apart. */
+interface Listener {
+  /** Its id; of a short form the label that QEMU gives it. */
+  readonly id: string;
+  readonly held: Held;
+  /** "socket" and what else is said of it, without its place. */
+  readonly parts: KeyValues;
+}
+
+const ofPlace = new Set(["path", "fd", "abstract", "tight"]);
+
+/** What is known of the options before, to know the labels that QEMU gives (QEMU 10.0 system/vl.c). */
+export interface Labels {
+  /** The label of the option, if it is a short form: call it once for each option, in their order. */
+  of(option: CommandOption): string | undefined;
+}
+
+export function countLabels(): Labels {
+  const counts = new Map<string, number>();
+  return {
+    of({ name }) {
+      const label = shortForms.get(name);
+      if (label === undefined) return undefined;
+      const count = counts.get(label) ?? 0;
+      counts.set(label, count + 1);
+      return `${label}${count}`;
+    },
+  };
+}
+
+const shortForms: ReadonlyMap<string, string> = new Map([
+  ["qmp", "compat_monitor"],
+  ["qmp-pretty", "compat_monitor"],
+  ["monitor", "compat_monitor"],
+  ["serial", "serial"],
+  ["parallel", "parallel"],
+]);
+
+/** The listener that an option makes, if the running QEMU has it open. */
+export function listenerOf(
+  { name, value = "" }: CommandOption,
+  label: string | undefined,
+  held: readonly Held[],
+  cwd: string,
+): Listener | undefined {
+  const sockets = held.filter(({ kind }) => kind === "unix");
+  const at = (path: string) => sockets.find((one) => one.at === path);
+  if (name === "chardev") {
+    const parts = parseKeyValues(value);
+    const [id, path, fd] = ["id", "path", "fd"].map((key) => getValue(parts, key));
+    // A handshake that the connection which holds the place does not make.
+    if (parts[0]?.[0] !== "socket" || !isOn(parts, "server") || id === undefined || isWrapped(parts)) return undefined;
+    const named = path === undefined ? undefined : at(resolve(cwd, path));
+    const own = fd === undefined ? named : sockets.find((one) => String(one.fd) === fd);
+    // cprkit could not connect to an abstract name.
+    return own === undefined || isOn(parts, "abstract") || own.at.startsWith("@")
+      ? undefined
+      : { id, held: own, parts: parts.filter(([key]) => !ofPlace.has(key)) };
+  }
+  const socket = label === undefined ? undefined : legacyUnixSocket(value);
+  const own = socket?.server === true ? at(resolve(cwd, socket.path)) : undefined;
+  if (label === undefined || own === undefined) return undefined;
+  const [, ...rest] = parseKeyValues(value.slice("unix:".length));
+  if (isWrapped(rest)) return undefined;
+  return { id: label, held: own, parts: [["socket", undefined], ["id", label], ...rest] };
+}
+
+function isWrapped(parts: KeyValues): boolean {
+  return ["tls-creds", "websocket", "telnet", "tn3270", "mux"].some(
+    (key) => getValue(parts, key) !== undefined && (key === "tls-creds" || isOn(parts, key)),
+  );
+}
+
+/** The option, or a long form for a short one, with the socket by its number. */
+export function listenerWords({ name }: CommandOption, { id, parts }: Listener, number: number): CommandOption[] {
+  const withoutWait = parts.some(([key]) => key === "nowait") ? parts : withValue(parts, "wait", "off");
+  const logged = getValue(parts, "logfile") === undefined ? withoutWait : withValue(withoutWait, "logappend", "on");
+  const chardev = { name: "chardev", value: formatKeyValues([...logged, ["fd", String(number)]]) };
+  return name === "chardev" ? [chardev] : [chardev, { name, value: `chardev:${id}` }];
+}
+
+/** A running command line with paths in place of numbers, and without cprkit's own monitor: for those who look for paths. */
+export function withPaths(options: readonly CommandOption[], pid: number, cwd: string): CommandOption[] {
+  const sockets = [...listeningUnixFds(pid)].map(
+    ([fd, name]): Held => ({ fd, kind: "unix", at: absoluteName(cwd, name), closeOnExec: false }),
+  );
+  return options.filter((option) => !isOfOwnMonitor(option)).map((option) => byPath(option, sockets));
+}
+
+/** A chardev that names its socket by a number, by its path: for those who look at paths. */
+export function byPath(option: CommandOption, held: readonly Held[]): CommandOption {
+  const { name, value = "" } = option;
+  if (name !== "chardev") return option;
+  const parts = parseKeyValues(value);
+  const fd = getValue(parts, "fd");
+  const own = held.find((one) => one.kind === "unix" && String(one.fd) === fd);
+  if (own === undefined || parts[0]?.[0] !== "socket") return option;
+  const place: KeyValues = own.at.startsWith("@")
+    ? [
+        ["path", own.at.slice(1)],
+        ["abstract", "on"],
+      ]
+    : [["path", own.at]];
+  return { name, value: formatKeyValues([...parts.filter(([key]) => !ofPlace.has(key)), ...place]) };
+}
