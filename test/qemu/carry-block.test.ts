@@ -284,6 +284,26 @@ const nodes: readonly Case[] = [
   },
 ];
 
+const plugged: readonly Case[] = [
+  {
+    what: "a disk that was plugged in, with a snapshot since, and a drive with a disc by its file",
+    args: () => [],
+    change: async (command, dir) => {
+      const file = { driver: "file", filename: `${dir}/p1.raw` };
+      await command("blockdev-add", { driver: "raw", "node-name": "p1", file });
+      await command("device_add", { driver: "scsi-hd", id: "sp1", bus: "scsi0.0", "scsi-id": 7, lun: 1, drive: "p1" });
+      const overlay = { "snapshot-file": `${dir}/p1a.qcow2`, "snapshot-node-name": "p1a" };
+      await command("blockdev-snapshot-sync", { "node-name": "p1", ...overlay });
+      await command("device_add", { driver: "scsi-cd", id: "sp2", bus: "scsi0.0", "scsi-id": 7, lun: 2 });
+      await command("blockdev-change-medium", { id: "sp2", filename: `${dir}/two.raw` });
+      const line = `drive_add 0 if=none,id=p3,format=raw,file=${dir}/p3.raw`;
+      await command("human-monitor-command", { "command-line": line });
+      await command("device_add", { driver: "scsi-hd", id: "sp3", bus: "scsi0.0", "scsi-id": 7, lun: 3, drive: "p3" });
+    },
+    disk: "-d sp1",
+  },
+];
+
 const bounds: readonly Case[] = [
   {
     what: "limits of a throttle group, latency histograms, write thresholds, limits that two disks share",
@@ -371,12 +391,12 @@ function makeFiles(dir: string): void {
   };
   for (const name of ["one", "two"]) raw(name, 4 * mib);
   for (const name of ["floppy1", "floppy2"]) raw(name, 1_474_560);
-  for (const name of ["d1", "d2", "d3", "d4", "d4t", "d5", "d6", "d7", "d8", "d9", "x1", "x2", "s1", "s2"])
+  for (const name of ["d1", "d2", "d3", "d4", "d4t", "d5", "d6", "d7", "d8", "d9", "x1", "x2", "s1", "s2", "p1", "p3"])
     raw(name, 16 * mib);
 }
 
 describeQemu("an update carries disks as they are now", ["10.0", "11.1"], (qemu) => {
-  const cases = [...media, ...layers, ...nodes, ...bounds];
+  const cases = [...media, ...layers, ...nodes, ...plugged, ...bounds];
   const ways = [
     ["10.0", ["11.1", "10.0"], "cpr-transfer"],
     ["11.1", ["11.1"], "cpr-exec"],

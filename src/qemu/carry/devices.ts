@@ -6,11 +6,16 @@ import { objectParts } from "../command-line/monitors.ts";
 import { type CommandOption, getValue } from "../command-line/parse.ts";
 import { blocker, type Finding } from "../finding.ts";
 import type { Machine } from "../machine/schema.ts";
+import { nodeNameFor } from "./block/state.ts";
 import type { Carried, CarryInput, CarryPlan } from "./subject.ts";
 
 /** Devices of the command line that are gone are left out, the others keep their places; what was added comes last. */
 export function carryDevices({ machine, options }: CarryInput): Pick<CarryPlan, "options" | "carried" | "findings"> {
-  const all = machine.devices.map((device) => ({ ...device, properties: propertiesOf(machine, device.path) }));
+  const all = machine.devices.map((device) => ({
+    ...device,
+    options: withNodeName(machine, device.options),
+    properties: propertiesOf(machine, device.path),
+  }));
   const added = inOrder(all.filter(({ properties }) => properties["hotplugged"] === true));
   const { kept, removed, findings } = matchLine(
     options,
@@ -41,6 +46,12 @@ export function carryDevices({ machine, options }: CarryInput): Pick<CarryPlan, 
 }
 
 type Device = Machine["devices"][number] & { readonly properties: Readonly<Record<string, unknown>> };
+
+/** A medium or snapshot without a name has one on the new command line. */
+function withNodeName(machine: Machine, options: Device["options"]): Device["options"] {
+  const { drive } = options;
+  return typeof drive === "string" ? { ...options, drive: nodeNameFor(machine, drive) } : options;
+}
 
 function propertiesOf({ qom }: Machine, path: string): Device["properties"] {
   return qom.find((object) => object.path === path)?.properties ?? {};
