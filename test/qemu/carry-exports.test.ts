@@ -7,7 +7,7 @@ import { connectQmp, type Qmp } from "../../src/qemu/qmp/client.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { privateDir } from "../support/vm.ts";
-import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
+import { connectStarting, endAll, startUpdatable, type Updatable } from "./update-support.ts";
 
 afterEach(endAll);
 
@@ -28,11 +28,6 @@ async function freePort(): Promise<number> {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
-/** Who connects while QEMU starts may be greeted twice; the second connection is not. */
-function connected(socket: string): Promise<Qmp> {
-  return connectQmp(socket, { waitMs: 10_000 }).catch(() => connectQmp(socket, { waitMs: 10_000 }));
-}
-
 /** What another QEMU, as a client, says of commands on the exports. */
 async function asClient(qemu: string, server: object, nodes: readonly object[], commands: readonly string[]) {
   const socket = join(privateDir(), "client.sock");
@@ -42,7 +37,7 @@ async function asClient(qemu: string, server: object, nodes: readonly object[], 
     { stdio: "ignore" },
   );
   const exited = new Promise((resolve) => child.once("close", resolve));
-  const qmp = await connected(socket);
+  const qmp = await connectStarting(socket);
   try {
     for (const node of nodes) await qmp.execute("blockdev-add", { driver: "nbd", server, ...node });
     const said: string[] = [];
