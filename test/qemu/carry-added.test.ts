@@ -181,6 +181,25 @@ describeQemu("an update carries", ["10.0", "11.1"], (qemu) => {
     });
   }
 
+  it("what QEMU makes by itself is not taken for added: default devices, names by chance", async () => {
+    const vm = await startUpdatable({
+      machine: "pc-q35-10.0",
+      accel: "tcg",
+      qemu: qemu["10.0"],
+      serialArgs: (dir) => ["-serial", `chardev:main`, "-chardev", `socket,id=main,path=${dir}/serial.sock`],
+      rewrite: (args) => args.filter((word) => word !== "-nodefaults"),
+      extraArgs: () => [
+        ...["-serial", "mon:null", "-debugcon", "null", "-nic", "user,model=virtio-net-pci", "-netdev", "user,id=n0"],
+        ...["-nic", "user,id=own", "-gdb", "none", "-chardev", "null,id=q2", "-mon", "chardev=q2,id=hm"],
+      ],
+    });
+    for (const version of ["11.1", "10.0"] as const) {
+      const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], stateDir: vm.stateDir });
+      expect(report.carried).toEqual([]);
+      expect(report.comparison.after?.differences).toEqual([]);
+    }
+  });
+
   it("refuses by name what QEMU does not tell", async () => {
     const vm = await startUpdatable({ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu["11.1"] });
     await ask(vm, async (qmp) => {

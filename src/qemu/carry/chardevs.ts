@@ -18,7 +18,9 @@ export function carryChardevs({ machine, options }: CarryInput): Pick<CarryPlan,
   const running = machine.chardevs.map(({ label, filename }) => chardevOf(machine, label, filename));
   const byLabel = new Map(running.map((one) => [one.label, one]));
   const labels = new Set(options.flatMap((option) => (option.name === "chardev" ? idOf(option) : [])));
-  const made = running.filter(({ label }) => !labels.has(label) && !isMadeByQemu(label, options));
+  // What is in a file of -readconfig may be from there.
+  const isSeen = !options.some(({ name }) => name === "readconfig");
+  const made = running.filter(({ label }) => isSeen && !labels.has(label) && !isMadeByQemu(label, options));
   const carried: Carried[] = [];
   const findings: Finding[] = [];
   const add = (one: Chardev, what: string): CommandOption[] => {
@@ -66,9 +68,9 @@ function idOf({ value = "" }: CommandOption): string {
   return getValue(objectParts(value), "id") ?? "";
 }
 
-/** Of -serial, -monitor and the like, of a multiplexer, of a display. */
+/** Of -serial, -monitor and the like, of a multiplexer, of a display; "#chr012" has no name. */
 function isMadeByQemu(label: string, options: readonly CommandOption[]): boolean {
-  if (/^(serial|parallel|compat_monitor|vc)\d+$|^(debugcon|gdb|seabios)$/.test(label)) return true;
+  if (/^(serial|parallel|compat_monitor|vc)\d+$|^(debugcon|gdb)$|^#/.test(label)) return true;
   const base = /^(.*)-base$/.exec(label)?.[1];
   return base !== undefined && (isMadeByQemu(base, options) || options.some((option) => idOf(option) === base));
 }

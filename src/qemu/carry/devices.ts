@@ -84,6 +84,8 @@ function matchLine(options: readonly CommandOption[], present: readonly Device[]
   const line = options.flatMap((option): LineDevice[] => {
     if (option.name !== "device" || option.value === undefined) return [];
     const parts = objectParts(option.value);
+    // Of a pair for failover QEMU hides the one until the guest asks for it.
+    if (getValue(parts, "failover_pair_id") !== undefined) return [];
     const driver = getValue(parts, "driver") ?? parts[0]?.[0] ?? "";
     return [{ option, id: getValue(parts, "id"), driver }];
   });
@@ -234,7 +236,7 @@ function isOption(name: string, value: unknown, { path, type, options }: Device)
 }
 
 /** Listed as properties of a type, and told by QEMU alone. */
-const readOnly = new Set(["busnr", "guest-stats", "feature-words", "attached", "host", "hotplugged"]);
+const readOnly = new Set(["busnr", "guest-stats", "feature-words", "attached", "hotplugged"]);
 
 /** Those that others sit on come first; without ids, in the order of their creation. */
 function inOrder(devices: readonly Device[]): Device[] {

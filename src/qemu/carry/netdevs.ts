@@ -24,8 +24,10 @@ export function carryNetdevs({ machine, options }: CarryInput): Plan {
     options.flatMap((option) => (option.name === "netdev" ? [[idOf(option), option] as const] : [])),
   );
   const gone = [...onLine].filter(([id]) => !backends.some(({ name }) => name === id));
+  // What is in a file of -readconfig may be from there.
+  const isSeen = !options.some(({ name }) => name === "readconfig");
   const added = [...new Map(backends.map((each) => [each.name, each])).values()].filter(
-    ({ name, type }) => !onLine.has(name) && !isGivenElsewhere(name, options) && type !== "",
+    ({ name }) => isSeen && !onLine.has(name) && !isGivenElsewhere(name, options),
   );
   const held = gone.filter(([id]) => holdsPlace(id, options, backends));
   const left = new Set(gone.filter(([id]) => !held.some(([each]) => each === id)).map(([, option]) => option));

@@ -13,7 +13,9 @@ export function carryObjects({ machine, options }: CarryInput): Pick<CarryPlan, 
   const line = new Map(
     options.flatMap((option) => (option.name === "object" ? [[idOf(option), option] as const] : [])),
   );
-  const added = machine.objects.filter((object) => !line.has(object.id) && !isMadeByQemu(object, options));
+  // What is in a file of -readconfig may be from there.
+  const isSeen = !options.some(({ name }) => name === "readconfig");
+  const added = machine.objects.filter((object) => isSeen && !line.has(object.id) && !isMadeByQemu(object, options));
   const carried: Carried[] = [];
   const kept = options.flatMap((option): CommandOption[] => {
     if (option.name !== "object" || option.value === undefined) return [option];

@@ -187,7 +187,7 @@ const fixedByType = [
   ...["emergency-write", "format_transport_address", "spcr", "bus"],
   ...["memory-hotplug-support", "smm-enabled", "smm-ranges", "fd-bootchk", "has-acpi", "pci-type"],
   ...["below-4g-mem-size", "mitigation", "autonegotiation", "extra_mac_registers", "use-timer", "ioeventfd"],
-  ...["prog_if", "wheel-axis", "ppi", "pt", "dma-drain", "endianness"],
+  ...["prog_if", "wheel-axis", "ppi", "pt", "dma-drain", "endianness", "encoding"],
 ];
 
 /** Only between two versions. */

@@ -24,9 +24,9 @@ function withoutNewName(text: string): string {
   return text.replace(/\.cpr\d+(?=$|[,\s])/g, "");
 }
 
-/** A network without a name gets a number in order, and two digits by chance (QEMU 10.0 util/id.c). */
+/** What has no name gets a number in order, and two digits by chance (QEMU 10.0 util/id.c). */
 function withoutChance(text: string): string {
-  return text.replace(/#net(\d+)\d\d(?!\d)/g, "#net$1");
+  return text.replace(/#(net|chr)(\d+)\d\d(?!\d)/g, "#$1$2");
 }
 
 function tree(value: unknown, rename: (text: string) => string): unknown {
