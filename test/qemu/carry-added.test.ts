@@ -66,6 +66,9 @@ describeQemu("an update carries", ["10.0", "11.1"], (qemu) => {
         ],
       });
       const port = await freePort();
+      const peer = join(vm.dir, "peer.sock");
+      const server = createServer(() => undefined);
+      await new Promise<void>((resolve) => server.listen(peer, resolve));
       await ask(vm, async (qmp) => {
         await qmp.execute("object-add", { "qom-type": "iothread", id: "io9", "poll-max-ns": 1234 });
         await qmp.execute("object-add", { "qom-type": "throttle-group", id: "tg9", limits: { "iops-read": 7 } });
@@ -82,6 +85,17 @@ describeQemu("an update carries", ["10.0", "11.1"], (qemu) => {
         });
         await qmp.execute("chardev-add", { id: "c9", backend: socket(join(vm.dir, "c9.sock")) });
         await qmp.execute("chardev-add", { id: "c8", backend: { type: "ringbuf", data: {} } });
+        // A client's connection is another one after the update; one that has no peer goes on trying.
+        const client = (path: string) => ({ addr: { type: "unix", data: { path } }, server: false });
+        await qmp.execute("chardev-add", { id: "c7", backend: { type: "socket", data: client(peer) } });
+        const waiting = { ...client(join(vm.dir, "nobody")), "reconnect-ms": 500 };
+        await qmp.execute("chardev-add", { id: "c6", backend: { type: "socket", data: waiting } });
+        await qmp.execute("netdev_add", {
+          type: "stream",
+          id: "st9",
+          server: false,
+          addr: { type: "unix", path: peer },
+        });
         await qmp.execute("chardev-remove", { id: "c0" });
         await qmp.execute("chardev-change", { id: "c2", backend: socket(join(vm.dir, "other.sock")) });
         await qmp.execute("device_add", { driver: "virtserialport", id: "p9", chardev: "c9", name: "org.x" });
@@ -117,6 +131,8 @@ describeQemu("an update carries", ["10.0", "11.1"], (qemu) => {
             .match(/^ *TCP\[HOST_FORWARD\].*$/gm)
             ?.map((line) => line.replace(/\] +\d+/, "]")),
         }));
+      const isConnected = ({ network }: Awaited<ReturnType<typeof look>>) => !network.join().includes("connecting");
+      await expect.poll(async () => isConnected(await look())).toBe(true);
       const before = await look();
       for (const version of later) {
         const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], mode, stateDir: vm.stateDir });
@@ -126,6 +142,7 @@ describeQemu("an update carries", ["10.0", "11.1"], (qemu) => {
       }
       await vm.serial.waitForMore(5, 20_000);
       assertContiguous(vm.serial);
+      server.close();
     });
 
     it(`links that were set down: ${[from, ...later].join(" -> ")}`, async () => {

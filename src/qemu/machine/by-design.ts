@@ -109,6 +109,12 @@ const rules: readonly Rule[] = [
     when: ({ old, new: next }) => [old, next].some((path) => /^\/proc\/\d+\/fd\/\d+$/.test(String(path))),
   },
   { reason: "update", path: /^migration\.(status|parameters\.(mode|cpr-exec-command))$/ },
+  // QMP leaves open, and the command line says, what matters to abstract names alone.
+  {
+    reason: "update",
+    path: /^qom\[\/chardevs\/.*\]\.properties\.addr\.(tight|abstract)$/,
+    when: ({ path, old, new: next }) => (old ?? next) === path.endsWith("tight"),
+  },
   // Switched on when the old QEMU has ended.
   { reason: "update", path: /^traceEvents$/, when: (_, __, next) => next.status.status === "inmigrate" },
   // Only one of the two can have the ports; they are forwarded again when the old QEMU has ended.
@@ -140,6 +146,12 @@ const rules: readonly Rule[] = [
     reason: "client",
     path: /^chardevs\[.*\]\.filename$/,
     when: ({ old, new: next }) => withoutClient(old) === withoutClient(next),
+  },
+  // A stream that connects does so after the machine is built.
+  {
+    reason: "client",
+    path: /^net\.clients\[.*\]\.info$/,
+    when: ({ old, new: next }) => [old, next].some((info) => info === "connecting"),
   },
   { reason: "client", path: /^(vnc\[.*|spice)\.(clients|channels)|^qom\[\/chardevs\/.*\]\.properties\.connected$/ },
   { reason: "guest", path: /^chardevs\[.*\]\.frontend-open$/ },
