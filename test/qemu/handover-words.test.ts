@@ -72,9 +72,9 @@ describe("listening sockets on the new command line", () => {
       "-monitor none -qmp unix:q,server=on -serial null -serial unix:/run/s,server,nowait -qmp-pretty unix:p,server=on";
     const derived = derive(line, [unix(5, "/vm/q"), unix(6, "/run/s"), unix(7, "/vm/p")]);
     expect(derived.words).toBe(
-      "-monitor none -chardev socket,id=compat_monitor1,server=on,wait=off,fd=10 -qmp chardev:compat_monitor1 " +
+      "-monitor none -chardev socket,id=compat_monitor1,server=on,wait=off,fd=10 -mon chardev=compat_monitor1,mode=control " +
         "-serial null -chardev socket,id=serial1,server,nowait,fd=11 -serial chardev:serial1 " +
-        "-chardev socket,id=compat_monitor2,server=on,wait=off,fd=12 -qmp-pretty chardev:compat_monitor2",
+        "-chardev socket,id=compat_monitor2,server=on,wait=off,fd=12 -mon chardev=compat_monitor2,mode=control,pretty=on",
     );
     expect(derived.fds).toEqual([5, 6, 7]);
     expect(derived.handed[0]).toMatchObject({ name: "cprkit/chardev/compat_monitor1", what: "unix /vm/q" });

@@ -114,8 +114,18 @@ export function listenerWords({ name }: CommandOption, { id, parts }: Listener, 
   const withoutWait = parts.some(([key]) => key === "nowait") ? parts : withValue(parts, "wait", "off");
   const logged = getValue(parts, "logfile") === undefined ? withoutWait : withValue(withoutWait, "logappend", "on");
   const chardev = { name: "chardev", value: formatKeyValues([...logged, ["fd", String(number)]]) };
-  return name === "chardev" ? [chardev] : [chardev, { name, value: `chardev:${id}` }];
+  if (name === "chardev") return [chardev];
+  // QEMU 11.1 would give the object of a "-qmp chardev:LABEL" the label as its name, which that of a "mon:" has, too.
+  const mode = monitorModes.get(name);
+  const user = mode === undefined ? { name, value: `chardev:${id}` } : { name: "mon", value: `chardev=${id},${mode}` };
+  return [chardev, user];
 }
+
+const monitorModes: ReadonlyMap<string, string> = new Map([
+  ["qmp", "mode=control"],
+  ["qmp-pretty", "mode=control,pretty=on"],
+  ["monitor", "mode=readline"],
+]);
 
 /** A running command line with paths in place of numbers, and without cprkit's own monitor: for those who look for paths. */
 export function withPaths(options: readonly CommandOption[], pid: number, cwd: string): CommandOption[] {
