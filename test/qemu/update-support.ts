@@ -25,8 +25,8 @@ export interface UpdatableOptions {
   readonly qemu: string;
   readonly machine: string;
   readonly accel: Accel;
-  /** Where guest RAM is; "file" is what cpr-reboot can leave in place, "folder" a file in it without a name; "plain" (-m alone) and "numa" (two private backends) CPR can't hand over. Default "memfd". */
-  readonly ram?: "memfd" | "file" | "folder" | "plain" | "numa";
+  /** Where guest RAM is; "file" is what cpr-reboot can leave in place, "folder" a file in it without a name; "plain" (-m alone) and "numa" (two private backends) and "huge" (private huge pages) CPR can't hand over. Default "memfd". */
+  readonly ram?: "memfd" | "file" | "folder" | "plain" | "numa" | "huge";
   /** Who starts the guest: the guest's own firmware, or SeaBIOS, which numbers the PCI buses. Default "own". */
   readonly firmware?: "own" | "SeaBIOS";
   /** Linux with the counting init in 128 MiB, TCG; words for its command line. `net=` loads the modules for its card. */
@@ -171,17 +171,25 @@ function argumentsOf(options: UpdatableOptions, dir: string, serialPath: string,
     ram === "memfd"
       ? `memory-backend-memfd,id=ram0,size=${size}M,share=on`
       : `memory-backend-file,id=ram0,size=${size}M,share=on,mem-path=${ram === "file" ? join(dir, "ram") : dir}`;
-  const shared = ram !== "plain" && ram !== "numa";
+  const shared = ram !== "plain" && ram !== "numa" && ram !== "huge";
   const nodes = ["m0", "m1"].flatMap((id) => [
     ...["-object", `memory-backend-ram,id=${id},size=${Number(size) / 2}M`, "-numa", `node,memdev=${id}`],
   ]);
-  const memory = shared ? ["-object", backend] : ram === "numa" ? nodes : [];
+  const huge = ["-object", `memory-backend-memfd,id=ram0,size=${size}M,hugetlb=on,hugetlbsize=2M,share=off`];
+  const memory = {
+    memfd: ["-object", backend],
+    file: ["-object", backend],
+    folder: ["-object", backend],
+    numa: nodes,
+    huge,
+    plain: [],
+  }[ram];
   const suffix = machine.startsWith("microvm") ? "device" : "pci";
   const chardev = ["-chardev", `socket,id=serial0,path=${serialPath}`, "-serial", "chardev:serial0"];
   return [
     [
       "-machine",
-      `${machine},accel=${accel}${shared ? ",memory-backend=ram0,aux-ram-share=on" : ""}`,
+      `${machine},accel=${accel}${shared ? ",memory-backend=ram0,aux-ram-share=on" : ram === "huge" ? ",memory-backend=ram0" : ""}`,
       "-m",
       size,
       ...memory,
