@@ -84,9 +84,14 @@ function asText({ vm, new: next, mode, findings, ways, copy, carried, ok }: Pref
     ...(carried.length === 0 ? [] : [""]),
     ...ways.map(wayLine),
     ...(copy === undefined ? [] : [copyLine(copy)]),
-    `This VM ${verdict}: ${found}.`,
+    `This VM ${verdict}: ${found}.${ok ? "" : otherWays(ways)}`,
     "",
   ].join("\n");
+}
+
+function otherWays(ways: readonly UpdateWay[]): string {
+  const free = ways.filter((way) => way.ok).map(({ mode }) => `--mode ${mode}`);
+  return free.length === 0 ? "" : ` It can be with ${free.join(" or ")}.`;
 }
 
 function wayLine({ mode, ok, blockers }: UpdateWay): string {
