@@ -13,6 +13,8 @@ export interface Asker {
     command: C,
     args?: Readonly<Record<string, unknown>>,
   ): Promise<QmpReturn<C> | undefined>;
+  /** The same for what an older QEMU may not know: a refusal is not noted. */
+  tryAsk: Asker["ask"];
   /** Text of the human monitor, "" if it refuses. */
   askHuman(line: string): Promise<string>;
   /** What was refused so far. */
@@ -31,8 +33,17 @@ export function askerOf(qmp: Qmp, wait: WaitOptions): Asker {
       return undefined;
     }
   };
+  const tryAsk: Asker["ask"] = async (command, args) => {
+    try {
+      return await qmp.execute(command, args, wait);
+    } catch (error) {
+      if (isRefusal(error)) return undefined;
+      throw error;
+    }
+  };
   return {
     ask,
+    tryAsk,
     unanswered,
     askHuman: async (line) => (await ask("human-monitor-command", { "command-line": line })) ?? "",
   };

@@ -50,10 +50,10 @@ type Fixed = (type: string, property: string) => string | undefined;
 const noneFixed: Fixed = () => undefined;
 
 /** Defaults of older machine types (QEMU 9.1 and newer say them, qapi/machine.json). */
-async function fixedByMachineType({ ask }: Asker, qom: readonly QomObject[]): Promise<Fixed> {
+async function fixedByMachineType({ ask, tryAsk }: Asker, qom: readonly QomObject[]): Promise<Fixed> {
   const machineType = qom.find(({ path }) => path === "/machine")?.type.replace(/-machine$/, "");
   const [machines = [], types = []] = await Promise.all([
-    ask("query-machines", { "compat-props": true }),
+    tryAsk("query-machines", { "compat-props": true }),
     ask("qom-list-types", { implements: "device", abstract: true }),
   ]);
   const parents = new Map(types.map(({ name, parent }) => [name, parent]));
