@@ -111,3 +111,30 @@ describe("listening sockets on the new command line", () => {
     );
   });
 });
+
+describe("fd sets on the new command line", () => {
+  const set = (fd: number, at: string, opaque?: string): Held => ({
+    ...{ fd, kind: "fdset", at, closeOnExec: true },
+    ...(opaque === undefined ? {} : { opaque }),
+  });
+  const line = "-add-fd set=1,fd=40,opaque=a -blockdev driver=file,filename=/dev/fdset/1,node-name=d";
+
+  it("with their words, as they are now, whoever gave them", () => {
+    const derived = derive(line, [set(8, "1", "a"), set(9, "1"), set(11, "7", "by, QMP")]);
+    expect(derived.words).toBe(
+      "-blockdev driver=file,filename=/dev/fdset/1,node-name=d " +
+        "-add-fd fd=10,set=1,opaque=a -add-fd fd=11,set=1 -add-fd fd=12,set=7,opaque=by,, QMP",
+    );
+    expect(derived.handed.map(({ name, id, fd }) => [name, id, fd])).toEqual([
+      ["cprkit/fdset/1", 0, 8],
+      ["cprkit/fdset/1", 1, 9],
+      ["cprkit/fdset/7", 0, 11],
+    ]);
+    expect(derived.codes).toEqual([]);
+  });
+
+  it("refused where a set is empty by now, and with cpr-exec, which closes them", () => {
+    expect(derive(line, []).codes).toEqual(["fd-option"]);
+    expect(derive(line, [set(8, "1")], false).codes).toEqual(["fd-option", "fd-option"]);
+  });
+});

@@ -38,6 +38,8 @@ export interface UpdatableOptions {
   readonly extraArgs?: (dir: string) => readonly string[];
   /** Words before the program, such as setpriv's. */
   readonly prefix?: readonly string[] | ((dir: string) => readonly string[]);
+  /** Fds that QEMU gets, from its fd 3 on; closed here once it has them. */
+  readonly given?: (dir: string) => readonly number[];
   /** QEMU's words, changed. */
   readonly rewrite?: (args: readonly string[], dir: string) => readonly string[];
   /** The user to whom the VM's folder belongs, and a state folder outside of it. */
@@ -91,11 +93,12 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
     chownSync(join(dir, name), owner?.uid ?? 0, owner?.gid ?? 0);
   }
   const [program = "", ...words] = [...prefix, options.qemu, ...args];
+  const given = options.given?.(dir) ?? [];
   const child = spawn(program, words, {
-    stdio: ["ignore", fd, fd],
+    stdio: ["ignore", fd, fd, ...given],
     cwd: owner === undefined ? undefined : closedDir(),
   });
-  closeSync(fd);
+  for (const each of [fd, ...given]) closeSync(each);
   const exited = new Promise<void>((resolve) => child.once("close", () => resolve()));
   const vm: Updatable = {
     dir,

@@ -5,6 +5,7 @@ import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { blocker, type Finding, warning } from "../finding.ts";
 import { type Handed, openDesk } from "../handover/desk.ts";
+import { hasItsSets } from "../handover/fd-sets.ts";
 import type { Held } from "../handover/held.ts";
 import { byPath } from "../handover/sockets.ts";
 import { isMachine, withMember } from "./members.ts";
@@ -117,7 +118,7 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
       derived.push(...handed);
       continue;
     }
-    lookForFds(name, value, note);
+    lookForFds(option, sideBySide ? held : [], note);
     if (name === "chroot") note(chrooted(`-chroot ${value}`));
     if (name === "pidfile") derived.push({ name, value: move(value, "pidfile") });
     // With %d each thread has a file with its number.
@@ -137,6 +138,7 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
       if (kept !== "" || value === "") derived.push({ name, value: kept });
     }
   }
+  derived.push(...desk.sets);
   for (const finding of desk.findings) note(finding);
   return { args: formatOptions(withMachine(derived, how.machine)), moved, handed: desk.handed, findings };
 }
@@ -291,10 +293,9 @@ function lookForListeners(option: string, value: string, { note, sideBySide }: C
 const fdKeys = new Set(["fd", "fds", "vhostfd", "vhostfds", "fd-list"]);
 
 /** What a parent process passed by number: the new QEMU would find something else, or nothing, there. */
-function lookForFds(name: string, value: string, note: (finding: Finding) => void): void {
+function lookForFds({ name, value = "" }: CommandOption, held: readonly Held[], note: Context["note"]): void {
   const byNumber = objectParts(value).find(([key, number]) => fdKeys.has(key) && /^\d+(:\d+)*$/.test(number ?? ""));
-  const found =
-    name === "add-fd" || value.includes("/dev/fdset/") || value.includes("/dev/fd/") || byNumber !== undefined;
+  const found = name === "add-fd" || !hasItsSets(value, held) || value.includes("/dev/fd/") || byNumber !== undefined;
   if (!found) return;
   note(
     blocker(

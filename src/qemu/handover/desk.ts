@@ -6,6 +6,7 @@ import type { CommandOption } from "../command-line/parse.ts";
 import type { VmFd } from "../fds/fate.ts";
 import type { Finding } from "../finding.ts";
 import { firstGivenFd } from "../vm/launcher.ts";
+import { setWords } from "./fd-sets.ts";
 import type { Held } from "./held.ts";
 import { countLabels, isOfOwnMonitor, listenerOf, listenerWords } from "./sockets.ts";
 import { tapFindings, tapOwners, tapWords } from "./tap.ts";
@@ -31,7 +32,9 @@ export function isSocket({ what }: Handed): boolean {
 export interface Desk {
   /** What stands for the option on the new command line; undefined: this is not the desk's business. */
   rewrite(option: CommandOption): readonly CommandOption[] | undefined;
-  /** What the words so far name, in the order of their new numbers. */
+  /** Options for the end of the command line: the fd sets, whoever gave them. */
+  readonly sets: readonly CommandOption[];
+  /** What the words name, in the order of their new numbers. */
   readonly handed: readonly Handed[];
   /** What should be known of it. */
   readonly findings: readonly Finding[];
@@ -77,7 +80,10 @@ export function handedOf(held: readonly Held[], cwd: string, options: readonly C
 
 export function openDesk({ held, cwd, sockets, options, isNewProcess }: DeskOptions): Desk {
   const labels = countLabels();
-  const owners = tapOwners(options, held);
+  const owners = tapOwners(
+    options,
+    held.filter(({ kind }) => kind === "tap"),
+  );
   const handed: Handed[] = [];
   const findings: Finding[] = [];
   const give = (name: string, id: number, { fd, kind, at }: Held): number => {
@@ -85,11 +91,15 @@ export function openDesk({ held, cwd, sockets, options, isNewProcess }: DeskOpti
     handed.push({ name, id, fd, at: number, what: `${kind} ${at}` });
     return number;
   };
+  // QEMU closes its duplicates of what it was given when it executes another program.
+  const sets = isNewProcess ? setWords(held, give) : [];
   return {
     handed,
     findings,
+    sets,
     rewrite(option) {
       const label = labels.of(option);
+      if (option.name === "add-fd" && isNewProcess) return [];
       if (isOfOwnMonitor(option)) return [];
       const listener = sockets ? listenerOf(option, label, held, cwd) : undefined;
       if (listener !== undefined && (isNewProcess || !listener.held.closeOnExec)) {

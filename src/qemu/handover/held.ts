@@ -1,21 +1,25 @@
-// The fds of a running QEMU that cprkit can hand to another one: taps, and UNIX sockets on which it listens.
+// The fds of a running QEMU that cprkit can hand to another one: taps, UNIX sockets on which it listens, and what is in
+// the fd sets that a parent process or a monitor gave it.
 
 import { resolve } from "node:path";
 import { readFdInfo } from "../../linux/index.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
 import type { VmFd } from "../fds/fate.ts";
 import { listeningUnixFds } from "../fds/sockets.ts";
+import type { QmpReturn } from "../qmp/schema.ts";
 
 /** An fd that can be handed over. */
 export interface Held {
   /** Its number in the running QEMU. */
   readonly fd: number;
-  readonly kind: "tap" | "unix";
+  readonly kind: "tap" | "unix" | "fdset";
   /**
    * Name of the tap interface, of a macvtap its device file ("/dev/tap3"); path of the socket, as QEMU calls it and
-   * absolute, or "@NAME" in the abstract namespace.
+   * absolute, or "@NAME" in the abstract namespace; number of the fd set.
    */
   readonly at: string;
+  /** What the giver of an fd in a set has written there for itself. */
+  readonly opaque?: string | undefined;
   /** cpr-exec closes it. */
   readonly closeOnExec: boolean;
 }
@@ -25,16 +29,23 @@ export interface Held {
  *
  * @param cwd the folder in which QEMU has bound relative paths
  */
-export function heldFds(pid: number, cwd: string, fds: readonly VmFd[]): Held[] {
+export function heldFds(pid: number, cwd: string, fds: readonly VmFd[], sets: QmpReturn<"query-fdsets">): Held[] {
   const listening = listeningUnixFds(pid);
-  return fds.flatMap(({ fd, link, what }) => {
-    const path = listening.get(fd);
+  const inSets = new Map(sets.flatMap((set) => set.fds.map((each) => [each.fd, { ...each, id: set["fdset-id"] }])));
+  const kindOf = ({ fd, link, what }: VmFd): Omit<Held, "fd" | "closeOnExec"> | undefined => {
+    const set = inSets.get(fd);
+    if (set !== undefined) return { kind: "fdset", at: String(set.id), opaque: set.opaque };
     const tap = /^\/dev\/tap\d+$/.test(link) ? link : /^tap (.+)$/.exec(what)?.[1];
-    if (path === undefined && tap === undefined) return [];
-    const kind = tap === undefined ? "unix" : "tap";
-    const at = tap ?? absoluteName(cwd, path ?? "");
+    if (tap !== undefined) return { kind: "tap", at: tap };
+    const path = listening.get(fd);
+    return path === undefined ? undefined : { kind: "unix", at: absoluteName(cwd, path) };
+  };
+  return fds.flatMap((each) => {
+    const what = kindOf(each);
+    if (what === undefined) return [];
+    const { fd } = each;
     try {
-      return [{ fd, kind, at, closeOnExec: readFdInfo(pid, fd).closeOnExec } as const];
+      return [{ fd, ...what, closeOnExec: readFdInfo(pid, fd).closeOnExec }];
     } catch (error) {
       if (isCprkitError(error)) return [];
       throw error;

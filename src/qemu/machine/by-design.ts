@@ -69,7 +69,12 @@ interface Rule {
 const rules: readonly Rule[] = [
   { reason: "process", path: /^process\.pid$/ },
   { reason: "process", path: /[.\]]thread-id$/ },
-  { reason: "process", path: /\.(open|file)\.fd$|^fdsets\[.*\.fd$/ },
+  { reason: "process", path: /\.(open|file)\.fd$/ },
+  {
+    reason: "process",
+    path: /^fdsets\[.*\]\.fds$/,
+    when: ({ old, new: next }) => withoutNumbers(old) === withoutNumbers(next),
+  },
   {
     reason: "memory",
     path: /^memory\.blocks\[.*\]\.file\.inode$/,
@@ -327,4 +332,9 @@ function withoutClient(filename: unknown): string {
   return String(filename)
     .replace(/^disconnected:/, "")
     .replace(/ <-> .*$/, "");
+}
+
+/** What is in an fd set, without the numbers of the fds. */
+function withoutNumbers(fds: unknown): string {
+  return JSON.stringify(fds).replaceAll(/"fd":\d+,?/g, "");
 }

@@ -21,7 +21,10 @@ export function checkBinary({ process, next }: Facts): Finding[] {
 export function checkImages(facts: Facts): Finding[] {
   const { blockNodes, process, fds } = facts;
   const pid = process.identity.pid;
-  const nodes = blockNodes.filter(({ drv, file }) => localDrivers.has(drv) && !/^[\w+-]+:/.test(file));
+  // Of an fd set there is no path.
+  const nodes = blockNodes.filter(
+    ({ drv, file }) => localDrivers.has(drv) && !/^[\w+-]+:/.test(file) && !file.startsWith("/dev/fdset/"),
+  );
   return nodes.flatMap((node) => {
     const path = resolve(process.cwd, node.file);
     const now = statFile(outside(process, path));
