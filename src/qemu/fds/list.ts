@@ -3,7 +3,7 @@
 import { describeFd, listFds, readFdInfo, readFdLink } from "../../linux/index.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
 import { objectParts } from "../command-line/monitors.ts";
-import { type CommandOption, parseKeyValues } from "../command-line/parse.ts";
+import type { CommandOption } from "../command-line/parse.ts";
 import type { Qmp } from "../qmp/client.ts";
 import type { Fate, VmFd } from "./fate.ts";
 import { carriedRam } from "./ram.ts";
@@ -131,13 +131,12 @@ const fates: readonly (Fate & { readonly match: RegExp })[] = [
   { match: /^\//, fate: "reopened", why: "by its path" },
 ];
 
-/** Fds that options name by number: fd=, fds=, vhostfd=, vhostfds=, -add-fd. */
+/** Fds that options name by number: fd=, fds=, vhostfd=, vhostfds=. What -add-fd names QEMU duplicates and closes. */
 function passedFds(options: readonly CommandOption[]): Map<number, string> {
   const fds = new Map<number, string>();
   for (const { name, value } of options) {
-    if (value === undefined) continue;
-    const parts = name === "add-fd" ? parseKeyValues(value) : objectParts(value);
-    for (const [key, text] of parts) {
+    if (value === undefined || name === "add-fd") continue;
+    for (const [key, text] of objectParts(value)) {
       if (!/^(vhost)?fds?$/.test(key)) continue;
       for (const number of (text ?? "").split(":")) if (/^\d+$/.test(number)) fds.set(Number(number), name);
     }
