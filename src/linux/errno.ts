@@ -21,6 +21,7 @@ export const errno = {
   ECONNRESET: 104,
   ETOOMANYREFS: 109,
   ECONNREFUSED: 111,
+  EINPROGRESS: 115,
 } as const;
 
 const names = new Map<number, string>();

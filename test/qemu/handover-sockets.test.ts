@@ -1,9 +1,7 @@
 // Listening UNIX sockets are handed over: paths, inodes and waiting clients stay, and no client gets to the new QEMU before
 // the guest does.
 import { chmodSync, lstatSync, readdirSync } from "node:fs";
-import { connect } from "node:net";
 import { basename, dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
 import { listeningUnixSockets } from "../../src/linux/index.ts";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
@@ -12,6 +10,7 @@ import { updateVm } from "../../src/qemu/update/update.ts";
 import { expectAsManyFds } from "../support/fds.ts";
 import { describeQemu, usableAccel } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
+import { queryInLoop } from "./loops.ts";
 import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
 
 afterEach(endAll);
@@ -27,7 +26,7 @@ describeQemu("listening sockets", ["10.0", "11.1"], (qemu) => {
         return { name, ino, mode: mode.toString(8), uid };
       });
     const [before, labels] = [look(), await labelsOf(vm)];
-    const clients = [queryInLoop(vm, "qmp.sock"), queryInLoop(vm, "second.sock")];
+    const clients = ["qmp.sock", "second.sock"].map((name) => queryInLoop({ path: join(vm.dir, name) }));
     for (const version of ["11.1", "10.0", "11.1"] as const) {
       await expectAsManyFds(() => updateVm({ qmp: vm.qmp }, { qemu: qemu[version], stateDir: vm.stateDir }));
       expect(look()).toEqual(before);
@@ -87,56 +86,4 @@ async function labelsOf(vm: Updatable): Promise<string[]> {
   const chardevs = await qmp.execute("query-chardev");
   await qmp.close();
   return chardevs.map(({ label }) => label).sort();
-}
-
-interface LoopReport {
-  readonly count: number;
-  /** Why a connection could not be made. */
-  readonly refused: readonly string[];
-  readonly states: readonly string[];
-}
-
-/** A client that connects, asks for the run state, and hangs up, over and over. */
-function queryInLoop(vm: Updatable, name: string): { end(): Promise<LoopReport> } {
-  let isOver = false;
-  const report = { count: 0, refused: [] as string[], states: [] as string[] };
-  const done = (async () => {
-    while (!isOver) {
-      const state = await ask(join(vm.dir, name));
-      if (state.startsWith("E")) report.refused.push(state);
-      else report.states.push(state);
-      report.count++;
-      await sleep(1);
-    }
-  })();
-  return {
-    end: async () => {
-      isOver = true;
-      await done;
-      return report;
-    },
-  };
-}
-
-/** The run state; "" if QEMU hung up; the error's code if the connection was refused. */
-function ask(path: string): Promise<string> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    let isConnected = false;
-    let text = "";
-    socket.setEncoding("utf8");
-    socket.once("connect", () => {
-      isConnected = true;
-      socket.write('{"execute":"qmp_capabilities"}{"execute":"query-status"}');
-    });
-    socket.on("data", (more: string) => {
-      text += more;
-      const status = /"status": "(\w[\w-]*)"/.exec(text)?.[1];
-      if (status === undefined) return;
-      socket.destroy();
-      resolve(status);
-    });
-    socket.once("error", (error: NodeJS.ErrnoException) => resolve(isConnected ? "" : (error.code ?? "E?")));
-    socket.once("close", () => resolve(""));
-  });
 }

@@ -138,3 +138,35 @@ describe("fd sets on the new command line", () => {
     expect(derive(line, [set(8, "1")], false).codes).toEqual(["fd-option", "fd-option"]);
   });
 });
+
+describe("TCP ports on the new command line", () => {
+  const tcp = (fd: number, at: string): Held => ({ fd, kind: "tcp", at, closeOnExec: true });
+
+  it("by address and port, in the long form; by the number of an update before", () => {
+    const line =
+      "-serial tcp:127.0.0.1:4444,server=on,nodelay=on -chardev socket,id=a,host=::1,port=4444,server=on,to=9 " +
+      "-chardev socket,id=b,fd=7,server=on";
+    const held = [tcp(5, "127.0.0.1:4444"), tcp(6, "[0:0:0:0:0:0:0:1]:4444"), tcp(7, "0.0.0.0:80")];
+    const derived = derive(line, held);
+    expect(derived.words).toBe(
+      "-chardev socket,id=serial0,server=on,nodelay=on,wait=off,fd=10 -serial chardev:serial0 " +
+        "-chardev socket,id=a,server=on,wait=off,fd=11 -chardev socket,id=b,server=on,wait=off,fd=12",
+    );
+    expect(derived.codes).toEqual([]);
+    expect(derived.handed.map(({ what }) => what)).toContain("tcp 127.0.0.1:4444");
+  });
+
+  it("refused where a host has several addresses, for one fd can be given; and telnet", () => {
+    const held = [tcp(5, "0.0.0.0:4444"), tcp(6, "[0:0:0:0:0:0:0:0]:4444")];
+    expect(derive("-serial tcp::4444,server=on", held).codes).toEqual(["port-taken"]);
+    expect(derive("-chardev socket,id=a,port=4444,server=on,telnet=on", [tcp(5, "0.0.0.0:4444")]).codes).toEqual([
+      "port-taken",
+    ]);
+  });
+
+  it("with cpr-exec by address and port, where the number is closed", () => {
+    expect(derive("-chardev socket,id=b,fd=7,server=on", [tcp(7, "[0:0:0:0:0:0:0:1]:80")], false).words).toBe(
+      "-chardev socket,id=b,server=on,host=::1,port=80,wait=off",
+    );
+  });
+});

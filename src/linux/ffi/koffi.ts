@@ -233,6 +233,7 @@ function makeLibc(koffi: Koffi): Libc {
       const address = socketAddress(path);
       return result(c.connect(asFd(fd), address, address.length));
     },
+    connectTo: (fd, address) => result(c.connect(asFd(fd), address, address.length)),
     listen: (fd, backlog) => result(c.listen(asFd(fd), int(backlog, "backlog"))),
     accept: (fd, flags) => result(c.accept4(asFd(fd), null, null, int(flags, "flags"))),
     shutdown: (fd, how) => result(c.shutdown(asFd(fd), int(how, "how"))),

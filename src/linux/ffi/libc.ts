@@ -22,6 +22,8 @@ export interface Libc {
   /** Binds to the path of a UNIX socket, at most 107 bytes. */
   bind(fd: number, path: Uint8Array): number;
   connect(fd: number, path: Uint8Array): number;
+  /** Connects to an address of any family, as the kernel has it. */
+  connectTo(fd: number, address: Uint8Array): number;
   listen(fd: number, backlog: number): number;
   accept(fd: number, flags: number): number;
   shutdown(fd: number, how: number): number;

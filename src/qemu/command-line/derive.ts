@@ -263,7 +263,9 @@ function rewrittenSpice(value: string, { move, note, sideBySide }: Context): str
     return formatKeyValues(withValue(parts, "addr", move(address, "socket")));
   }
   if (sideBySide && (getValue(parts, "port") ?? getValue(parts, "tls-port")) !== undefined)
-    note(portTaken(`-spice ${value}`));
+    note(
+      portTaken(`-spice ${value}`, "QEMU takes no fd for SPICE, and opens it at its start only: use unix=on,addr=PATH"),
+    );
   return value;
 }
 
@@ -344,11 +346,11 @@ export function prefixOf(binary: string): string {
   return basename(prefix) === "usr" ? dirname(prefix) : prefix;
 }
 
-function portTaken(option: string): Finding {
+function portTaken(option: string, way = "name a single address, or use a UNIX socket with a path"): Finding {
   return blocker(
     "port-taken",
     `${option}: the running QEMU holds this port or name until it ends, so the new one can't listen there`,
-    "use a UNIX socket with a path, use --mode cpr-exec, or give the new command after --",
+    `${way}, use --mode cpr-exec, or give the new command after --`,
   );
 }
 

@@ -44,6 +44,16 @@ export function legacyUnixSocket(value: string): { readonly path: string; readon
   return path === undefined || path === "" ? undefined : { path, server: isOn(parts, "server") };
 }
 
+/** The same of one that listens on a TCP port: "tcp:HOST:PORT,server=on"; `host` may be empty. */
+export function legacyTcpSocket(
+  value: string,
+): { readonly host: string; readonly port: string; readonly rest: ReturnType<typeof parseKeyValues> } | undefined {
+  const [place = "", ...more] = value.split(",");
+  const [, host, port] = /^tcp:(.*):(\d+)$/.exec(place) ?? [];
+  const rest = parseKeyValues(more.join(","));
+  return host === undefined || port === undefined || !isOn(rest, "server") ? undefined : { host, port, rest };
+}
+
 /** The keys and values of an option that may also be given as JSON; of JSON only what is text, number or boolean. */
 export function objectParts(value: string): ReturnType<typeof parseKeyValues> {
   if (!value.startsWith("{")) return parseKeyValues(value);

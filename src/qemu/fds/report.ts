@@ -42,7 +42,7 @@ export async function reportVmFds(target: VmTarget, options: WaitOptions = {}): 
       const { pid } = process.identity;
       const options = await vm.options();
       const listed = await listVmFds(pid, { qmp, qmpPath, options });
-      const held = heldFds(pid, process.cwd, listed, await qmp.execute("query-fdsets"));
+      const held = heldFds(process, listed, await qmp.execute("query-fdsets"));
       const fds = withHanded(listed, handedOf(held, process.cwd, options));
       const { version } = qmp.greeting;
       const warnings = version.major < 10 ? [`QEMU ${versionText(version)} is older than CPR: it carries nothing`] : [];
@@ -56,7 +56,7 @@ export async function reportVmFds(target: VmTarget, options: WaitOptions = {}): 
     const { identity, argv, program } = fromOutside;
     const line = await readOwnOptions(fromOutside, options);
     const listed = await listVmFds(identity.pid, { options: line });
-    const held = heldFds(identity.pid, fromOutside.cwd, listed, []);
+    const held = heldFds(fromOutside, listed, []);
     const fds = withHanded(listed, handedOf(held, fromOutside.cwd, line));
     const warning = `the monitor could not be asked, so some names are missing and VFIO is left out: ${error.message}`;
     const looksRight = [program, ...argv].some((word) => word.includes("qemu"));

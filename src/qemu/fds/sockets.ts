@@ -1,7 +1,7 @@
 // The sockets of a process, from the tables of its network namespace.
 
 import { listFds, readFdLink } from "../../linux/index.ts";
-import { readProcessFile } from "../../linux/process/proc.ts";
+import { tcpSockets } from "../../linux/socket/tcp.ts";
 import { type UnixSocket, unixSockets } from "../../linux/socket/unix-table.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
 
@@ -19,15 +19,12 @@ export interface SocketInfo {
 export function readSockets(pid: number): Map<number, SocketInfo> {
   const sockets = new Map<number, SocketInfo>();
   for (const socket of orEmpty(() => unixSockets(pid))) sockets.set(socket.inode, describe(socket));
-  for (const family of ["tcp", "tcp6"]) {
-    for (const line of orEmpty(() => readProcessFile(pid, `net/${family}`).split("\n").slice(1))) {
-      const words = line.trim().split(/\s+/);
-      const [local, state, inode] = [words[1], words[3], words[9]];
-      if (local === undefined || inode === undefined || inode === "0") continue;
-      const at = tcpAddress(local);
-      const listening = state === "0A";
+  for (const family of ["tcp", "tcp6"] as const) {
+    for (const { inode, state, local: at } of orEmpty(() => tcpSockets(pid, family))) {
+      if (inode === 0) continue;
+      const listening = state === "listening";
       const what = listening ? `TCP socket listening at ${at}` : `TCP connection at ${at}`;
-      sockets.set(Number(inode), { kind: listening ? "listening" : "accepted", family: "tcp", what, at });
+      sockets.set(inode, { kind: listening ? "listening" : "accepted", family: "tcp", what, at });
     }
   }
   return sockets;
@@ -35,11 +32,16 @@ export function readSockets(pid: number): Map<number, SocketInfo> {
 
 /** The listening UNIX sockets that a process has open, with their names as they were given to bind, by fd. */
 export function listeningUnixFds(pid: number): Map<number, string> {
+  return new Map([...listeningFds(pid)].flatMap(([fd, { family, at }]) => (family === "unix" ? [[fd, at]] : [])));
+}
+
+/** All listening sockets that a process has open, by fd. */
+export function listeningFds(pid: number): Map<number, { readonly family: "unix" | "tcp"; readonly at: string }> {
   const sockets = readSockets(pid);
   return new Map(
     socketFds(pid).flatMap(({ fd, inode }) => {
       const { family, kind, at } = sockets.get(inode) ?? {};
-      return family === "unix" && kind === "listening" && at !== undefined ? [[fd, at] as const] : [];
+      return family !== undefined && kind === "listening" && at !== undefined ? [[fd, { family, at }] as const] : [];
     }),
   );
 }
@@ -76,17 +78,6 @@ function describe({ state, name: at }: UnixSocket): SocketInfo {
   return state === "connected"
     ? { kind: "accepted", family: "unix", what: `UNIX connection accepted at ${at}`, at }
     : { kind: "other", family: "unix", what: `UNIX socket at ${at}`, at };
-}
-
-/** "0100007F:170C" is 127.0.0.1:5900: 32-bit words in the machine's byte order, as this process's own. */
-function tcpAddress(text: string): string {
-  const [address = "", port = ""] = text.split(":");
-  const bytes = (address.match(/.{8}/g) ?? []).flatMap((word) => (word.match(/../g) ?? []).reverse());
-  const shown =
-    bytes.length === 4
-      ? bytes.map((byte) => Number.parseInt(byte, 16)).join(".")
-      : `[${(bytes.join("").match(/.{4}/g) ?? []).map((group) => group.replace(/^0{1,3}/, "").toLowerCase()).join(":")}]`;
-  return `${shown}:${Number.parseInt(port, 16)}`;
 }
 
 function orEmpty<T>(read: () => readonly T[]): readonly T[] {

@@ -25,7 +25,7 @@ export interface Handed {
 }
 
 export function isSocket({ what }: Handed): boolean {
-  return what.startsWith("unix ");
+  return /^(unix|tcp) /.test(what);
 }
 
 /** See above. */

@@ -20,17 +20,17 @@ import {
 } from "../../linux/index.ts";
 import { unixSockets } from "../../linux/socket/unix-table.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { listeningUnixFds, socketInodes } from "../fds/sockets.ts";
-import { outside } from "../namespaces/paths.ts";
+import { listeningFds } from "../fds/sockets.ts";
 import { connectQmp } from "../qmp/client.ts";
 import type { OpenVm } from "../vm/open.ts";
 import type { VmProcess } from "../vm/process.ts";
 import { type Handed, isSocket } from "./desk.ts";
 import { absoluteName } from "./held.ts";
+import { connectTwice, hasAccepted, type Place } from "./queues.ts";
 
 /** A socket that is held shut in the new QEMU. */
 export interface Door {
-  /** Its path, as QEMU calls it. */
+  /** Its path, as QEMU calls it, or "ADDRESS:PORT". */
   readonly at: string;
   /** The client's end that holds the new QEMU's place. It gets a duplicate, which stays when cprkit is killed. */
   readonly holder: number;
@@ -60,7 +60,7 @@ export async function takePlace(
   let place = await connectUnix(qmpPath, wait);
   for (let attempt = 0; attempt < attempts; attempt++) {
     if (isFirst(process.identity.pid, place)) return { vm: { ...vm, qmp }, place };
-    widen(process, qmpInside);
+    widen(process, { kind: "unix", at: qmpInside });
     // Both at once: what comes in between would have to come within microseconds.
     const session = await connectUnix(qmpPath, wait);
     closeFd(place);
@@ -90,8 +90,8 @@ function isFirst(pid: number, client: number): boolean {
 }
 
 /** Lets more clients wait at a socket of the process. */
-function widen({ identity, cwd }: VmProcess, at: string): void {
-  const fd = findListening(identity.pid, cwd, at);
+function widen({ identity, cwd }: VmProcess, place: Place): void {
+  const fd = findListening(identity.pid, cwd, place);
   if (fd === undefined) return;
   const pidfd = openPidfd(identity);
   const opened: number[] = [pidfd];
@@ -119,9 +119,10 @@ export async function shutDoors(
   const { process, qmpInside } = vm;
   const doors: Door[] = [];
   try {
-    for (const at of handed.filter(isSocket).map(placeOf)) {
+    for (const place of handed.filter(isSocket).map(placeOf)) {
+      const { at } = place;
       const isOwn = at === qmpInside && own !== undefined;
-      doors.push({ at, ...(isOwn ? { holder: own, guard: undefined } : await takePlaces(process, at, wait)) });
+      doors.push({ at, ...(isOwn ? { holder: own, guard: undefined } : await takePlaces(process, place, wait)) });
     }
     return doors;
   } catch (error) {
@@ -131,45 +132,19 @@ export async function shutDoors(
 }
 
 /** Two places, one behind the other, of which the old QEMU may accept the first at any time. */
-async function takePlaces(vm: VmProcess, at: string, wait: WaitOptions): Promise<Pick<Door, "holder" | "guard">> {
-  const path = outside(vm, at);
-  const { pid } = vm.identity;
-  widen(vm, at);
+async function takePlaces(vm: VmProcess, place: Place, wait: WaitOptions): Promise<Pick<Door, "holder" | "guard">> {
+  widen(vm, place);
   const end = performance.now() + Math.min(wait.timeoutMs ?? placesMs, placesMs);
-  while (performance.now() < end) {
-    const first = await connectUnix(path, wait);
-    const second = await connectUnix(path, wait).catch((error: unknown) => {
-      closeFd(first);
-      throw error;
-    });
-    let order = orderOf(pid, first, second);
-    while (order === "others first" && performance.now() < end) {
-      await delay(pollMs);
-      order = orderOf(pid, first, second);
-    }
-    if (order === "right") return { guard: first, holder: second };
-    closeFds([first, second]);
-    await delay(pollMs);
-  }
+  const [guard, holder] = (await connectTwice(vm, place, end, wait)) ?? [];
+  if (holder !== undefined) return { guard, holder };
   throw new CprkitError(
     "ERR_UPDATE_REFUSED",
-    `${at}: a client waits there behind the one that QEMU serves, and would get to the new QEMU before the guest does; ` +
-      "let it end, or try again",
+    `${place.at}: a client waits there behind the one that QEMU serves, and would get to the new QEMU before the guest ` +
+      "does; let it end, or try again",
   );
 }
 
 const placesMs = 5_000;
-
-/** "right": nobody is before us, or between us. Where the kernel does not say, nobody is thought to wait. */
-function orderOf(pid: number, first: number, second: number): "right" | "others first" | "others between" {
-  const sockets = unixSockets(pid);
-  const [one, two] = [first, second].map((fd) => fstatSync(fd).ino);
-  const queue = sockets.flatMap(({ waiting }) => (two !== undefined && waiting?.includes(two) ? waiting : []));
-  if (queue.length === 0 || queue[0] === two || (queue[0] === one && queue[1] === two)) return "right";
-  return one !== undefined && queue.includes(one) && queue.indexOf(two ?? 0) === queue.indexOf(one) + 1
-    ? "others first"
-    : "others between";
-}
 
 /** All that is ours of a door. */
 export function endsOf({ holder, guard }: Door): number[] {
@@ -200,13 +175,6 @@ export async function untilShut(started: VmProcess, doors: readonly Door[], wait
 }
 
 const acceptMs = 5_000;
-
-/** Whether this process has accepted our connection; `unknown` where the kernel does not say. */
-function hasAccepted(pid: number, end: number, unknown = true): boolean {
-  const inode = fstatSync(end).ino;
-  const peer = unixSockets(pid).find((socket) => socket.inode === inode)?.peer;
-  return peer === undefined ? unknown : peer !== 0 && socketInodes(pid).includes(peer);
-}
 
 function hangUp(end: number): void {
   try {
@@ -262,10 +230,13 @@ function withFdsOf(
 }
 
 /** "/run/vm/qmp.sock" of "unix /run/vm/qmp.sock". */
-function placeOf({ what }: Handed): string {
-  return what.slice("unix ".length);
+function placeOf({ what }: Handed): Place {
+  const kind = what.startsWith("tcp ") ? "tcp" : "unix";
+  return { kind, at: what.slice(kind.length + 1) };
 }
 
-function findListening(pid: number, cwd: string, at: string): number | undefined {
-  return [...listeningUnixFds(pid)].find(([, name]) => absoluteName(cwd, name) === at)?.[0];
+function findListening(pid: number, cwd: string, { kind, at }: Place): number | undefined {
+  return [...listeningFds(pid)].find(
+    ([, { family, at: name }]) => family === kind && (kind === "tcp" ? name : absoluteName(cwd, name)) === at,
+  )?.[0];
 }

@@ -1,8 +1,9 @@
-// UNIX sockets on which a QEMU listens: monitors, serial ports, any character device. The new QEMU gets the very socket,
-// by number, so that its path, its owner and mode, and the clients that wait there stay.
+// Sockets on which a QEMU listens: monitors, serial ports, any character device. The new QEMU gets the very socket, by
+// number, so that its path, its owner and mode, or its port, and the clients that wait there stay.
 
+import { isIP, isIPv6 } from "node:net";
 import { resolve } from "node:path";
-import { legacyUnixSocket } from "../command-line/monitors.ts";
+import { legacyTcpSocket, legacyUnixSocket } from "../command-line/monitors.ts";
 import {
   type CommandOption,
   formatKeyValues,
@@ -36,7 +37,7 @@ export function isOfOwnMonitor({ name, value = "" }: CommandOption): boolean {
   return name === "chardev" && getValue(parseKeyValues(value), "id") === ownMonitor;
 }
 
-/** A character device that listens on a UNIX socket, taken apart. */
+/** A character device that listens on a socket, taken apart. */
 interface Listener {
   /** Its id; of a short form the label that QEMU gives it. */
   readonly id: string;
@@ -45,7 +46,7 @@ interface Listener {
   readonly parts: KeyValues;
 }
 
-const ofPlace = new Set(["path", "fd", "abstract", "tight"]);
+const ofPlace = new Set(["path", "fd", "abstract", "tight", "host", "port", "to", "ipv4", "ipv6"]);
 
 /** What is known of the options before, to know the labels that QEMU gives (QEMU 10.0 system/vl.c). */
 export interface Labels {
@@ -81,26 +82,46 @@ export function listenerOf(
   held: readonly Held[],
   cwd: string,
 ): Listener | undefined {
-  const sockets = held.filter(({ kind }) => kind === "unix");
-  const at = (path: string) => sockets.find((one) => one.at === path);
+  const sockets = held.filter(({ kind }) => kind === "unix" || kind === "tcp");
+  const at = (path: string) => sockets.find((one) => one.kind === "unix" && one.at === path);
   if (name === "chardev") {
     const parts = parseKeyValues(value);
-    const [id, path, fd] = ["id", "path", "fd"].map((key) => getValue(parts, key));
+    const [id, path, fd, host = "", port] = ["id", "path", "fd", "host", "port"].map((key) => getValue(parts, key));
     // A handshake that the connection which holds the place does not make.
     if (parts[0]?.[0] !== "socket" || !isOn(parts, "server") || id === undefined || isWrapped(parts)) return undefined;
-    const named = path === undefined ? undefined : at(resolve(cwd, path));
+    const named =
+      path !== undefined ? at(resolve(cwd, path)) : port === undefined ? undefined : onPort(sockets, host, port);
     const own = fd === undefined ? named : sockets.find((one) => String(one.fd) === fd);
     // cprkit could not connect to an abstract name.
     return own === undefined || isOn(parts, "abstract") || own.at.startsWith("@")
       ? undefined
       : { id, held: own, parts: parts.filter(([key]) => !ofPlace.has(key)) };
   }
-  const socket = label === undefined ? undefined : legacyUnixSocket(value);
-  const own = socket?.server === true ? at(resolve(cwd, socket.path)) : undefined;
-  if (label === undefined || own === undefined) return undefined;
-  const [, ...rest] = parseKeyValues(value.slice("unix:".length));
+  if (label === undefined) return undefined;
+  const [unix, tcp] = [legacyUnixSocket(value), legacyTcpSocket(value)];
+  const own = unix?.server === true ? at(resolve(cwd, unix.path)) : tcp && onPort(sockets, tcp.host, tcp.port);
+  if (own === undefined) return undefined;
+  const rest = tcp?.rest ?? parseKeyValues(value.slice("unix:".length)).slice(1);
   if (isWrapped(rest)) return undefined;
-  return { id: label, held: own, parts: [["socket", undefined], ["id", label], ...rest] };
+  const parts = rest.filter(([key]) => !ofPlace.has(key));
+  return { id: label, held: own, parts: [["socket", undefined], ["id", label], ...parts] };
+}
+
+/**
+ * The socket that listens there. A name, or none, may stand for several addresses, each with a socket of its own, and a
+ * character device takes one fd only: then undefined, as if there were none.
+ */
+function onPort(sockets: readonly Held[], host: string, port: string): Held | undefined {
+  const address = host.replace(/^\[(.*)\]$/, "$1");
+  const all = sockets.filter(({ kind, at }) => kind === "tcp" && at.endsWith(`:${port}`));
+  const own =
+    isIP(address) === 0 ? all : all.filter(({ at }) => canonical(at.slice(0, -port.length - 1)) === canonical(address));
+  return own.length === 1 ? own[0] : undefined;
+}
+
+function canonical(address: string): string {
+  const bare = address.replace(/^\[(.*)\]$/, "$1");
+  return isIPv6(bare) ? new URL(`http://[${bare}]`).hostname : bare;
 }
 
 function isWrapped(parts: KeyValues): boolean {
@@ -141,13 +162,23 @@ export function byPath(option: CommandOption, held: readonly Held[]): CommandOpt
   if (name !== "chardev") return option;
   const parts = parseKeyValues(value);
   const fd = getValue(parts, "fd");
-  const own = held.find((one) => one.kind === "unix" && String(one.fd) === fd);
+  const own = held.find(({ kind, ...one }) => (kind === "unix" || kind === "tcp") && String(one.fd) === fd);
   if (own === undefined || parts[0]?.[0] !== "socket") return option;
-  const place: KeyValues = own.at.startsWith("@")
+  return { name, value: formatKeyValues([...parts.filter(([key]) => !ofPlace.has(key)), ...placeOf(own)]) };
+}
+
+function placeOf({ kind, at }: Held): KeyValues {
+  if (kind === "tcp") {
+    const colon = at.lastIndexOf(":");
+    return [
+      ["host", canonical(at.slice(0, colon)).replace(/^\[(.*)\]$/, "$1")],
+      ["port", at.slice(colon + 1)],
+    ];
+  }
+  return at.startsWith("@")
     ? [
-        ["path", own.at.slice(1)],
+        ["path", at.slice(1)],
         ["abstract", "on"],
       ]
-    : [["path", own.at]];
-  return { name, value: formatKeyValues([...parts.filter(([key]) => !ofPlace.has(key)), ...place]) };
+    : [["path", at]];
 }

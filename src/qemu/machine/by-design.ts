@@ -136,7 +136,17 @@ const rules: readonly Rule[] = [
       next.status.status === "inmigrate" &&
       Array.isArray(here) &&
       Array.isArray(there) &&
-      here.every((port) => there.includes(port) || old.net.forwards.some(({ host }) => isPort(host, port))),
+      here.every((port) => there.includes(port) || isOpenedLater(String(port), old)),
+  },
+  {
+    reason: "update",
+    path: /^vnc\[.*\]\.server$/,
+    when: ({ new: there }, _, next) => next.status.status === "inmigrate" && Array.isArray(there) && there.length === 0,
+  },
+  {
+    reason: "update",
+    path: /^(chardevs\[(gdb|#chr\d+)\]|qom\[\/chardevs\/(gdb|#chr\d+)\])/,
+    when: (difference, _, next) => next.status.status === "inmigrate" || difference.path.includes("#chr"),
   },
   // What was added since the start is on the new command line.
   { reason: "update", path: /\.hotplugged$/ },
@@ -293,8 +303,14 @@ function isVirtioMem(path: string, { qom }: Machine): boolean {
 }
 
 /** "*:80" is "0.0.0.0:80". */
-function isPort(host: string, port: unknown): boolean {
-  return host.replace(/^\*/, "0.0.0.0") === port;
+/** Forwarded ports, VNC's and gdb's. */
+function isOpenedLater(port: string, { net, vnc, chardevs }: Machine): boolean {
+  const number = port.slice(port.lastIndexOf(":") + 1);
+  return (
+    net.forwards.some(({ host }) => host.replace(/^\*/, "0.0.0.0") === port) ||
+    vnc.some(({ server }) => server.some(({ service }) => service === number)) ||
+    chardevs.some(({ label, filename }) => label === "gdb" && filename.includes(`:${number},server=on`))
+  );
 }
 
 function isMonitor(object: unknown): boolean {

@@ -184,7 +184,7 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
   const abilities = { version: qmp.greeting.version, modes: [...(own.modes?.keys() ?? [])], machines: own.machines };
   const differences = await stateDifferences(vm, options, machine, abilities, next, asked);
   const { memoryFiles, generationId } = own;
-  const held = heldFds(pid, process.cwd, fds, runs.fdsets);
+  const held = heldFds(process, fds, runs.fdsets);
   const { takable, untaken } = tryTaking(process, held);
   const common = {
     process,

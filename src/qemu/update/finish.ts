@@ -5,6 +5,7 @@ import { isRunning } from "../../linux/index.ts";
 import { endProcess } from "../../linux/process/end-process.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { giveToThreads } from "../attributes/threads.ts";
+import { portOf } from "../carry/ports.ts";
 import { openDoors } from "../handover/doors.ts";
 import { throughRootOf } from "../namespaces/paths.ts";
 import { handOver, setOwners } from "./names.ts";
@@ -40,6 +41,8 @@ export async function goForward({ journal, source, destination, holders = [], st
   const handOverThose = (moved: Journal["moved"]) => {
     for (const problem of handOver(moved, journal, destination)) warn(problem);
   };
+  const after = journal.after ?? [];
+  let endedMs: number | undefined;
   if (journal.mode !== "cpr-exec") {
     const here = await askPeer(source);
     if (keepsGuest(here)) throw bothHaveIt(source, here);
@@ -52,12 +55,14 @@ export async function goForward({ journal, source, destination, holders = [], st
       await whatever(async () => {
         // So is one whose taps the new QEMU has: it would run their scripts.
         const isKilled = pidfiles.some((name) => name.old === name.public) || (journal.handed ?? []).length > 0;
+        endedMs = performance.now();
         const problem = here.alive ? await endSource(source, isKilled) : undefined;
         if (problem !== undefined) warn(problem);
       });
     });
   }
   await step("names-handed-over", async () => {
+    for (const text of await openPorts(destination, after, endedMs)) warn(text);
     await whatever(async () => handOverThose(journal.moved));
     if (journal.mode === "cpr-exec") {
       // The sockets, under their own names, and all threads but the first have been made anew.
@@ -77,8 +82,34 @@ export async function goForward({ journal, source, destination, holders = [], st
     await whatever(async () => {
       for (const problem of await restoreSettings(destination, journal)) warn(problem);
     });
-    for (const problem of await tellAll(destination, journal.after ?? [])) warn(problem);
+    for (const problem of await tellAll(
+      destination,
+      after.filter((each) => portOf(each) === undefined),
+    ))
+      warn(problem);
   });
+}
+
+/** First of all, and with the time that each was closed at most. @returns that, and what was refused, in words */
+async function openPorts(
+  destination: Peer,
+  after: NonNullable<Journal["after"]>,
+  endedMs: number | undefined,
+): Promise<string[]> {
+  const problems: string[] = [];
+  const closed: string[] = [];
+  for (const one of after) {
+    const port = portOf(one);
+    if (port === undefined) continue;
+    const refused = await tellAll(destination, [one]);
+    problems.push(...refused);
+    if (refused.length === 0 && endedMs !== undefined) {
+      closed.push(`${port} ${(performance.now() - endedMs).toFixed(1)} ms`);
+    }
+  }
+  return closed.length === 0
+    ? problems
+    : [...problems, `not open while one QEMU followed the other: ${closed.join(", ")}`];
 }
 
 function isMonitorHanded({ handed = [], source, qmpInside = source.qmp }: Journal): boolean {

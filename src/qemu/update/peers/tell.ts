@@ -14,7 +14,11 @@ export async function tell(
   args?: Readonly<Record<string, unknown>>,
 ): Promise<string | undefined> {
   try {
-    await (await monitorOf(peer, 2_000)).execute(command, args, { timeoutMs: 5_000 });
+    const said: unknown = await (await monitorOf(peer, 2_000)).execute(command, args, { timeoutMs: 5_000 });
+    // The human monitor has no errors, only words.
+    if (command === "human-monitor-command" && /could ?n[o']t|error|invalid|not |unknown/i.test(String(said))) {
+      return String(said).trim();
+    }
     return undefined;
   } catch (error) {
     if (isCprkitError(error)) return error.message;

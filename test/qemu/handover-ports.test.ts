@@ -1,0 +1,97 @@
+// TCP ports: those of character devices are handed over, VNC's, gdb's and forwarded ones are opened again.
+import { readFileSync } from "node:fs";
+import { connect } from "node:net";
+import { afterEach, expect, it } from "vitest";
+import { connectQmp } from "../../src/qemu/qmp/client.ts";
+import { updateVm } from "../../src/qemu/update/update.ts";
+import { expectAsManyFds } from "../support/fds.ts";
+import { describeQemu, usableAccel } from "../support/qemu.ts";
+import { assertContiguous } from "../support/serial-log.ts";
+import { freePort, queryInLoop, visitInLoop } from "./loops.ts";
+import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
+
+afterEach(endAll);
+
+const host = "127.0.0.1";
+
+describeQemu("TCP ports", ["10.0", "11.1"], (qemu) => {
+  it("a client that connects in a loop is never refused, and none gets to the new QEMU too early", async () => {
+    const [monitor, serial] = [await freePort(), await freePort()];
+    const vm = await start(qemu["10.0"], [
+      ...["-qmp", `tcp:${host}:${monitor},server=on,wait=off`],
+      ...["-chardev", `socket,id=port,host=${host},port=${serial},server=on,wait=off`, "-serial", "chardev:port"],
+    ]);
+    const clients = [queryInLoop({ host, port: monitor }), visitInLoop({ host, port: serial })];
+    for (const version of ["11.1", "10.0"] as const) {
+      const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], stateDir: vm.stateDir });
+      expect(report.warnings.join("\n")).not.toMatch(/differs|serves nobody/);
+      expect(report.carried.map(({ what }) => what)).toContain(`tcp ${host}:${serial}: its fd handed over`);
+    }
+    const failing = (step: string) => (step === "before-switch" ? Promise.reject(new Error("not now")) : undefined);
+    const failed = updateVm({ qmp: vm.qmp }, { qemu: qemu["11.1"], stateDir: vm.stateDir, onStep: failing });
+    await expect(failed).rejects.toThrow(/rolled back.*not now/);
+    const said = await Promise.all(clients.map((client) => client.end()));
+    for (const { refused, count } of said) {
+      expect(refused).toEqual([]);
+      expect(count).toBeGreaterThan(3);
+    }
+    expect(said[0]?.states).toContain("running");
+    expect(said[0]?.states).not.toContain("inmigrate");
+    await vm.serial.waitForMore(3, 10_000);
+    assertContiguous(vm.serial);
+  });
+
+  it("VNC, gdb and forwarded ports are opened when the old QEMU has ended, with their settings", async () => {
+    const [vnc, gdb, forwarded, hmp] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    const vm = await start(qemu["10.0"], [
+      ...["-vnc", `${host}:${vnc - 5900},password=on`, "-gdb", `tcp:${host}:${gdb}`],
+      ...["-monitor", `tcp:${host}:${hmp},server=on,wait=off`],
+      ...["-netdev", `user,id=n,hostfwd=tcp:${host}:${forwarded}-:22`, "-device", "e1000,netdev=n"],
+    ]);
+    const passwords = { vnc: "secret" };
+    for (const version of ["11.1", "10.0"] as const) {
+      const how = { qemu: qemu[version], stateDir: vm.stateDir, passwords };
+      const report = await expectAsManyFds(() => updateVm({ qmp: vm.qmp }, how));
+      const text = report.warnings.join("\n");
+      expect(text).toMatch(
+        new RegExp(`not open while .*VNC ${host}:${vnc} [\\d.]+ ms.*gdbserver tcp:${host}:${gdb} [\\d.]+ ms`),
+      );
+      expect(text).toMatch(new RegExp(`hostfwd n tcp:${host}:${forwarded}-\\S+ [\\d.]+ ms`));
+      expect(text).not.toMatch(/differs|failed/);
+      console.log(report.warnings.find((warning) => warning.startsWith("not open")));
+      // Whoever has the port speaks RFB, and asks for a password; gdb's answers, too.
+      expect(await firstBytes(vnc, "")).toMatch(/^RFB/);
+      expect(await firstBytes(gdb, "$?#3f")).toMatch(/^\+/);
+      const qmp = await connectQmp(vm.qmp, { timeoutMs: 5_000 });
+      expect(await qmp.execute("query-vnc-servers")).toMatchObject([
+        { auth: "vnc", server: [{ service: String(vnc) }] },
+      ]);
+      // The debugger has stopped the guest.
+      await qmp.execute("cont");
+      await qmp.close();
+    }
+    expect(readFileSync(`/proc/${vm.qemus()[0]}/cmdline`, "utf8")).not.toContain("-gdb");
+    await vm.serial.waitForMore(3, 10_000);
+    assertContiguous(vm.serial);
+  });
+});
+
+async function start(qemu: string, more: readonly string[]): Promise<Updatable> {
+  return startUpdatable({
+    qemu,
+    machine: "pc-q35-10.0",
+    accel: await usableAccel(qemu),
+    extraArgs: () => more,
+  });
+}
+
+function firstBytes(port: number, said: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port }, () => socket.write(said));
+    socket.once("data", (bytes) => {
+      socket.destroy();
+      resolve(bytes.toString("latin1"));
+    });
+    socket.once("error", reject);
+  });
+}
