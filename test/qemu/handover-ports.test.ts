@@ -1,7 +1,8 @@
 // TCP ports: those of character devices are handed over, VNC's, gdb's and forwarded ones are opened again.
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { afterEach, expect, it } from "vitest";
+import { listeningFds } from "../../src/qemu/fds/sockets.ts";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { expectAsManyFds } from "../support/fds.ts";
@@ -37,6 +38,28 @@ describeQemu("TCP ports", ["10.0", "11.1"], (qemu) => {
     }
     expect(said[0]?.states).toContain("running");
     expect(said[0]?.states).not.toContain("inmigrate");
+    await vm.serial.waitForMore(3, 10_000);
+    assertContiguous(vm.serial);
+  });
+
+  it("and UNIX sockets stay open across cpr-exec where QEMU got them by fd: the same sockets, and nobody is refused", async () => {
+    const monitor = await freePort();
+    const vm = await start(qemu["10.0"], ["-qmp", `tcp:${host}:${monitor},server=on,wait=off`]);
+    const { pid } = await updateVm({ qmp: vm.qmp }, { qemu: qemu["11.1"], stateDir: vm.stateDir });
+    const look = () =>
+      [...listeningFds(pid)].flatMap(([fd, { at }]) =>
+        at === vm.qmp || at === `${host}:${monitor}` ? [[at, fd, readlinkSync(`/proc/${pid}/fd/${fd}`)]] : [],
+      );
+    const before = look();
+    expect(before).toHaveLength(2);
+    const clients = [queryInLoop({ host, port: monitor }), queryInLoop({ path: vm.qmp })];
+    const report = await updateVm({ qmp: vm.qmp }, { mode: "cpr-exec", stateDir: vm.stateDir });
+    expect(report.pid).toBe(pid);
+    expect(look()).toEqual(before);
+    for (const { refused, count } of await Promise.all(clients.map((client) => client.end()))) {
+      expect(refused).toEqual([]);
+      expect(count).toBeGreaterThan(1);
+    }
     await vm.serial.waitForMore(3, 10_000);
     assertContiguous(vm.serial);
   });

@@ -72,12 +72,21 @@ describe("listening sockets on the new command line", () => {
       "-monitor none -qmp unix:q,server=on -serial null -serial unix:/run/s,server,nowait -qmp-pretty unix:p,server=on";
     const derived = derive(line, [unix(5, "/vm/q"), unix(6, "/run/s"), unix(7, "/vm/p")]);
     expect(derived.words).toBe(
-      "-monitor none -chardev socket,id=compat_monitor1,server=on,wait=off,fd=10 -mon chardev=compat_monitor1,mode=control " +
+      "-monitor none -chardev socket,id=compat_monitor0,server=on,wait=off,fd=10 -mon chardev=compat_monitor0,mode=control " +
         "-serial null -chardev socket,id=serial1,server,nowait,fd=11 -serial chardev:serial1 " +
-        "-chardev socket,id=compat_monitor2,server=on,wait=off,fd=12 -mon chardev=compat_monitor2,mode=control,pretty=on",
+        "-chardev socket,id=compat_monitor1,server=on,wait=off,fd=12 -mon chardev=compat_monitor1,mode=control,pretty=on",
     );
     expect(derived.fds).toEqual([5, 6, 7]);
-    expect(derived.handed[0]).toMatchObject({ name: "cprkit/chardev/compat_monitor1", what: "unix /vm/q" });
+    expect(derived.handed[0]).toMatchObject({ name: "cprkit/chardev/compat_monitor0", what: "unix /vm/q" });
+  });
+
+  it("not a monitor behind which another stays in the short form: QEMU numbers the labels of those from 0 on", () => {
+    const held = [unix(5, "/vm/q"), unix(6, "/vm/p")];
+    const derived = derive("-qmp unix:q,server=on -monitor stdio -qmp unix:p,server=on", held);
+    expect(derived.words).toBe(
+      "-qmp unix:q.cpr1,server=on,wait=off -monitor stdio " +
+        "-chardev socket,id=compat_monitor2,server=on,wait=off,fd=10 -mon chardev=compat_monitor2,mode=control",
+    );
   });
 
   it("of character devices, by path or by the number of an update before", () => {

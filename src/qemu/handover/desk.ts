@@ -8,7 +8,7 @@ import type { Finding } from "../finding.ts";
 import { firstGivenFd } from "../vm/launcher.ts";
 import { setWords } from "./fd-sets.ts";
 import type { Held } from "./held.ts";
-import { countLabels, isOfOwnMonitor, listenerOf, listenerWords } from "./sockets.ts";
+import { countLabels, isOfOwnMonitor, listenerOf, listenerWords, staying } from "./sockets.ts";
 import { tapFindings, tapOwners, tapWords } from "./tap.ts";
 
 /** An fd that is handed over: what `getFdOf` takes from the running QEMU, and where the new one finds it. */
@@ -84,6 +84,7 @@ export function openDesk({ held, cwd, sockets, options, isNewProcess }: DeskOpti
     options,
     held.filter(({ kind }) => kind === "tap"),
   );
+  const stay = staying(options, isNewProcess ? held : held.filter(({ closeOnExec }) => !closeOnExec), cwd);
   const handed: Handed[] = [];
   const findings: Finding[] = [];
   const give = (name: string, id: number, { fd, kind, at }: Held): number => {
@@ -101,7 +102,7 @@ export function openDesk({ held, cwd, sockets, options, isNewProcess }: DeskOpti
       const label = labels.of(option);
       if (option.name === "add-fd" && isNewProcess) return [];
       if (isOfOwnMonitor(option)) return [];
-      const listener = sockets ? listenerOf(option, label, held, cwd) : undefined;
+      const listener = sockets && !stay.has(option) ? listenerOf(option, label, held, cwd) : undefined;
       if (listener !== undefined && (isNewProcess || !listener.held.closeOnExec)) {
         const number = give(`cprkit/chardev/${listener.id}`, 0, listener.held);
         return listenerWords(option, listener, number);

@@ -48,6 +48,21 @@ interface Listener {
 
 const ofPlace = new Set(["path", "fd", "abstract", "tight", "host", "port", "to", "ipv4", "ipv6"]);
 
+/**
+ * Monitors in the short form whose sockets stay where they are: QEMU numbers the labels of those that stay in the short
+ * form from 0 on, so one that stays keeps its label only if all before it stay, too.
+ */
+export function staying(options: readonly CommandOption[], held: readonly Held[], cwd: string): Set<CommandOption> {
+  const labels = countLabels();
+  const monitors = options.flatMap((option) => {
+    const label = labels.of(option);
+    if (label?.startsWith(monitorLabel) !== true) return [];
+    return [{ option, stays: listenerOf(option, label, held, cwd) === undefined }];
+  });
+  const last = monitors.findLastIndex(({ stays }) => stays);
+  return new Set(monitors.slice(0, last + 1).map(({ option }) => option));
+}
+
 /** What is known of the options before, to know the labels that QEMU gives (QEMU 10.0 system/vl.c). */
 export interface Labels {
   /** The label of the option, if it is a short form: call it once for each option, in their order. */
@@ -57,9 +72,11 @@ export interface Labels {
 export function countLabels(): Labels {
   const counts = new Map<string, number>();
   return {
-    of({ name }) {
+    of({ name, value = "" }) {
       const label = shortForms.get(name);
       if (label === undefined) return undefined;
+      // Such a monitor gets none.
+      if (label === monitorLabel && (value.startsWith("none") || value.startsWith("chardev:"))) return undefined;
       const count = counts.get(label) ?? 0;
       counts.set(label, count + 1);
       return `${label}${count}`;
@@ -67,10 +84,12 @@ export function countLabels(): Labels {
   };
 }
 
+const monitorLabel = "compat_monitor";
+
 const shortForms: ReadonlyMap<string, string> = new Map([
-  ["qmp", "compat_monitor"],
-  ["qmp-pretty", "compat_monitor"],
-  ["monitor", "compat_monitor"],
+  ["qmp", monitorLabel],
+  ["qmp-pretty", monitorLabel],
+  ["monitor", monitorLabel],
   ["serial", "serial"],
   ["parallel", "parallel"],
 ]);

@@ -118,6 +118,17 @@ async function askOpen(peer: Peer) {
   }
 }
 
+/**
+ * A listening socket that QEMU got by fd stays open across exec, and with it the place behind cprkit's old session: there
+ * the new program answers first. Where the socket was closed, that connection was, too.
+ */
+async function connectReplaced(run: Run, timeoutMs: number): Promise<Qmp> {
+  const { place, source } = run;
+  if (place === undefined) return connectQmp(source.qmpPath, { timeoutMs: 2_000 });
+  run.place = undefined;
+  return connectQmp({ fd: place }, { timeoutMs });
+}
+
 async function untilRunning(run: Run): Promise<{ readonly qmp: Qmp; readonly runningUs: number | undefined }> {
   const { source, timeoutMs, journal } = run;
   const end = performance.now() + timeoutMs;
@@ -130,7 +141,7 @@ async function untilRunning(run: Run): Promise<{ readonly qmp: Qmp; readonly run
       throw new CprkitError("ERR_TIMEOUT", `${what} does not run the guest after ${timeoutMs} ms`);
     }
     try {
-      const qmp = await expectServedBy(source, await connectQmp(source.qmpPath, { timeoutMs: 2_000 }));
+      const qmp = await expectServedBy(source, await connectReplaced(run, end - performance.now()));
       source.qmp = qmp;
       for (;;) {
         const state = await askPeer(source, 2_000);
