@@ -27,6 +27,7 @@ export const findingCodes = {
   "device-held": "a device of the host that only one QEMU can hold",
   "qemu-crash": "the running QEMU is known to crash when it saves this device",
   "vhost-user": "a vhost-user backend must accept the new QEMU while the old one is connected",
+  "net-peer": "what a network is connected to may serve only the running QEMU",
   "device-hotplugged": "a device that is not on the command line",
   "device-unplugged": "a device of the command line that is no longer in the VM",
   "options-unseen": "something was added since the start, and QEMU does not tell how",

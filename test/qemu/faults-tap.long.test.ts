@@ -36,7 +36,7 @@ describeQemu(
         expect(said.lost.length).toBeLessThan(said.sent / 2);
         expect(said.tcp.lines).toBeGreaterThan(rate / 10);
         expect(said.tcp.wrong).toBe(0);
-      });
+      }, 180_000);
     }
   },
   { linux: true },

@@ -32,8 +32,8 @@ describeQemu("twenty updates under clients that connect in a loop", ["10.0", "11
     }
     for (const [name, client] of Object.entries(clients)) {
       const { count, refused, states } = await client.end();
-      const silent = states.filter((state) => state === "").length;
-      console.log(`${name}: ${count} connections, ${refused.length} refused; hung up without an answer: ${silent}`);
+      const told = states.filter((state) => state !== "").length;
+      console.log(`${name}: ${count} connections, ${refused.length} refused; told the run state: ${told}`);
       expect(refused).toEqual([]);
       expect(count).toBeGreaterThan(updates);
       expect(states).not.toContain("inmigrate");
@@ -41,5 +41,5 @@ describeQemu("twenty updates under clients that connect in a loop", ["10.0", "11
     console.log(`downtimes: ${downtimes.map((ms) => ms.toFixed(1)).join(" ")} ms`);
     await vm.serial.waitForMore(3, 10_000);
     assertContiguous(vm.serial);
-  });
+  }, 600_000);
 });

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { carriedVfio } from "../../src/qemu/fds/vfio.ts";
 import { type Finding, findingCodes } from "../../src/qemu/finding.ts";
-import { checkHeldDevices, checkVfio } from "../../src/qemu/preflight/checks/devices.ts";
+import { checkHeldDevices, checkNetPeers, checkVfio } from "../../src/qemu/preflight/checks/devices.ts";
 import { checkCgroup, checkMonitor, checkRoom, checkService } from "../../src/qemu/preflight/checks/host.ts";
 import { checkFdLimits, checkHostMemory } from "../../src/qemu/preflight/checks/limits.ts";
 import { checkMemory } from "../../src/qemu/preflight/checks/memory.ts";
@@ -99,6 +99,22 @@ describeQemu("checks on facts that can't be made here", ["10.0", "11.1"], (qemu)
       expect(seen(checkHeldDevices, device("vhost-vsock-pci"))).toEqual(["blocker device-held"]);
       expect(seen(checkHeldDevices, device("usb-host"))).toEqual(["blocker device-held"]);
       expect(seen(checkHeldDevices, device("vhost-user-fs-pci"))).toEqual(["blocker vhost-user"]);
+      const network = (type: string, words = "", info = "") => ({
+        runs: { ...facts.runs, net: { clients: [{ name: "n", type, info, peer: "nic" }], forwards: [] } },
+        options: [{ name: "netdev", value: `${type},id=n${words}` }],
+      });
+      expect(seen(checkNetPeers, network("user"))).toEqual([]);
+      expect(seen(checkNetPeers, network("vhost-user", ",chardev=c"))).toEqual(["blocker vhost-user"]);
+      expect(seen(checkNetPeers, network("vhost-vdpa", ",vhostdev=/dev/vhost-vdpa-0"))).toEqual([
+        "blocker device-held",
+      ]);
+      expect(seen(checkNetPeers, network("passt"))).toEqual(["blocker net-peer"]);
+      const unix = ",server=off,addr.type=unix,addr.path=/p";
+      expect(seen(checkNetPeers, network("stream", unix, "unix:/p"))).toEqual(["blocker net-peer"]);
+      expect(seen(checkNetPeers, network("stream", `${unix},reconnect-ms=500`, "unix:/p"))).toEqual([
+        "warning net-peer",
+      ]);
+      expect(seen(checkNetPeers, network("stream", ",server=on,addr.type=unix,addr.path=/p", "unix:/p"))).toEqual([]);
       expect(seen(checkHeldDevices, { ...device("usb-host"), sideBySide: false })).toEqual([]);
 
       expect(seen(checkMemory, { auxRamShare: undefined })).toEqual(["blocker aux-ram-share-off"]);

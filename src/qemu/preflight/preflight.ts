@@ -6,7 +6,14 @@ import { handedInWords } from "../handover/desk.ts";
 import { type UpdateModeName, updateModes, versionText } from "../vm/binary.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { checkBlock } from "./checks/block.ts";
-import { checkChardevs, checkCrashes, checkHeldDevices, checkTaps, checkVfio } from "./checks/devices.ts";
+import {
+  checkChardevs,
+  checkCrashes,
+  checkHeldDevices,
+  checkNetPeers,
+  checkTaps,
+  checkVfio,
+} from "./checks/devices.ts";
 import { checkBinary, checkImages, checkSockets, checkStartFiles } from "./checks/files.ts";
 import { checkCgroup, checkMonitor, checkRoom, checkService } from "./checks/host.ts";
 import { checkKernel } from "./checks/kernel.ts";
@@ -62,6 +69,7 @@ const checks: readonly ((facts: Facts) => readonly Finding[])[] = [
   checkVfio,
   checkTaps,
   checkHeldDevices,
+  checkNetPeers,
   checkChardevs,
   checkBinary,
   checkImages,

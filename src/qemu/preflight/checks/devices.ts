@@ -1,5 +1,7 @@
 // Devices whose fds CPR does not carry, and what the host lets only one process hold.
 
+import { objectParts } from "../../command-line/monitors.ts";
+import { getValue, isOn } from "../../command-line/parse.ts";
 import { blocker, type Finding, warning } from "../../finding.ts";
 import { compareVersions } from "../../vm/binary.ts";
 import type { Facts } from "../facts.ts";
@@ -93,6 +95,67 @@ export function checkHeldDevices({ devices, sideBySide }: Facts): Finding[] {
     held
       .filter(({ match }) => match.test(type))
       .map(({ finding }) => finding(id === undefined ? type : `${type} ${id}`)),
+  );
+}
+
+/** Networks with a peer outside that serves one QEMU. The card tells nothing of it. */
+export function checkNetPeers({ runs: { net }, options, sideBySide }: Facts): Finding[] {
+  if (!sideBySide) return [];
+  const netdevs = options.filter(({ name }) => name === "netdev").map(({ value = "" }) => objectParts(value));
+  return [...new Map(net.clients.map((client) => [client.name, client])).values()].flatMap(
+    ({ name, type, info, peer }) => {
+      const parts = netdevs.find((each) => getValue(each, "id") === name) ?? [];
+      const unplug = "unplug its network card for the update, or use --mode cpr-exec";
+      switch (type) {
+        case "vhost-user":
+          return [
+            blocker(
+              "vhost-user",
+              `network ${name}: its backend must serve the new QEMU beside the running one`,
+              unplug,
+              name,
+            ),
+          ];
+        case "vhost-vdpa":
+          return [
+            blocker("device-held", `network ${name}: the vhost-vdpa device is open in the running QEMU`, unplug, name),
+          ];
+        case "passt":
+          return [
+            blocker(
+              "net-peer",
+              `network ${name}: its passt serves the running QEMU, which has started it`,
+              unplug,
+              name,
+            ),
+          ];
+        case "stream": {
+          // Without a card the guest has nothing of it.
+          if (!info.includes("unix:") || isOn(parts, "server") || peer === undefined) return [];
+          const returns = ["reconnect", "reconnect-ms"].some((key) => Number(getValue(parts, key) ?? 0) > 0);
+          const message = `network ${name} is connected to ${info}: one that serves a single QEMU, as passt does, hangs up on the new one`;
+          return returns
+            ? [
+                warning(
+                  "net-peer",
+                  `${message}, which connects again when the old one has ended`,
+                  "expect a gap of that time",
+                  name,
+                ),
+              ]
+            : [
+                blocker(
+                  "net-peer",
+                  message,
+                  `give it reconnect-ms=, or ${unplug}; if it serves several, --allow net-peer`,
+                  name,
+                ),
+              ];
+        }
+        default:
+          return [];
+      }
+    },
   );
 }
 
