@@ -13,7 +13,7 @@ import { updateVm } from "../../src/qemu/update/update.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
 import { privateDir } from "../support/vm.ts";
-import { endAll, runStates, startPlain, type UpdatableOptions } from "./update-support.ts";
+import { endAll, runStates, startPlain, startUpdatable, type UpdatableOptions } from "./update-support.ts";
 
 afterEach(endAll);
 
@@ -76,6 +76,28 @@ describeQemu("cprkit update on the command line", ["10.0", "11.1"], (qemu) => {
     expect(JSON.parse(status.stdout)).toMatchObject({ guest: "destination", pid, runState: "running" });
     const nothing = cprkit("update", ...common, "--abort");
     expect(nothing).toMatchObject({ status: 4, stderr: expect.stringContaining("no unfinished update") });
+    await vm.serial.waitForMore(5, 10_000);
+    assertContiguous(vm.serial);
+  });
+
+  it("says which mode it takes when cpr-transfer does not work, and copies only if that is allowed", async () => {
+    const vm = await startUpdatable({ qemu: qemu["10.0"], machine: "pc-q35-10.0", accel: "tcg", ram: "plain" });
+    const words = ["update", "--qmp", vm.qmp, "--state-dir", vm.stateDir, "--qemu", qemu["11.1"]];
+    expect(cprkit(...words)).toMatchObject({
+      status: 4,
+      stderr: expect.stringMatching(/\[memory-not-shared\].*It can be updated with .*--mode copy/),
+    });
+    expect(cprkit(...words, "--mode", "fast").status).toBe(2);
+    expect(cprkit(...words, "--allow-copy")).toMatchObject({
+      status: 0,
+      stderr: expect.stringMatching(
+        /by copy: cpr-transfer does not work here \(aux-ram-share-off, memory-not-shared\)/,
+      ),
+      stdout: expect.stringMatching(/, copy: downtime/),
+    });
+    // QEMU's own word; and from now on CPR works.
+    expect(cprkit("preflight", "--qmp", vm.qmp, "--mode", "normal", "--json").status).toBe(0);
+    expect(cprkit(...words).stdout).toMatch(/cpr-transfer: downtime/);
     await vm.serial.waitForMore(5, 10_000);
     assertContiguous(vm.serial);
   });

@@ -15,7 +15,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
 import { nearWords } from "../near.ts";
 import { modeOption, wholeNumber } from "../options.ts";
-import { print, printJson, printWarning } from "../output.ts";
+import { print, printJson, printNote, printWarning } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { table } from "../view/table.ts";
 import { counted, printable } from "../view/text.ts";
@@ -167,6 +167,11 @@ async function runUpdate(command: string[], options: UpdateCommandOptions, signa
     passwords: { vnc: firstLine(options.vncPasswordFile), spice: firstLine(options.spicePasswordFile) },
     signal,
     onStep: (step) => progress.step(stepTexts[step]),
+    onPlan: ({ mode, ways }) => {
+      if (options.mode !== undefined || mode === "cpr-transfer" || json === true) return;
+      const why = ways.find((way) => way.mode === "cpr-transfer")?.blockers ?? [];
+      printNote(`by ${mode}: cpr-transfer does not work here (${why.join(", ")})`);
+    },
   };
   try {
     if (options.dryRun === true) showPlan(await planUpdate(target, request), json === true);

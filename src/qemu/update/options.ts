@@ -27,6 +27,8 @@ export interface UpdateOptions {
   readonly copyTimeoutMs?: number | undefined;
   /** Mode copy: told several times a second how far it is. */
   readonly onCopy?: ((progress: CopyProgress) => void) | undefined;
+  /** Told what will be done, mode included, before anything is changed. */
+  readonly onPlan?: ((plan: UpdatePlan) => void) | undefined;
   /** Folder for journals, locks, sockets and logs. Default: see the guide. */
   readonly stateDir?: string | undefined;
   /** Codes of findings that must not stop the update. */

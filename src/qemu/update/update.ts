@@ -71,6 +71,7 @@ export async function updateVm(target: VmTarget, asked: UpdateOptions = {}): Pro
     await step("inspected");
     const planned = await prepare(vm, options);
     refuseBlocked(planned.plan);
+    options.onPlan?.(planned.plan);
     await step("planned");
     folder = makeFolder(planned.folder);
     const prepared = { ...planned, folder };
