@@ -30,7 +30,8 @@ const refusals: Partial<Record<Call, keyof typeof constants.errno>> = {
   connect: "ECONNREFUSED",
   listen: "EOPNOTSUPP",
   accept: "EMFILE",
-  shutdown: "ENOTCONN",
+  // A security module may (socket_shutdown); ENOTCONN would only say that it has been done.
+  shutdown: "EACCES",
   getsockopt: "ENOPROTOOPT",
   setsockopt: "ENOBUFS",
   pollNow: "ENOMEM",
