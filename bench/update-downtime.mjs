@@ -25,7 +25,8 @@ const { values } = parseArgs({
   },
 });
 const root = fileURLToPath(new URL("..", import.meta.url));
-const binary = (version) => join(root, ".cache/qemu", version, "qemu-system-x86_64");
+const cache = process.env.CPRKIT_CACHE ?? join(root, ".cache");
+const binary = (version) => join(cache, "qemu", version, "qemu-system-x86_64");
 const runs = Number(values.runs);
 
 const started = new Set();

@@ -143,15 +143,6 @@ const memdev = z.looseObject({
 const property = z.looseObject({ name: z.string(), type: z.string() });
 const propertyWithDefault = property.extend({ "default-value": z.unknown().optional() });
 
-const pciDevice = z.looseObject({
-  bus: z.number(),
-  slot: z.number(),
-  function: z.number(),
-  class_info: z.looseObject({ desc: z.string().optional(), class: z.number() }),
-  id: z.looseObject({ device: z.number(), vendor: z.number() }),
-  qdev_id: z.string(),
-});
-
 /** Schemas of the returns of the commands that cprkit knows, by the command's name. */
 export const qmpReturns = {
   "query-status": z.looseObject({ status: z.string(), running: z.boolean() }),
@@ -171,7 +162,6 @@ export const qmpReturns = {
   "query-chardev": z.array(chardev),
   "query-iothreads": z.array(iothread),
   "query-vnc-servers": z.array(vncServer),
-  "query-pci": z.array(z.looseObject({ bus: z.number(), devices: z.array(pciDevice) })),
   "query-migrate": migrationInfo,
   "calc-dirty-rate": nothing,
   "query-dirty-rate": z.looseObject({ status: z.string(), "dirty-rate": z.number().optional() }),
