@@ -99,8 +99,10 @@ describeQemu("an update that the kernel refuses something late", ["10.0", "11.1"
     const left = `the old QEMU is still there, but does not run the guest: process ${vm.pid} can't be ended`;
     expect(report.warnings.join()).toContain(left);
     expect(report.warnings.join()).toContain(`end it: kill -9 ${vm.pid}`);
-    const status = await vmStatus({ qmp: vm.qmp }, { stateDir: vm.stateDir });
-    expect(status).toMatchObject({ guest: "destination", pid: report.pid, update: { outcome: "updated" } });
+    // Its monitor may still be letting go of the update.
+    await expect
+      .poll(() => vmStatus({ qmp: vm.qmp }, { stateDir: vm.stateDir }), { timeout: 20_000 })
+      .toMatchObject({ guest: "destination", pid: report.pid, update: { outcome: "updated" } });
     await expectCounting(vm);
   });
 

@@ -13,8 +13,20 @@ const cgroups = ["/sys/fs/cgroup/cpu/cprkit-test", "/sys/fs/cgroup/cpu/cprkit-te
 
 afterEach(async () => {
   await endAll();
-  for (const path of [...cgroups].reverse()) if (existsSync(path)) rmdirSync(path);
+  // A process that has just ended leaves its group a little later.
+  for (const path of [...cgroups].reverse()) {
+    if (existsSync(path)) await expect.poll(() => removed(path), { timeout: 10_000 }).toBe(true);
+  }
 });
+
+function removed(path: string): boolean {
+  try {
+    rmdirSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 function run(...words: readonly string[]): string {
   const [program = "", ...args] = words;
