@@ -5,15 +5,14 @@
 // The guest's RAM holds random bytes, so no page is sent as zeros. Runs alternate; each has a VM of its own.
 // Results: bench/results/copy-FROM-TO.json
 
-import { spawn } from "node:child_process";
 import { randomFillSync } from "node:crypto";
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { guestFirmware } from "../dist/cli/demo/guest-firmware.js";
 import { connectQmp, updateVm } from "../dist/qemu/index.js";
+import { adopt, binary, kill, root, spread, start } from "./qemu.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -22,14 +21,6 @@ const { values } = parseArgs({
     to: { type: "string", default: "11.1" },
     sizes: { type: "string", default: "256,1024,4096" },
   },
-});
-const root = fileURLToPath(new URL("..", import.meta.url));
-const cache = process.env.CPRKIT_CACHE ?? join(root, ".cache");
-const binary = (version) => join(cache, "qemu", version, "qemu-system-x86_64");
-
-const started = new Set();
-process.on("exit", () => {
-  for (const pid of started) kill(pid);
 });
 
 const ways = {
@@ -140,7 +131,7 @@ async function byCprkit({ dir, qmp }) {
       },
     },
   );
-  started.add(report.pid);
+  adopt(report.pid);
   return { pid: report.pid, migration, downtime: report.downtimeMs, whole: performance.now() - begin };
 }
 
@@ -205,28 +196,4 @@ function argumentsOf(dir, size, more = "") {
 /** Two: cprkit holds the first, the bench looks through the second. */
 function monitor(path) {
   return ["-qmp", `unix:${path},server=on,wait=off`, "-qmp", `unix:${path}-look,server=on,wait=off`];
-}
-
-function start(program, args) {
-  const child = spawn(program, args, { stdio: ["ignore", "ignore", "inherit"] });
-  started.add(child.pid);
-  const ended = new Promise((resolve) => child.once("close", resolve));
-  return { pid: child.pid, ended };
-}
-
-function kill(pid) {
-  started.delete(pid);
-  try {
-    // Only what is still one of ours: the number may be another's by now.
-    if (readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("guest.rom")) process.kill(pid, "SIGKILL");
-  } catch {
-    // Gone.
-  }
-}
-
-function spread(list) {
-  const sorted = list.filter((value) => value !== undefined).sort((a, b) => a - b);
-  const middle = sorted.length / 2;
-  const median = sorted.length % 2 === 1 ? sorted[middle - 0.5] : (sorted[middle - 1] + sorted[middle]) / 2;
-  return { median, min: sorted[0], max: sorted.at(-1) };
 }

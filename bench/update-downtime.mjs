@@ -4,17 +4,16 @@
 // Usage: npm run build && node bench/update-downtime.mjs [--runs 10] [--accel tcg|kvm] [--from 10.0] [--to 10.0]
 // Runs alternate; each has a VM of its own. Results: bench/results/update-downtime-ACCEL-FROM-TO.json
 
-import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { guestFirmware } from "../dist/cli/demo/guest-firmware.js";
 import { listeningUnixSockets } from "../dist/linux/index.js";
 import { connectQmp, updateVm } from "../dist/qemu/index.js";
+import { adopt, binary, kill, root, spread, start } from "./qemu.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -24,21 +23,13 @@ const { values } = parseArgs({
     to: { type: "string", default: "10.0" },
   },
 });
-const root = fileURLToPath(new URL("..", import.meta.url));
-const cache = process.env.CPRKIT_CACHE ?? join(root, ".cache");
-const binary = (version) => join(cache, "qemu", version, "qemu-system-x86_64");
 const runs = Number(values.runs);
-
-const started = new Set();
-process.on("exit", () => {
-  for (const pid of started) kill(pid);
-});
 
 const ways = {
   cprkit: async (vm) => {
     const start = performance.now();
     const report = await updateVm({ qmp: vm.qmp }, { qemu: binary(values.to), stateDir: join(vm.dir, "state") });
-    started.add(report.pid);
+    adopt(report.pid);
     const total = performance.now() - start;
     return { pid: report.pid, total, downtime: report.downtimeMs, stop: report.stopUs, resume: report.resumeUs };
   },
@@ -196,34 +187,10 @@ function argumentsOf(dir, qmp) {
   ].flat();
 }
 
-function start(program, args) {
-  const child = spawn(program, args, { stdio: ["ignore", "ignore", "inherit"] });
-  started.add(child.pid);
-  const ended = new Promise((resolve) => child.once("close", resolve));
-  return { pid: child.pid, ended };
-}
-
-function kill(pid) {
-  started.delete(pid);
-  try {
-    // Only what is still one of ours: the number may be another's by now.
-    if (readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("guest.rom")) process.kill(pid, "SIGKILL");
-  } catch {
-    // Gone.
-  }
-}
-
 async function until(isTrue, problem, stepMs = 5) {
   const end = performance.now() + 20_000;
   while (!isTrue()) {
     if (performance.now() > end) throw new Error(problem);
     await sleep(stepMs);
   }
-}
-
-function spread(list) {
-  const sorted = list.filter((value) => value !== undefined).sort((a, b) => a - b);
-  const middle = sorted.length / 2;
-  const median = sorted.length % 2 === 1 ? sorted[middle - 0.5] : (sorted[middle - 1] + sorted[middle]) / 2;
-  return { median, min: sorted[0], max: sorted.at(-1) };
 }

@@ -18,11 +18,6 @@ export function printError(text: string): void {
   process.stderr.write(`cprkit: ${harmless(text)}\n`);
 }
 
-/** One line to standard error that is neither. */
-export function printNote(text: string): void {
-  printError(text);
-}
-
 /** The same, for what does not end the work. */
 export function printWarning(text: string): void {
   printError(`warning: ${text}`);

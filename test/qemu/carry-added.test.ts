@@ -5,22 +5,13 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { preflight } from "../../src/qemu/preflight/preflight.ts";
-import { connectQmp, type Qmp } from "../../src/qemu/qmp/client.ts";
+import type { Qmp } from "../../src/qemu/qmp/client.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
-import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
+import { ask, endAll, startUpdatable } from "./update-support.ts";
 
 afterEach(endAll);
-
-async function ask<T>(vm: Updatable, work: (qmp: Qmp) => Promise<T>): Promise<T> {
-  const qmp = await connectQmp(vm.qmp);
-  try {
-    return await work(qmp);
-  } finally {
-    await qmp.close();
-  }
-}
 
 function human(qmp: Qmp, line: string): Promise<string> {
   return qmp.execute("human-monitor-command", { "command-line": line });

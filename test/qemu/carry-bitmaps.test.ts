@@ -2,21 +2,11 @@
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
-import { connectQmp, type Qmp } from "../../src/qemu/qmp/client.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { describeQemu } from "../support/qemu.ts";
-import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
+import { ask, endAll, startUpdatable, type Updatable } from "./update-support.ts";
 
 afterEach(endAll);
-
-async function ask<T>(vm: Updatable, work: (qmp: Qmp) => Promise<T>): Promise<T> {
-  const qmp = await connectQmp(vm.qmp);
-  try {
-    return await work(qmp);
-  } finally {
-    await qmp.close();
-  }
-}
 
 /** Each bitmap's properties, and the sum of its content. */
 async function bitmaps(vm: Updatable): Promise<Record<string, unknown>> {

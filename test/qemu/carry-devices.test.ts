@@ -1,23 +1,14 @@
 // Devices that were plugged in and unplugged since the start: the new QEMU has the same ones, in the same places.
 import { closeSync, openSync, readdirSync, readlinkSync, statSync, writeSync } from "node:fs";
 import { afterEach, expect, it } from "vitest";
-import { connectQmp, type Qmp } from "../../src/qemu/qmp/client.ts";
+import type { Qmp } from "../../src/qemu/qmp/client.ts";
 import type { UpdateReport } from "../../src/qemu/update/options.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { describeQemu, type QemuPaths } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
-import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
+import { ask, endAll, startUpdatable, type Updatable } from "./update-support.ts";
 
 afterEach(endAll);
-
-async function ask<T>(vm: Updatable, work: (qmp: Qmp) => Promise<T>): Promise<T> {
-  const qmp = await connectQmp(vm.qmp);
-  try {
-    return await work(qmp);
-  } finally {
-    await qmp.close();
-  }
-}
 
 function human(qmp: Qmp, line: string): Promise<string> {
   return qmp.execute("human-monitor-command", { "command-line": line });

@@ -3,22 +3,12 @@ import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
-import { connectQmp, type Qmp } from "../../src/qemu/qmp/client.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { privateDir } from "../support/vm.ts";
-import { connectStarting, endAll, startUpdatable, type Updatable } from "./update-support.ts";
+import { ask, connectStarting, endAll, startUpdatable, type Updatable } from "./update-support.ts";
 
 afterEach(endAll);
-
-async function ask<T>(vm: Updatable, work: (qmp: Qmp) => Promise<T>): Promise<T> {
-  const qmp = await connectQmp(vm.qmp);
-  try {
-    return await work(qmp);
-  } finally {
-    await qmp.close();
-  }
-}
 
 async function freePort(): Promise<number> {
   const server = createServer();

@@ -7,23 +7,13 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
 import { preflight } from "../../src/qemu/preflight/preflight.ts";
-import { connectQmp, type Qmp } from "../../src/qemu/qmp/client.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { cprkit } from "../support/cli.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { withVm } from "./preflight-support.ts";
-import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
+import { ask, endAll, startUpdatable } from "./update-support.ts";
 
 afterEach(endAll);
-
-async function ask<T>(vm: Updatable, work: (qmp: Qmp) => Promise<T>): Promise<T> {
-  const qmp = await connectQmp(vm.qmp);
-  try {
-    return await work(qmp);
-  } finally {
-    await qmp.close();
-  }
-}
 
 /** Whether a VNC server lets somebody with this password in (RFC 6143, 7.2.2). */
 async function logsIn(path: string, password: string): Promise<boolean> {

@@ -1,27 +1,17 @@
 // What a VM has that its command line does not say: the new QEMU has it, too.
-import { createHash } from "node:crypto";
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, writeSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readlinkSync, writeSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { preflight } from "../../src/qemu/preflight/preflight.ts";
-import { connectQmp, type Qmp } from "../../src/qemu/qmp/client.ts";
+import type { Qmp } from "../../src/qemu/qmp/client.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import type { CprModeName } from "../../src/qemu/vm/binary.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
-import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
+import { ask, endAll, fingerprint, startUpdatable, type Updatable } from "./update-support.ts";
 
 afterEach(endAll);
-
-async function ask<T>(vm: Updatable, work: (qmp: Qmp) => Promise<T>): Promise<T> {
-  const qmp = await connectQmp(vm.qmp);
-  try {
-    return await work(qmp);
-  } finally {
-    await qmp.close();
-  }
-}
 
 /** A path that one client connects to, and leaves, as soon as somebody listens there. */
 function visited(path: string): string {
@@ -31,15 +21,6 @@ function visited(path: string): string {
   };
   visit();
   return path;
-}
-
-/** Of 8 MiB of guest RAM from 16 MiB on, as QEMU itself reads it. */
-async function fingerprint(vm: Updatable): Promise<string> {
-  const file = join(vm.dir, "saved");
-  await ask(vm, (qmp) => qmp.execute("pmemsave", { val: 16 << 20, size: 8 << 20, filename: file }));
-  const bytes = readFileSync(file);
-  rmSync(file);
-  return createHash("sha256").update(bytes).digest("hex");
 }
 
 /** Writes into guest RAM, through the file that QEMU has open. */

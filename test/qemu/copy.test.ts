@@ -1,7 +1,5 @@
 // A VM that was not started for CPR: its RAM is copied into a new QEMU, once, and from then on it is updated by CPR.
-import { createHash } from "node:crypto";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, afterEach, expect, it } from "vitest";
 import { preflight } from "../../src/qemu/preflight/preflight.ts";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
@@ -9,23 +7,16 @@ import type { CopyProgress } from "../../src/qemu/update/options.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
-import { endAll, runStates, startUpdatable, type Updatable, type UpdatableOptions } from "./update-support.ts";
+import {
+  endAll,
+  fingerprint,
+  runStates,
+  startUpdatable,
+  type Updatable,
+  type UpdatableOptions,
+} from "./update-support.ts";
 
 afterEach(endAll);
-
-/** Of 8 MiB of guest RAM from 16 MiB on, as QEMU itself reads it. */
-async function fingerprint({ qmp: path, dir }: Updatable): Promise<string> {
-  const file = join(dir, "saved");
-  const qmp = await connectQmp(path);
-  try {
-    await qmp.execute("pmemsave", { val: 16 << 20, size: 8 << 20, filename: file });
-  } finally {
-    await qmp.close();
-  }
-  const bytes = readFileSync(file);
-  rmSync(file);
-  return createHash("sha256").update(bytes).digest("hex");
-}
 
 /** Huge pages of 2 MiB for two QEMUs of 32 MiB; the host's setting is put back at the end. */
 const setting = "/proc/sys/vm/nr_hugepages";

@@ -1,5 +1,6 @@
 // VMs for the tests of live updates: each in a folder of its own, so that every QEMU that ever ran in it can be found.
 import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   chmodSync,
   chownSync,
@@ -249,6 +250,27 @@ export async function createQcow2(qemu: string, dir: string): Promise<void> {
     await exited;
   }
   if (!existsSync(path)) throw new Error("no qcow2 image was made");
+}
+
+/** Works on a monitor of the VM, and hangs up. */
+export async function ask<T>(vm: Updatable, work: (qmp: Qmp) => Promise<T>): Promise<T> {
+  const qmp = await connectQmp(vm.qmp);
+  try {
+    return await work(qmp);
+  } finally {
+    await qmp.close();
+  }
+}
+
+/** Of 8 MiB of guest RAM from 16 MiB on, as QEMU itself reads it. */
+export function fingerprint(vm: Updatable): Promise<string> {
+  const file = join(vm.dir, "saved");
+  return ask(vm, async (qmp) => {
+    await qmp.execute("pmemsave", { val: 16 << 20, size: 8 << 20, filename: file });
+    const bytes = readFileSync(file);
+    rmSync(file);
+    return createHash("sha256").update(bytes).digest("hex");
+  });
 }
 
 /** Runs qemu-io's command on the disk of the running VM and returns what it printed. */

@@ -15,7 +15,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
 import { nearWords } from "../near.ts";
 import { modeOption, wholeNumber } from "../options.ts";
-import { print, printJson, printNote, printWarning } from "../output.ts";
+import { print, printError, printJson, printWarning } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { table } from "../view/table.ts";
 import { counted, printable } from "../view/text.ts";
@@ -170,7 +170,7 @@ async function runUpdate(command: string[], options: UpdateCommandOptions, signa
     onPlan: ({ mode, ways }) => {
       if (options.mode !== undefined || mode === "cpr-transfer" || json === true) return;
       const why = ways.find((way) => way.mode === "cpr-transfer")?.blockers ?? [];
-      printNote(`by ${mode}: cpr-transfer does not work here (${why.join(", ")})`);
+      printError(`by ${mode}: cpr-transfer does not work here (${why.join(", ")})`);
     },
   };
   try {

@@ -1,7 +1,7 @@
 // Character devices that were added, removed or given another back end since the VM's start. QEMU tells where a socket
 // is; of other kinds it tells the kind alone.
 
-import { objectParts } from "../command-line/monitors.ts";
+import { idOf, isWhole } from "../command-line/monitors.ts";
 import {
   type CommandOption,
   formatKeyValues,
@@ -19,7 +19,7 @@ export function carryChardevs({ machine, options }: CarryInput): Pick<CarryPlan,
   const byLabel = new Map(running.map((one) => [one.label, one]));
   const labels = new Set(options.flatMap((option) => (option.name === "chardev" ? idOf(option) : [])));
   // What is in a file of -readconfig may be from there.
-  const isSeen = !options.some(({ name }) => name === "readconfig");
+  const isSeen = isWhole(options);
   const made = running.filter(({ label }) => isSeen && !labels.has(label) && !isMadeByQemu(label, options));
   const carried: Carried[] = [];
   const findings: Finding[] = [];
@@ -62,10 +62,6 @@ function chardevOf({ qom }: Machine, label: string, filename: string): Chardev {
   const text = (name: string) => (address[name] === undefined ? undefined : String(address[name]));
   const kind = (object?.type ?? "").replace(/^chardev-/, "");
   return { label, kind, filename, path: text("path"), host: text("host"), port: text("port") };
-}
-
-function idOf({ value = "" }: CommandOption): string {
-  return getValue(objectParts(value), "id") ?? "";
 }
 
 /** Of -serial, -monitor and the like, of a multiplexer, of a display; "#chr012" has no name. */

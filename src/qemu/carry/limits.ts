@@ -66,9 +66,9 @@ function command({ device, qdev, limits }: BlockDevice): QmpStep {
 /** Those that the command demands, also when they are 0. */
 const required = ["bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"];
 
-function carried({ device, qdev, limits }: BlockDevice): Carried {
-  const subject = device === "" ? (qdev ?? "") : device;
-  const text = Object.entries(limits)
+function carried(device: BlockDevice): Carried {
+  const subject = nameOf(device);
+  const text = Object.entries(device.limits)
     .map(([name, value]) => `${name} ${value}`)
     .join(", ");
   return { subject, what: `I/O limits of ${subject}: ${text}` };

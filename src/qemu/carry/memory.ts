@@ -2,7 +2,7 @@
 // no CPR, what only CPR needs goes.
 
 import { isMachine, withMember, withoutMember } from "../command-line/members.ts";
-import { objectParts } from "../command-line/monitors.ts";
+import { idOf, objectParts } from "../command-line/monitors.ts";
 import { type CommandOption, formatKeyValues, getValue, isOn, type KeyValues } from "../command-line/parse.ts";
 import { type Finding, warning } from "../finding.ts";
 import type { Carried, CarryInput, CarryPlan } from "./subject.ts";
@@ -56,9 +56,7 @@ interface Rewritten {
 
 function rewrite(options: readonly CommandOption[], backend: Backend): Rewritten {
   const { id, type, isNameless } = backend;
-  const at = options.findLastIndex(
-    ({ name, value }) => name === "object" && getValue(objectParts(value ?? ""), "id") === id,
-  );
+  const at = options.findLastIndex((option) => option.name === "object" && idOf(option) === id);
   const option = options[at];
   if (option?.value === undefined) return withNewBackend(options, backend);
   const path = getValue(objectParts(option.value), "mem-path");

@@ -1,7 +1,8 @@
 // Network back ends that were added or removed since the VM's start, and forwarded ports. QEMU does not tell how a back
 // end was set up: what its line in "info network" shows is what there is.
 
-import { objectParts } from "../command-line/monitors.ts";
+import { withoutMember } from "../command-line/members.ts";
+import { idOf, isWhole, objectParts } from "../command-line/monitors.ts";
 import {
   type CommandOption,
   formatKeyValues,
@@ -25,7 +26,7 @@ export function carryNetdevs({ machine, options }: CarryInput): Plan {
   );
   const gone = [...onLine].filter(([id]) => !backends.some(({ name }) => name === id));
   // What is in a file of -readconfig may be from there.
-  const isSeen = !options.some(({ name }) => name === "readconfig");
+  const isSeen = isWhole(options);
   const added = [...new Map(backends.map((each) => [each.name, each])).values()].filter(
     ({ name }) => isSeen && !onLine.has(name) && !isGivenElsewhere(name, options),
   );
@@ -56,10 +57,6 @@ export function carryNetdevs({ machine, options }: CarryInput): Plan {
     before: held.map(([id]) => ({ execute: "netdev_del", arguments: { id } })),
     after: forwards.map(forwardStep),
   };
-}
-
-function idOf({ value = "" }: CommandOption): string {
-  return getValue(objectParts(value), "id") ?? "";
 }
 
 /** "#net012", "hub0port0". */
@@ -169,11 +166,7 @@ function refused(name: string, type: string): Made {
 function withoutForwards(option: CommandOption): CommandOption {
   const { name, value = "" } = option;
   if (!["netdev", "nic", "net"].includes(name) || !value.includes("hostfwd")) return option;
-  if (value.startsWith("{")) {
-    const { hostfwd: _, ...rest } = JSON.parse(value) as Readonly<Record<string, unknown>>;
-    return { name, value: JSON.stringify(rest) };
-  }
-  return { name, value: formatKeyValues(parseKeyValues(value).filter(([key]) => key !== "hostfwd")) };
+  return { name, value: withoutMember(value, "hostfwd") };
 }
 
 /** The new QEMU draws another name for a network without one; where there is one only, none is needed. */

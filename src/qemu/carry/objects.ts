@@ -1,7 +1,7 @@
 // Objects (-object) that were added, removed, or changed by qom-set since the VM's start.
 
 import { formatJson, withMembers } from "../command-line/members.ts";
-import { objectParts } from "../command-line/monitors.ts";
+import { idOf, isWhole, objectParts } from "../command-line/monitors.ts";
 import { type CommandOption, getValue } from "../command-line/parse.ts";
 import { blocker, type Finding } from "../finding.ts";
 import type { Machine } from "../machine/schema.ts";
@@ -14,7 +14,7 @@ export function carryObjects({ machine, options }: CarryInput): Pick<CarryPlan, 
     options.flatMap((option) => (option.name === "object" ? [[idOf(option), option] as const] : [])),
   );
   // What is in a file of -readconfig may be from there.
-  const isSeen = !options.some(({ name }) => name === "readconfig");
+  const isSeen = isWhole(options);
   const added = machine.objects.filter((object) => isSeen && !line.has(object.id) && !isMadeByQemu(object, options));
   const carried: Carried[] = [];
   const kept = options.flatMap((option): CommandOption[] => {
@@ -42,10 +42,6 @@ export function carryObjects({ machine, options }: CarryInput): Pick<CarryPlan, 
 }
 
 type RunningObject = Machine["objects"][number];
-
-function idOf({ value = "" }: CommandOption): string {
-  return getValue(objectParts(value), "id") ?? "";
-}
 
 /** Monitors (QEMU 11.1 has an object for each), and guest RAM where -m alone has asked for it. */
 function isMadeByQemu({ id, type }: RunningObject, options: readonly CommandOption[]): boolean {

@@ -39,8 +39,6 @@ export interface CarryPlan {
   readonly carried: readonly Carried[];
   /** What can't be carried. */
   readonly findings: readonly Finding[];
-  /** Migration capabilities to be on in both QEMUs for this update. */
-  readonly capabilities: readonly string[];
   /** For the new QEMU, once its machine is built and before the guest stops; with cpr-exec as soon as it has the guest. */
   readonly before: readonly QmpStep[];
   /** For the new QEMU when the old one has ended: what only one of the two can have. Failure is a warning. */

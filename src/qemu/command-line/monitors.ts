@@ -68,6 +68,16 @@ export function objectParts(value: string): ReturnType<typeof parseKeyValues> {
   }
 }
 
+/** The id of an option; "" without one. */
+export function idOf({ value = "" }: CommandOption): string {
+  return getValue(objectParts(value), "id") ?? "";
+}
+
+/** Whether all is seen that this command line asks for: a file of -readconfig that could not be read may hold more. */
+export function isWhole(options: readonly (CommandOption | undefined)[]): boolean {
+  return !options.some((option) => option?.name === "readconfig");
+}
+
 function firstWord(parts: ReturnType<typeof parseKeyValues>): string | undefined {
   const first = parts[0];
   return first !== undefined && first[1] === undefined ? first[0] : undefined;

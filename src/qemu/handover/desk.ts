@@ -13,7 +13,7 @@ import { tapFindings, tapOwners, tapWords } from "./tap.ts";
 
 /** An fd that is handed over: what `getFdOf` takes from the running QEMU, and where the new one finds it. */
 export interface Handed {
-  /** Name and id in a CprState of cprkit's own: "cprkit/netdev/n0" and the number of the queue. */
+  /** Name and id, as a CprState has them: "cprkit/netdev/n0" and the number of the queue. */
   readonly name: string;
   readonly id: number;
   /** Its number in the running QEMU. */

@@ -176,12 +176,8 @@ export async function untilShut(started: VmProcess, doors: readonly Door[], wait
 
 const acceptMs = 5_000;
 
-function hangUp(end: number): void {
-  isHungUp(end);
-}
-
 /** Hangs up. False: the kernel has refused it. */
-function isHungUp(end: number): boolean {
+function hangUp(end: number): boolean {
   try {
     shutdownSocket(end, "both");
     return true;
@@ -204,7 +200,7 @@ export function freeSource(source: ProcessIdentity, started: ProcessIdentity, nu
 
 /** Opens the doors. `own`: the holders, if they are ours still; else they are taken from the new QEMU, by their numbers there. @returns what went wrong, in words */
 export function openDoors(started: ProcessIdentity, numbers: readonly number[], own: readonly number[]): string[] {
-  if (own.length === numbers.length && own.every(isHungUp)) return [];
+  if (own.length === numbers.length && own.every(hangUp)) return [];
   return withFdsOf(started, numbers, (end) => shutdownSocket(end, "both"))
     .filter(({ errno }) => errno !== "ENOTCONN")
     .map(({ reason }) => `a socket of the new QEMU still serves nobody: ${reason}`);

@@ -59,7 +59,7 @@ export function restoreTaps(from: ProcessIdentity, taps: readonly TapSettings[])
  * @throws CprkitError as `takeFds`
  */
 export function holdHeaders(from: ProcessIdentity, taps: readonly TapSettings[]): () => void {
-  const taken = takeFds(from, taps.map(asQueue));
+  const taken = takeFds(from, taps);
   let isOver = taps.length === 0;
   const end = () => {
     if (!isOver) taken.close();
@@ -91,7 +91,7 @@ const pauseMs = 0.05;
 const nobody = new Int32Array(new SharedArrayBuffer(4));
 
 function restore(from: ProcessIdentity, taps: readonly TapSettings[]): void {
-  withFds(from, taps.map(asQueue), (taken, { attached, headerBytes }) => {
+  withFds(from, taps, (taken, { attached, headerBytes }) => {
     setIfOther(taken, headerBytes);
     if (attached !== undefined && isQueueAttached(taken) !== attached) setQueueAttached(taken, attached);
   });
@@ -101,11 +101,7 @@ function setIfOther(fd: number, headerBytes: number): void {
   if (getVnetHeaderSize(fd) !== headerBytes) setVnetHeaderSize(fd, headerBytes);
 }
 
-function asQueue(tap: TapSettings, id: number) {
-  return { ...tap, name: "queue", id };
-}
-
-function withFds<T extends Pick<Handed, "name" | "id" | "fd">, R>(
+function withFds<T extends Pick<Handed, "fd">, R>(
   from: ProcessIdentity,
   queues: readonly T[],
   act: (taken: number, queue: T) => R,

@@ -253,10 +253,7 @@ function blockersOfCopy(migration: QmpReturn<"query-migrate">): readonly string[
 /** What can be handed to a new process, or why nothing can: all is taken once and closed. */
 function tryTaking({ identity }: VmProcess, held: readonly Held[]): Pick<Facts, "takable" | "untaken"> {
   try {
-    takeFds(
-      identity,
-      held.map(({ fd }) => ({ name: "held", id: fd, fd })),
-    ).close();
+    takeFds(identity, held).close();
     return { takable: held, untaken: undefined };
   } catch (error) {
     if (isCprkitError(error)) return { takable: [], untaken: error.reason };

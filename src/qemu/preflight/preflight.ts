@@ -165,8 +165,9 @@ export async function examine(
 ): Promise<Examined> {
   const { usual, inMode } = await gatherFacts(vm, asked);
   const allowed = new Set<string>(asked.allow);
+  const copy = inMode("copy");
   const ways = updateModes.map((mode) => {
-    const facts = inMode(mode);
+    const facts = mode === "copy" ? copy : inMode(mode);
     const all = checks.flatMap((check) => check(facts));
     const findings = asked.command === undefined ? all : all.filter(({ code }) => !ofDerivedCommand.has(code));
     const blockers = findings.filter((finding) => isBlocker(finding) && !allowed.has(finding.code));
@@ -184,7 +185,7 @@ export async function examine(
   const { facts, findings } = chosen;
   return {
     facts,
-    copy: inMode("copy"),
+    copy,
     findings: [...findings.filter(isBlocker), ...findings.filter((finding) => !isBlocker(finding))],
     ways: ways.map(({ mode, blockers }) => ({
       mode,

@@ -30,19 +30,23 @@ export async function sourceQmp({ source }: Run): Promise<Qmp> {
   );
 }
 
-/** Sets mode and capabilities on a QEMU, then asks whether anything in it blocks the update. */
+/**
+ * Sets mode and capabilities on a QEMU, then asks whether anything in it blocks the update.
+ *
+ * @param unwanted capabilities to be off, where this QEMU has them on
+ */
 export async function setSource(
   run: Run,
   parameters: Readonly<Record<string, unknown>>,
   capabilities: readonly string[],
+  unwanted: readonly string[] = [],
 ): Promise<void> {
   const qmp = await sourceQmp(run);
   const wait = { signal: run.options.signal, timeoutMs: run.timeoutMs };
   const { capabilities: present, parameters: set = {} } = run.journal.settings;
-  const wanted = switchedOn([...capabilities, ...run.prepared.carry.capabilities]);
-  // It would hold the guest, stopped, until somebody says "migrate-continue".
-  const held = present[pausing] === true ? [{ capability: pausing, state: false }] : [];
-  await qmp.execute("migrate-set-capabilities", { capabilities: [...wanted, ...held] }, wait);
+  const off = [pausing, ...unwanted].filter((name) => present[name] === true);
+  const list = [...switchedOn(capabilities), ...off.map((capability) => ({ capability, state: false }))];
+  await qmp.execute("migrate-set-capabilities", { capabilities: list }, wait);
   // Meant for the network: the guest stands still for as long as its devices' state takes.
   const local = {
     ...("max-bandwidth" in set ? { "max-bandwidth": unlimited } : {}),
@@ -72,6 +76,7 @@ export async function beginMigration(run: Run, args: Readonly<Record<string, unk
   }
 }
 
+/** It would hold the guest, stopped, until somebody says "migrate-continue". */
 const pausing = "pause-before-switchover";
 
 /** Bytes a second. */

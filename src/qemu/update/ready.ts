@@ -8,8 +8,10 @@ import { type CompareOptions, compareMachines } from "../machine/compare.ts";
 import { readOpenMachine } from "../machine/read.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { readVmProcess } from "../vm/process.ts";
-import { sourceQmp, switchedOn } from "./beside.ts";
+import { adopt, besideOf, connectDestination, sourceQmp, startBeside, switchedOn } from "./beside.ts";
+import { runHook } from "./hooks.ts";
 import { setOwners } from "./names.ts";
+import type { Destination } from "./peers/destination.ts";
 import { monitorOf, type Peer } from "./peers/peer.ts";
 import { inWords, refuseDifferences, splitDifferences } from "./peers/same-machine.ts";
 import { writeJournal } from "./record/journal.ts";
@@ -24,9 +26,8 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp): Promise<void> {
   const { identity } = peer;
   const { prepared, timeoutMs, options } = run;
   const wait = { signal: options.signal, timeoutMs };
-  const { capabilities, before } = prepared.carry;
-  await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(["events", ...capabilities]) }, wait);
-  await give(qmp, before, wait);
+  await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(["events"]) }, wait);
+  await give(qmp, prepared.carry.before, wait);
   await giveToThreads(identity.pid, qmp, prepared.machine.process.threads, { timeoutMs });
   run.warnings.push(...setOwners(run.journal.moved, run.journal, peer));
   const old = { qmp: await sourceQmp(run), process: prepared.vm.process };
@@ -43,6 +44,34 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp): Promise<void> {
   const allowed = options.allow?.includes("machine-differs") === true;
   if (!allowed) refuseDifferences(grave);
   run.warnings.push(...[...(allowed ? grave : []), ...light].map((one) => `differs: ${inWords(one)}`));
+}
+
+/**
+ * Starts the new QEMU, which waits for its state, sets what both sides of the migration must have, and goes on up to the
+ * last step at which nothing has been stopped.
+ *
+ * @throws CprkitError as {@link makeReady}, `startBeside`, `connectDestination`
+ */
+export async function startReady(
+  run: Run,
+  capabilities: readonly string[],
+  parameters: Readonly<Record<string, unknown>>,
+): Promise<{ readonly destination: Destination; readonly qmp: Qmp }> {
+  const wait = { signal: run.options.signal, timeoutMs: run.timeoutMs };
+  const release = guardTaps(run);
+  run.over.signal.addEventListener("abort", release, { once: true });
+  const destination = await startBeside(run, besideOf(run.prepared), ["defer"]);
+  adopt(run, destination);
+  await run.step("started");
+  const qmp = await connectDestination(run, destination, destination.orExit);
+  release();
+  await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(capabilities) }, wait);
+  await qmp.execute("migrate-set-parameters", parameters, wait);
+  await destination.orExit(makeReady(run, destination, qmp));
+  await run.step("destination-ready");
+  await runHook(run, "beforePause");
+  await run.step("before-switch", () => letGo(run));
+  return { destination, qmp };
 }
 
 /** Compares once more, the guest having run on: differences that were not there before are warnings. Never throws. */

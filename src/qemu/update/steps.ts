@@ -48,76 +48,17 @@ export const allSteps = [
 /** One of {@link allSteps}. */
 export type UpdateStep = (typeof allSteps)[number];
 
-/** The steps of each mode, in order. */
+const all = (...left: readonly UpdateStep[]) => allSteps.filter((step) => !left.includes(step));
+
+/** The steps of each mode, in order: all but those that are another mode's. */
 export const updateSteps: Readonly<Record<UpdateModeName, readonly UpdateStep[]>> = {
-  "cpr-transfer": [
-    "inspected",
-    "planned",
-    "locked",
-    "journalled",
-    "source-set",
-    "started",
-    "listening",
-    "migrating",
-    "state-passed",
-    "destination-ready",
-    "before-switch",
-    "switching",
-    "stopped",
-    "running",
-    "source-ended",
-    "names-handed-over",
-    "done",
-  ],
-  copy: [
-    "inspected",
-    "planned",
-    "locked",
-    "journalled",
-    "source-set",
-    "started",
-    "destination-ready",
-    "before-switch",
-    "switching",
-    "stopped",
-    "running",
-    "source-ended",
-    "names-handed-over",
-    "done",
-  ],
-  "cpr-exec": [
-    "inspected",
-    "planned",
-    "locked",
-    "journalled",
-    "rehearsed",
-    "source-set",
-    "before-switch",
-    "switching",
-    "stopped",
-    "replaced",
-    "running",
-    "names-handed-over",
-    "done",
-  ],
-  "cpr-reboot": [
-    "inspected",
-    "planned",
-    "locked",
-    "journalled",
-    "source-set",
-    "started",
-    "destination-ready",
-    "before-switch",
-    "switching",
-    "stopped",
-    "saved",
-    "loading",
-    "running",
-    "source-ended",
-    "names-handed-over",
-    "done",
-  ],
+  "cpr-transfer": all("rehearsed", "saved", "loading", "replaced"),
+  copy: all("rehearsed", "listening", "migrating", "state-passed", "saved", "loading", "replaced"),
+  "cpr-exec": all(
+    ...(["started", "listening", "migrating", "state-passed", "destination-ready"] as const),
+    ...(["saved", "loading", "source-ended"] as const),
+  ),
+  "cpr-reboot": all("rehearsed", "listening", "migrating", "state-passed", "replaced"),
 };
 
 /** True before the step of the mode. */

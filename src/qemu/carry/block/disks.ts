@@ -1,15 +1,9 @@
 // Disks and discs as they are now: media that were changed, layers that were added or committed, nodes that were added or
 // removed. The command line is rewritten, so that it says what runs.
 
-import { objectParts } from "../../command-line/monitors.ts";
-import {
-  type CommandOption,
-  formatKeyValues,
-  getValue,
-  type KeyValues,
-  parseKeyValues,
-  withValue,
-} from "../../command-line/parse.ts";
+import { isMachine, withMembers, withoutMember } from "../../command-line/members.ts";
+import { isWhole, objectParts } from "../../command-line/monitors.ts";
+import { type CommandOption, formatKeyValues, getValue, type KeyValues } from "../../command-line/parse.ts";
 import { blocker, type Finding, warning } from "../../finding.ts";
 import type { Machine } from "../../machine/schema.ts";
 import type { Carried, CarryInput, CarryPlan, QmpStep } from "../subject.ts";
@@ -160,7 +154,7 @@ function rewriteDrives({ graph, drives, running, untold }: State, options: (Comm
     note(drive.name, `${drive.name}: ${inWords(graph, now.node)}`);
   }
   // What stands in such a file is not looked at.
-  if (options.some((option) => option?.name === "readconfig")) return;
+  if (!isWhole(options)) return;
   for (const [name, { node, qdev }] of running) {
     if (drives.some((drive) => drive.name === name)) continue;
     const isBoard = qdev === undefined ? false : qdev.startsWith("/machine/unattached/");
@@ -258,9 +252,9 @@ function rewriteDevices({ input, graph }: State, options: (CommandOption | undef
     // The option in its new place: options before it may have been added.
     const index = options.indexOf(option);
     if (index < 0 || (!isOther && geometry.length === 0)) continue;
-    let value = isOther ? withMember(option.value, key, now) : option.value;
-    for (const [name, number] of geometry) value = withMember(value, name, number);
-    options[index] = { name: option.name, value };
+    const others = isOther && now === undefined ? withoutMember(option.value, key) : option.value;
+    const set = { ...(isOther && now !== undefined ? { [key]: now } : {}), ...Object.fromEntries(geometry) };
+    options[index] = { name: option.name, value: withMembers(others, set) };
     if (isOther) note(qdev ?? "", `${qdev}: ${node === undefined ? "no medium" : inWords(graph, node)}`);
   }
 }
@@ -295,19 +289,9 @@ function pflashOf(qdev: string | undefined): string | undefined {
 
 function machineOption(options: readonly CommandOption[], key: string): number | undefined {
   const at = options.findLastIndex(
-    ({ name, value = "" }) => (name === "machine" || name === "M") && getValue(objectParts(value), key) !== undefined,
+    ({ name, value = "" }) => isMachine(name) && getValue(objectParts(value), key) !== undefined,
   );
   return at < 0 ? undefined : at;
-}
-
-function withMember(option: string, key: string, value: string | number | undefined): string {
-  if (option.startsWith("{")) {
-    const { [key]: _, ...rest } = JSON.parse(option) as Record<string, unknown>;
-    return JSON.stringify(value === undefined ? rest : { ...rest, [key]: value });
-  }
-  const parts = parseKeyValues(option);
-  if (value === undefined) return formatKeyValues(parts.filter(([name]) => name !== key));
-  return formatKeyValues(withValue(parts, key, String(value)));
 }
 
 function isSame(given: unknown, now: unknown): boolean {

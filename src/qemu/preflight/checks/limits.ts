@@ -82,12 +82,11 @@ export function checkFdLimits({ fds, process, own, mode, sideBySide, inFlightUnl
 
 /** Bytes. A copy needs the guest's RAM once more: as much as the guest has touched, or all that is to be there from the start. */
 export function memoryForSecond(facts: Facts): number {
-  const { host, mode, backends, runs } = facts;
+  const { host, mode, runs } = facts;
   if (mode !== "copy" || isRamInFiles(facts)) return host.needed;
   const prealloc = runs.memory.backends.filter((one) => one.prealloc).reduce((sum, { size }) => sum + size, 0);
-  const all = backends.reduce((sum, { size }) => sum + size, 0);
   // Anonymous memory is in `needed` already.
-  return Math.max(host.needed + host.copied, Math.min(prealloc, all) + host.needed);
+  return Math.max(host.needed + host.copied, prealloc + host.needed);
 }
 
 export function checkHostMemory(facts: Facts): Finding[] {

@@ -2,19 +2,9 @@
 // RAM is copied into that file. The new QEMU has built its machine before the guest is stopped, here too.
 
 import { CprkitError } from "../../../vmstate/error.ts";
-import {
-  adopt,
-  beginMigration,
-  besideOf,
-  connectDestination,
-  setSource,
-  sourceQmp,
-  startBeside,
-  switchedOn,
-} from "../beside.ts";
-import { runHook } from "../hooks.ts";
+import { beginMigration, setSource, sourceQmp } from "../beside.ts";
 import { askPeer } from "../peers/peer.ts";
-import { guardTaps, letGo, makeReady } from "../ready.ts";
+import { startReady } from "../ready.ts";
 import { meetingPlace, type Run } from "../run.ts";
 import { noteDowntime, switchOver, timeOf, untilTakenOver, waitFor } from "../switch-over.ts";
 
@@ -22,25 +12,13 @@ const capabilities = ["events", "x-ignore-shared"];
 
 /** Runs the update up to the moment when the destination has the guest. @throws whatever went wrong; then settle */
 export async function runReboot(run: Run): Promise<void> {
-  const { prepared, timeoutMs, options } = run;
+  const { timeoutMs, options } = run;
   const { signal } = options;
   const uri = `file:${meetingPlace(run).there("vm")}`;
   run.fds = [];
   await run.step("source-set", () => setSource(run, { mode: "cpr-reboot" }, capabilities));
 
-  const release = guardTaps(run);
-  run.over.signal.addEventListener("abort", release, { once: true });
-  const destination = await startBeside(run, besideOf(prepared), ["defer"]);
-  adopt(run, destination);
-  await run.step("started");
-  const qmp = await connectDestination(run, destination, destination.orExit);
-  release();
-  await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(capabilities) }, { signal, timeoutMs });
-  await qmp.execute("migrate-set-parameters", { mode: "cpr-reboot" }, { signal, timeoutMs });
-  await destination.orExit(makeReady(run, destination, qmp));
-  await run.step("destination-ready");
-  await runHook(run, "beforePause");
-  await run.step("before-switch", () => letGo(run));
+  const { destination, qmp } = await startReady(run, capabilities, { mode: "cpr-reboot" });
 
   const source = await sourceQmp(run);
   const stopped = await switchOver(run, source, () => beginMigration(run, { uri }));
