@@ -79,11 +79,10 @@ function readThread(pid: number, { role, id }: KnownThread): Process["threads"] 
   }
 }
 
-/** "/autogroup-12 nice 0". */
+/** "/autogroup-12 nice 0". Empty is a process in the kernel's own group, as nobody has begun a session: no nice. */
 function autogroupNice(pid: number): number | undefined {
   try {
-    const nice = / nice (-?\d+)$/m.exec(readProcessFile(pid, "autogroup"))?.[1];
-    return nice === undefined ? undefined : Number(nice);
+    return Number(/ nice (-?\d+)$/m.exec(readProcessFile(pid, "autogroup"))?.[1] ?? 0);
   } catch {
     // A kernel without them.
     return undefined;
