@@ -30,6 +30,15 @@ export type {
   Vmdescription,
 } from "./model.ts";
 export { fieldPath, sectionLabel } from "./paths.ts";
+export {
+  type PciCapability,
+  type PciRegister,
+  pciCapabilities,
+  pciRegisterAt,
+  pciRegisterName,
+  pciRegisters,
+} from "./pci/registers.ts";
 export { applyXbzrle } from "./ram/xbzrle.ts";
 export { type ReadMigrationOptions, readMigration, readMigrationBytes } from "./read.ts";
 export { type ByteSource, bytesSource, type MigrationSource } from "./stream/source.ts";
+export { type VirtioFeature, virtioFeatures, virtioType } from "./virtio/features.ts";
