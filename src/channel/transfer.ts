@@ -26,6 +26,7 @@ import {
 } from "../linux/index.ts";
 import type { Output } from "../vmstate/index.ts";
 import { deadlineIn } from "./deadline.ts";
+import { drain, drainWaiting } from "./drain.ts";
 import { cutMessages, type Message, maxFdsToQemu } from "./messages.ts";
 import { guardNonblock } from "./nonblock.ts";
 import { defaultTimeoutMs, type ReceiveOptions, receiveStream, type StreamOptions, sendMessages } from "./stream.ts";
@@ -192,6 +193,7 @@ export async function receiveCprState(from: string | number, options: ReceiveCpr
       throw error;
     }
   } catch (error) {
+    await drain(socket);
     closeFd(socket);
     throw error;
   }
@@ -201,6 +203,9 @@ async function acceptOne(path: string, options: ReceiveCprOptions): Promise<numb
   const listener = listenUnix(path);
   try {
     return await acceptUnix(listener.fd, { signal: options.signal, timeoutMs: options.connectTimeoutMs });
+  } catch (error) {
+    await drainWaiting(listener);
+    throw error;
   } finally {
     listener.close();
   }

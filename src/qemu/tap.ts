@@ -2,6 +2,7 @@
 // asked. To the old QEMU it is the new one, to the new one it is the old: it passes on the end of the stream and the
 // hang-up, each in its own direction, and never half-closes toward the old QEMU, which takes that for the hang-up.
 
+import { drain, drainWaiting } from "../channel/drain.ts";
 import {
   cutMessages,
   guardNonblock,
@@ -116,10 +117,12 @@ export async function tap(options: TapOptions): Promise<TapResult> {
   let held: readonly number[] = [];
   const guards: (() => number)[] = [];
   const restoreNonblock = () => guards.reduce((sum, restore) => sum + restore(), 0);
+  let letFinish = () => drainWaiting(listener);
   try {
     options.onListening?.();
     const source = await acceptUnix(listener.fd, { signal });
     open.push(source);
+    letFinish = () => drain(source);
     listener.close();
     checkPeer(source, { uid, process: options.source });
     options.onSource?.();
@@ -154,6 +157,7 @@ export async function tap(options: TapOptions): Promise<TapResult> {
     const hungUpBy = await firstHangup(source, destination, signal, timeoutMs);
     return { ...passed, hungUpBy, nonblockRestored: restoreNonblock() };
   } finally {
+    await letFinish();
     listener.close();
     // Closing both is the hang-up for whichever side has not hung up.
     closeFds(open);

@@ -32,6 +32,8 @@ export interface UnixListener {
   readonly fd: number;
   /** Absolute. */
   readonly path: string;
+  /** Removes the socket file if it is still this one: nobody else can connect; who has connected can be accepted. */
+  withdraw(): void;
   /** Closes the fd and removes the socket file if it is still this one. A second call does nothing. */
   close(): void;
   /** Calls `close`, for `using`. */
@@ -71,13 +73,16 @@ export function listenUnix(path: string, options: ListenOptions = {}): UnixListe
   }
   const bound = own;
   let closed = false;
+  const withdraw = () => {
+    if (!closed) tidyAway(absolute, bound);
+  };
   const close = () => {
     if (closed) return;
     closed = true;
     closeFd(fd);
     tidyAway(absolute, bound);
   };
-  return { fd, path: absolute, close, [Symbol.dispose]: close };
+  return { fd, path: absolute, withdraw, close, [Symbol.dispose]: close };
 }
 
 /**
@@ -98,6 +103,16 @@ export async function acceptUnix(listener: number, options: WaitOptions = {}): P
       throw systemError("accept4", -fd, `accepting on socket ${listener}`);
     }
   }
+}
+
+/**
+ * A connection that waits already, non-blocking and close-on-exec; "none", or "refused" when the kernel gives no fd for
+ * one that may be waiting. Never waits, never throws.
+ */
+export function acceptNow(listener: number): number | "none" | "refused" {
+  const fd = libc().accept(listener, streamSocket & ~1);
+  if (fd >= 0) return fd;
+  return fd === -errno.EAGAIN || fd === -errno.ECONNABORTED ? "none" : "refused";
 }
 
 /** Options of {@link connectUnix}. `timeoutMs` limits the whole call; without it there is no limit. */
