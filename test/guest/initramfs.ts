@@ -1,5 +1,6 @@
 // Packs the Linux guest's initramfs (cpio "newc", gzip), the same bytes on every run: fixed times, owners, numbers.
 import { gzipSync } from "node:zlib";
+import { udpEcho } from "./udp-echo.ts";
 
 interface Entry {
   readonly name: string;
@@ -15,7 +16,8 @@ const LINK = 0o120777;
 const EMPTY = new Uint8Array();
 
 /**
- * An initramfs with `init` as the first process and a statically linked busybox as /bin/busybox and /bin/sh. Kernel modules
+ * An initramfs with `init` as the first process and a statically linked busybox as /bin/busybox and /bin/sh,
+ * and the UDP echo. Kernel modules
  * are in /modules, with a list of them in their order.
  */
 export function packInitramfs(
@@ -28,6 +30,7 @@ export function packInitramfs(
     directory("bin"),
     { name: "bin/busybox", mode: PROGRAM, data: busybox },
     { name: "bin/sh", mode: LINK, data: new TextEncoder().encode("busybox") },
+    { name: "bin/udp-echo", mode: PROGRAM, data: udpEcho() },
     directory("dev"),
     { name: "init", mode: PROGRAM, data: init },
     directory("mem"),

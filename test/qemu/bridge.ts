@@ -1,12 +1,15 @@
 // A network for a guest: a tap in a bridge, and behind it a peer in a network namespace of its own.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
+import { endAll, startUpdatable, type Updatable, type UpdatableOptions } from "./update-support.ts";
 
 /** What the peer has seen. Numbers of lost packets, times in ms. */
 export interface PeerReport {
   readonly sent: number;
   readonly lost: readonly number[];
+  /** What the guest has got. */
+  readonly arrived: number;
   readonly doubled: number;
   readonly gapMs: number;
   readonly tcp: { readonly lines: number; readonly wrong: number; readonly gapMs: number };
@@ -18,8 +21,10 @@ interface Bridge {
   readonly guest: string;
   /** Starts to send; the returned function ends it. */
   startPeer(packetsPerSecond: number): Promise<() => Promise<PeerReport>>;
-  /** Index of the interface and whether it is up, as `ip` shows them. */
+  /** Index of the interface and whether it is up, as `ip` shows them, and how often it has gone up or down. */
   tapState(): string;
+  /** How many packets the interface's queue had no room for. */
+  overflowed(): number;
   remove(): void;
 }
 
@@ -70,11 +75,11 @@ function makeBridge(options: { readonly queues?: number } = {}): Bridge {
   return {
     tap,
     guest,
-    tapState: () =>
-      /^(\d+): .*?<(.*?)>/
-        .exec(ip("link", "show", tap))
-        ?.slice(1)
-        .join(" ") ?? "",
+    tapState: () => {
+      const [, index = "", flags = ""] = /^(\d+): .*?<(.*?)>/.exec(ip("link", "show", tap)) ?? [];
+      return [index, flags, readFileSync(`/sys/class/net/${tap}/carrier_changes`, "utf8").trim()].join(" ");
+    },
+    overflowed: () => Number(readFileSync(`/sys/class/net/${tap}/statistics/tx_dropped`, "utf8")),
     remove,
     startPeer: async (rate) => {
       const script = fileURLToPath(new URL("children/net-peer.pl", import.meta.url));
@@ -140,17 +145,32 @@ interface OnTap {
   readonly tap?: string;
   readonly scripts?: string;
   readonly card?: string;
+  readonly ram?: UpdatableOptions["ram"];
   readonly more?: readonly string[];
+  /** Words before QEMU. */
+  readonly prefix?: readonly string[];
+  /** Words for the guest's kernel. */
+  readonly words?: string;
 }
 
 /** A Linux guest that answers on the network. */
 export async function startOnTap(qemu: string, bridge: Bridge, how: OnTap): Promise<Updatable> {
-  const { tap = "", scripts = "script=no,downscript=no", card = "", more = [] } = how;
+  const {
+    tap = "",
+    scripts = "script=no,downscript=no",
+    card = "",
+    ram = "memfd",
+    more = [],
+    prefix = [],
+    words = "",
+  } = how;
   const vm = await startUpdatable({
     qemu,
     machine: "pc-q35-10.0",
     accel: "tcg",
-    linux: `net=${bridge.guest}`,
+    linux: `net=${bridge.guest} ${words}`,
+    ram,
+    prefix,
     extraArgs: () => [
       ...["-netdev", `tap,id=n0,ifname=${bridge.tap},${scripts}${tap}`],
       ...["-device", `virtio-net-pci,netdev=n0,id=nic0${card}`, ...more],
@@ -158,4 +178,26 @@ export async function startOnTap(qemu: string, bridge: Bridge, how: OnTap): Prom
   });
   await vm.serial.waitForText("NET READY", 60_000);
   return vm;
+}
+
+/** The most packets that were lost one after the other. */
+export function longestRun(lost: readonly number[]): number {
+  let [longest, run] = [0, 0];
+  for (const [at, number] of lost.entries()) {
+    run = at > 0 && lost[at - 1] === number - 1 ? run + 1 : 1;
+    longest = Math.max(longest, run);
+  }
+  return longest;
+}
+
+/** Prints what a network was like. */
+export function tell(what: string, downtimes: readonly number[], report: PeerReport, overflowed?: number): void {
+  const { sent, lost, arrived, doubled, gapMs, tcp } = report;
+  const times = downtimes.map((ms) => ms.toFixed(1)).join(" ");
+  console.log(
+    `${what}: downtimes ${times} ms; ${sent} packets sent, ${sent - arrived} lost on the way there` +
+      `${overflowed === undefined ? "" : ` (${overflowed} of them as the queue was full)`}, ` +
+      `${arrived + lost.length - sent} back, at most ${longestRun(lost)} in a row, ${doubled} doubled, gap ${gapMs} ms; ` +
+      `TCP ${tcp.lines} lines, gap ${tcp.gapMs} ms`,
+  );
 }

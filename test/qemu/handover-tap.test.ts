@@ -1,10 +1,11 @@
 // Tap interfaces are handed over: a guest keeps its network through updates, in both directions and modes.
 import { afterEach, expect, it } from "vitest";
+import { readScheduling } from "../../src/linux/process/scheduling.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { expectAsManyFds } from "../support/fds.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
-import { bridgeOrSkip, endOnTaps, type PeerReport, startOnTap } from "./bridge.ts";
+import { bridgeOrSkip, endOnTaps, longestRun, startOnTap, tell } from "./bridge.ts";
 
 afterEach(endOnTaps);
 
@@ -23,7 +24,13 @@ describeQemu(
       const building: number[] = [];
       await expectAsManyFds(async () => {
         for (const version of ["11.1", "10.0"] as const) {
-          const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], stateDir: vm.stateDir });
+          const policies = new Map<string, number>();
+          const onStep = (step: string) => void policies.set(step, readScheduling(process.pid, process.pid).policy);
+          const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], stateDir: vm.stateDir, onStep });
+          // While the new QEMU makes its devices this process goes before others (as root, who alone can make a bridge).
+          expect([policies.get("listening"), policies.get("migrating"), policies.get("destination-ready")]).toEqual([
+            0, 1, 0,
+          ]);
           downtimes.push(report.downtimeMs ?? 0);
           building.push(report.phases.find(({ step }) => step === "destination-ready")?.ms ?? 0);
           expect(report.warnings.join("\n")).not.toMatch(/tap interface|net\.clients/);
@@ -58,20 +65,3 @@ describeQemu(
   },
   { linux: true },
 );
-
-function longestRun(lost: readonly number[]): number {
-  let [longest, run] = [0, 0];
-  for (const [at, number] of lost.entries()) {
-    run = at > 0 && lost[at - 1] === number - 1 ? run + 1 : 1;
-    longest = Math.max(longest, run);
-  }
-  return longest;
-}
-
-function tell(what: string, downtimes: readonly number[], { sent, lost, doubled, gapMs, tcp }: PeerReport): void {
-  const times = downtimes.map((ms) => ms.toFixed(1)).join(" ");
-  console.log(
-    `${what}: downtimes ${times} ms; ${sent} packets sent, ${lost.length} lost, at most ${longestRun(lost)} in a row, ` +
-      `${doubled} doubled, gap ${gapMs} ms; TCP ${tcp.lines} lines, gap ${tcp.gapMs} ms`,
-  );
-}

@@ -1,5 +1,6 @@
 // How a thread is scheduled (sched(7), ioprio_set(2)): read from /proc, given to a thread of another process.
 
+import { isCprkitError } from "../../vmstate/error.ts";
 import { libc } from "../ffi/koffi.ts";
 import { readProcessFile } from "./proc.ts";
 
@@ -45,6 +46,32 @@ export function setScheduling(pid: number, tid: number, wanted: Scheduling): voi
   if (is.nice !== wanted.nice) c.setNice(tid, wanted.nice);
   if (is.ioPriority !== wanted.ioPriority) c.setIoPriority(tid, wanted.ioPriority);
 }
+
+/**
+ * Has this process's main thread go before all that are scheduled normally, where the kernel lets us (CAP_SYS_NICE). What
+ * it starts meanwhile does not inherit that. Only for work that sleeps most of the time. Never throws.
+ *
+ * @returns to be called when that is over
+ */
+export function goFirst(): () => void {
+  const { pid } = process;
+  const c = libc();
+  if (policyOf(pid) !== normal || c.setScheduler(pid, fifo | resetOnFork, 1) < 0) return () => undefined;
+  return () => c.setScheduler(pid, normal, 0);
+}
+
+function policyOf(pid: number): number | undefined {
+  try {
+    return readScheduling(pid, pid).policy;
+  } catch (error) {
+    if (isCprkitError(error)) return undefined;
+    throw error;
+  }
+}
+
+const normal = 0;
+const fifo = 1;
+const resetOnFork = 0x40000000;
 
 /** "0-3,8" as a bit for each CPU. */
 function parseCpus(list: string): Uint8Array {

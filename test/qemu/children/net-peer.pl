@@ -1,5 +1,6 @@
-# The other end of a guest's network. Sends numbered echo requests at a steady rate and holds one TCP stream to the guest's
-# echo port, until its standard input ends. Then it prints one line of JSON: what was lost and how long the gaps were.
+# The other end of a guest's network. Sends numbered UDP packets at a steady rate and holds one TCP stream, both to the
+# guest's echo port, until its standard input ends. Then it prints one line of JSON: what was lost and how long the gaps
+# were. The guest says in each packet how many it has got.
 #
 #   perl net-peer.pl ADDRESS PACKETS_PER_SECOND
 use strict;
@@ -10,18 +11,19 @@ use Socket;
 use Time::HiRes qw(time);
 
 my ($address, $rate) = @ARGV;
-my $to = sockaddr_in(0, inet_aton($address));
-socket(my $icmp, AF_INET, SOCK_RAW, getprotobyname('icmp') // 1) or die "raw socket: $!";
-setsockopt($icmp, SOL_SOCKET, SO_RCVBUF, 8 << 20);
-setsockopt($icmp, SOL_SOCKET, 33, pack('i', 8 << 20)); # SO_RCVBUFFORCE
+my $to = sockaddr_in(7, inet_aton($address));
+socket(my $udp, AF_INET, SOCK_DGRAM, 0) or die "socket: $!";
+setsockopt($udp, SOL_SOCKET, SO_RCVBUF, 8 << 20);
+setsockopt($udp, SOL_SOCKET, 33, pack('i', 8 << 20)); # SO_RCVBUFFORCE
+connect($udp, $to) or die "connect: $!";
 socket(my $tcp, AF_INET, SOCK_STREAM, 0) or die "socket: $!";
 connect($tcp, sockaddr_in(7, inet_aton($address))) or die "connect: $!";
-for my $socket ($icmp, $tcp, \*STDIN) {
+for my $socket ($udp, $tcp, \*STDIN) {
   fcntl($socket, F_SETFL, fcntl($socket, F_GETFL, 0) | O_NONBLOCK);
 }
-my $id = $$ & 0xffff;
 my %seen;
 my ($sent, $doubled, $last, $gap) = (0, 0, time, 0);
+my ($before, $arrived) = (undef, 0);
 my ($out, $in, $wrong, $number, $line) = ('', '', 0, 0, 0);
 my ($lastIn, $tcpGap) = (time, 0);
 my $start = time;
@@ -31,13 +33,13 @@ print "READY\n";
 until (defined $end && time > $end) {
   my $now = time;
   while (!defined $end && $sent < ($now - $start) * $rate) {
-    my $body = pack('nnN', $id, $sent & 0xffff, $sent) . 'x' x 52;
-    send($icmp, pack('CCn', 8, 0, checksum(pack('CCn', 8, 0, 0) . $body)) . $body, 0, $to);
+    send($udp, pack('NN', $sent, 0) . 'x' x 56, 0);
     $sent++;
   }
-  while (defined recv($icmp, my $packet, 2048, 0)) {
-    my ($type, undef, undef, $of, undef, $n) = unpack('CCnnnN', substr($packet, 20));
-    next unless $type == 0 && $of == $id;
+  while (defined recv($udp, my $packet, 2048, 0)) {
+    my ($n, $count) = unpack('NV', $packet);
+    $before //= $count - 1;
+    $arrived = $count - $before if $count - $before > $arrived;
     $doubled++ if $seen{$n}++;
     my $at = time;
     $gap = $at - $last if $at - $last > $gap;
@@ -59,12 +61,5 @@ until (defined $end && time > $end) {
   select(undef, undef, undef, 0.001);
 }
 my @lost = grep { !$seen{$_} } 0 .. $sent - 1;
-printf qq({"sent":%d,"lost":[%s],"doubled":%d,"gapMs":%.1f,"tcp":{"lines":%d,"wrong":%d,"gapMs":%.1f}}\n),
-  $sent, join(',', @lost), $doubled, $gap * 1000, $line, $wrong, $tcpGap * 1000;
-
-sub checksum {
-  my $sum = 0;
-  $sum += $_ for unpack('n*', $_[0]);
-  $sum = ($sum >> 16) + ($sum & 0xffff) while $sum >> 16;
-  return ~$sum & 0xffff;
-}
+printf qq({"sent":%d,"lost":[%s],"arrived":%d,"doubled":%d,"gapMs":%.1f,"tcp":{"lines":%d,"wrong":%d,"gapMs":%.1f}}\n),
+  $sent, join(',', @lost), $arrived, $doubled, $gap * 1000, $line, $wrong, $tcpGap * 1000;
