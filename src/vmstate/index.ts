@@ -69,6 +69,7 @@ export {
 export type { PlainEntry, PlainState } from "./vmdesc/fields.ts";
 export {
   fromVmdesc,
+  type OpaqueKinds,
   parseVmdesc,
   type Vmdesc,
   type VmdescBody,

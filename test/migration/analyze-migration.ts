@@ -20,8 +20,12 @@ function bodyOf(fields: readonly FieldNode[], section: Section): Record<string, 
   return Object.fromEntries(fields.map((field) => [field.name, show(field, section)]));
 }
 
+/** Opened here, but not there. */
+const opaque = new Set(["virtio", "pci config", "pci irq state", "msix state"]);
+
 function show(field: FieldNode, section: Section): unknown {
   const { type, value, fields } = field;
+  if (opaque.has(type)) return raw(field, section);
   if (type === "struct" || type === "subsection") {
     if (fields === undefined || fields.length === 0) return {};
     return typeof fields[0]?.name === "number" ? elements(fields, section) : bodyOf(fields, section);

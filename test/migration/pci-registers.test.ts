@@ -58,10 +58,11 @@ describe("PCI configuration by register", () => {
   it("covers every recorded configuration without a gap", () => {
     let count = 0;
     for (const { bytes, offset } of listMigrationCaptures()) {
-      for (const { fields, device } of readMigrationBytes(bytes, { offset }).sections) {
+      for (const { fields, device, bodyOffset } of readMigrationBytes(bytes, { offset }).sections) {
         for (const { field } of walkFields(fields)) {
           if (field.type !== "pci config" || device === undefined) continue;
-          const config = field.value as Uint8Array;
+          const start = field.offset - bodyOffset;
+          const config = device.body.subarray(start, start + field.size);
           count += 1;
           let at = 0;
           for (const register of pciRegisters(config)) {

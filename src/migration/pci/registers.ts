@@ -117,7 +117,7 @@ export function pciCapabilities(config: Uint8Array): PciCapability[] {
 }
 
 /** The bytes from `offset` on as a number, the lowest first, as PCI has it. */
-function littleEndian(config: Uint8Array, offset: number, size: number): bigint {
+export function littleEndian(config: Uint8Array, offset: number, size: number): bigint {
   let value = 0n;
   for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(config[offset + i] ?? 0);
   return value;

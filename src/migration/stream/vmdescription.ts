@@ -3,6 +3,7 @@
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { parseVmdesc, type Vmdesc } from "../../vmstate/vmdesc/read.ts";
 import { decodeText } from "../../vmstate/wire/text.ts";
+import { deviceKind } from "../device/kinds.ts";
 import type { Vmdescription } from "../model.ts";
 import { item } from "./constants.ts";
 import type { ByteSource } from "./source.ts";
@@ -97,7 +98,7 @@ export function* seekDescription(w: Window): Step<FoundDescription | undefined> 
 export function found(json: Uint8Array, offset: number): FoundDescription {
   const vmdescription = { offset, size: 5 + json.length, text: decodeText(json, 0, json.length) };
   try {
-    return { vmdescription, vmdesc: parseVmdesc(vmdescription.text), problem: undefined };
+    return { vmdescription, vmdesc: parseVmdesc(vmdescription.text, deviceKind), problem: undefined };
   } catch (error) {
     if (!isCprkitError(error)) throw error;
     const problem = new CprkitError(error.code, error.reason, {

@@ -67,26 +67,37 @@ export interface Vmdesc {
 }
 
 /**
+ * A kind for a field of which the JSON says only type and size in bytes, in a description of this name; undefined for one
+ * that stays bytes.
+ */
+export type OpaqueKinds = (type: string, size: number, within: string) => AnyField | undefined;
+
+/**
  * Reads the JSON description at a stream's end (the bytes after 06 and the length). Known types become their typed
- * kinds, unknown ones stay as many bytes as the JSON says. Throws ERR_BAD_STREAM with the offset in the JSON,
+ * kinds, unknown ones are what `kinds` makes of them, else as many bytes as the JSON says. Throws ERR_BAD_STREAM with the offset in the JSON,
  * ERR_DEPTH, ERR_LIMIT. (Format: QEMU 10.0 migration/savevm.c, vmstate.c)
  */
-export function parseVmdesc(json: string | Uint8Array): Vmdesc {
+export function parseVmdesc(json: string | Uint8Array, kinds: OpaqueKinds = noKinds): Vmdesc {
   const root = objectAt(parseJson(textOf(json)), "it");
   const warnings: VmdescWarning[] = [];
   const configuration = member(root, "configuration");
   return {
     pageSize: member(root, "page_size") === undefined ? undefined : countOf(root, "page_size"),
-    configuration: configuration === undefined ? undefined : whole(bodyShape(configuration), "configuration", warnings),
-    devices: itemsOf(root, "devices").map((value) => buildDevice(deviceShape(value), warnings)),
+    configuration:
+      configuration === undefined ? undefined : whole(bodyShape(configuration), "configuration", warnings, kinds),
+    devices: itemsOf(root, "devices").map((value) => buildDevice(deviceShape(value), warnings, kinds)),
     warnings,
   };
+}
+
+function noKinds(): undefined {
+  return undefined;
 }
 
 /** As {@link parseVmdesc}, for the JSON of one description, such as `toVmdesc` writes. */
 export function fromVmdesc(json: string | Uint8Array): VmdescBody {
   const shape = bodyShape(parseJson(textOf(json)));
-  return whole(shape, shape.name, []);
+  return whole(shape, shape.name, [], noKinds);
 }
 
 function textOf(json: string | Uint8Array): string {
@@ -111,16 +122,19 @@ interface Context {
   readonly path: string;
   readonly depth: number;
   readonly warnings: VmdescWarning[];
+  readonly kinds: OpaqueKinds;
+  /** Name of the description around the field. */
+  readonly within: string;
 }
 
-function buildDevice(shape: DeviceShape, warnings: VmdescWarning[]): VmdescDevice {
+function buildDevice(shape: DeviceShape, warnings: VmdescWarning[], kinds: OpaqueKinds): VmdescDevice {
   const { name, instanceId, body, size = 0 } = shape;
   const common = { name, instanceId, oldStyle: body === undefined };
-  return { ...common, ...(body === undefined ? rawBody(name, 0, size) : whole(body, name, warnings)) };
+  return { ...common, ...(body === undefined ? rawBody(name, 0, size) : whole(body, name, warnings, kinds)) };
 }
 
-function whole(shape: BodyShape, path: string, warnings: VmdescWarning[]): VmdescBody {
-  const { description, length } = buildBody(shape, { path, depth: 0, warnings });
+function whole(shape: BodyShape, path: string, warnings: VmdescWarning[], kinds: OpaqueKinds): VmdescBody {
+  const { description, length } = buildBody(shape, { path, depth: 0, warnings, kinds, within: shape.name });
   if (description !== undefined) return { description, length };
   if (length === undefined) throw bad(shape, `"${shape.name}" has no length, nor subsections that can be loaded`);
   return rawBody(shape.name, shape.version, length);
@@ -143,7 +157,12 @@ function buildBody(shape: BodyShape, outer: Context, minimumVersion = 0): BuiltB
   for (const entries of runsOf(shape.fields)) {
     const [first] = entries as [EntryShape];
     checkName(first, first.name, names);
-    const built = buildField(entries, { ...outer, path: `${outer.path}/${first.name}`, depth: outer.depth + 1 });
+    const built = buildField(entries, {
+      ...outer,
+      path: `${outer.path}/${first.name}`,
+      depth: outer.depth + 1,
+      within: name,
+    });
     fields.push({ name: first.name, field: built.field });
     length = sum(length, built.length);
     weight += built.weight;
@@ -253,7 +272,8 @@ function buildEntry(entry: EntryShape, context: Context): Built {
     return { field: bitmap(size * 8), length: size, weight: 1 };
   if (type === "fd" && (size === 1 || size === 4)) return { field: fd(), length: size, weight: 1 };
   if (typed !== undefined) warn(entry, context, `"${type}" has ${typed.size} bytes, not ${size}`);
-  return { field: opaque(type, size), length: size, weight: 1 };
+  const own = context.kinds(type, size, context.within);
+  return { field: own ?? opaque(type, size), length: size, weight: 1 };
 }
 
 /** For kinds that hold bodies; undefined if the bytes have to stay as they are. */
