@@ -97,8 +97,7 @@ function findForm(device: string, bytes: Uint8Array): VirtioForm | undefined {
   const own = ownForms(virtioType(device), size);
   for (const transport of transports(bytes)) {
     const base = { device, transport, size };
-    // With bytes for the own part, the rest of the body must fit already.
-    const start = endOfQueues(base, bytes);
+    const start = endOfQueues(transport, bytes);
     if (start === undefined) continue;
     for (const form of forms(base, own.length, start, bytes)) if (fits(form, bytes)) return form;
   }
@@ -116,7 +115,9 @@ function* forms(base: Omit<VirtioForm, "own">, known: number, start: number, byt
 function* transports(bytes: Uint8Array): Generator<Transport> {
   for (const configSize of [256, 4096]) {
     const config = bytes.subarray(4, 4 + configSize);
-    if (config.length < configSize) continue;
+    // Version 2 of the description "PCIDevice", and the vendor of all virtio devices.
+    const isPci = bytes[3] === 2 && config[0] === 0xf4 && config[1] === 0x1a;
+    if (!isPci || config.length < configSize) continue;
     const vectors = msixVectorsOf(config);
     if (4 + configSize + 16 + (vectors > 0 ? msixSize(vectors) : 0) <= bytes.length)
       yield { kind: "pci", configSize, vectors };
@@ -132,28 +133,35 @@ function msixVectorsOf(config: Uint8Array): number {
   return (((config[msix.offset + 3] ?? 0) & 7) << 8) + (config[msix.offset + 2] ?? 0) + 1;
 }
 
-/** Where the device's own part begins; undefined if the bytes before it can't be of this transport. */
-function endOfQueues(
-  { device, transport }: Pick<VirtioForm, "device" | "transport">,
-  bytes: Uint8Array,
-): number | undefined {
-  const head = virtioBody(device, transport, []);
-  const reader = new Reader({ bytes });
-  const onlyFields: PlainDescription = { ...head, subsections: [] };
-  try {
-    const state = loadBody(reader, onlyFields, 1);
-    return isPlausible(state) ? reader.pos : undefined;
-  } catch (error) {
-    if (isCprkitError(error)) return undefined;
-    throw error;
+/**
+ * Where the device's own part begins; undefined if the bytes before it can't be of this transport: a queue has at most 32,768
+ * places, a device at most 1,024 queues, and the status only known bits.
+ */
+function endOfQueues(transport: Transport, bytes: Uint8Array): number | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = transportSize(transport);
+  if (at + 16 > bytes.length) return undefined;
+  if ((view.getUint8(at) & 0x30) !== 0 || view.getUint16(at + 2) >= 1024) return undefined;
+  const config = view.getUint32(at + 8);
+  at += 12 + config;
+  if (at + 4 > bytes.length) return undefined;
+  const queues = view.getUint32(at);
+  at += 4;
+  const vector = transport.kind === "other" || (transport.kind === "pci" && transport.vectors > 0) ? 2 : 0;
+  const each = 14 + (transport.kind === "mmio" ? 4 : 0) + vector;
+  if (queues > 1024 || at + queues * each > bytes.length) return undefined;
+  for (const end = at + queues * each; at < end; at += each) {
+    const places = view.getUint32(at);
+    if (places === 0 || places > 32768) return undefined;
   }
+  return at;
 }
 
-/** A queue has at most 32,768 places, a device at most 1,024 queues, and the status only known bits. */
-function isPlausible({ status, queues, queue_sel: selected, vq }: Record<string, unknown>): boolean {
-  if (!Array.isArray(vq)) return false;
-  const sizes = (vq as readonly { readonly num: number }[]).every(({ num }) => num > 0 && num <= 32768);
-  return sizes && Number(queues) <= 1024 && Number(selected) < 1024 && (Number(status) & 0x30) === 0;
+function transportSize(transport: Transport): number {
+  if (transport.kind === "mmio") return 12;
+  if (transport.kind === "other") return transport.size;
+  const { configSize, vectors } = transport;
+  return 4 + configSize + 16 + (vectors > 0 ? msixSize(vectors) + 2 : 0);
 }
 
 function fits(form: VirtioForm, bytes: Uint8Array): boolean {
