@@ -8,6 +8,7 @@ import {
   type FieldNode,
   type Migration,
   readMigrationBytes,
+  type Section,
   walkFields,
 } from "../../src/migration/index.ts";
 import { type Field, Reader, Writer } from "../../src/vmstate/index.ts";
