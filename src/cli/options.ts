@@ -33,6 +33,14 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
   };
 }
 
+/** Parses a page size in bytes: a power of two. Throws InvalidArgumentError. */
+export function pageSize(text: string): number {
+  const value = byteOffset(text);
+  if (value < 256 || value > 2 ** 30 || (value & (value - 1)) !== 0)
+    throw new InvalidArgumentError("expected a power of two from 256 on, such as 8192.");
+  return value;
+}
+
 /** Parses an offset in bytes, decimal or with 0x in front. Throws InvalidArgumentError. */
 export function byteOffset(text: string): number {
   const value = /^(0x[\da-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN;

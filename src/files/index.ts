@@ -8,3 +8,7 @@ export {
   type OpenSourceOptions,
   openSource,
 } from "./open.ts";
+export { type Compression, compressions } from "./unwrap/compression.ts";
+export type { LibvirtSave } from "./unwrap/libvirt.ts";
+export type { Snapshot } from "./unwrap/qcow2.ts";
+export { type UnwrapOptions, type Unwrapped, unwrap, type Wrapping } from "./unwrap/unwrap.ts";

@@ -8,6 +8,7 @@ export type DifferenceKind =
   | "machine"
   | "capabilities"
   | "page-size"
+  | "further-stream"
   | "section-only-in-a"
   | "section-only-in-b"
   | "section-version"
@@ -58,6 +59,7 @@ export function diffMigrations(a: Migration, b: Migration): Difference[] {
   whole(found, "machine", a.machine, b.machine);
   whole(found, "capabilities", a.configuration?.capabilities.join(), b.configuration?.capabilities.join());
   whole(found, "page-size", a.pageSize, b.pageSize);
+  whole(found, "further-stream", a.trailing?.stream, b.trailing?.stream);
   diffBlocks(found, a.ram?.blocks ?? [], b.ram?.blocks ?? []);
   const inA = sectionsOf(a);
   const inB = sectionsOf(b);

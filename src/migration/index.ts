@@ -27,6 +27,7 @@ export type {
   RamPage,
   Section,
   SectionType,
+  Trailing,
   Vmdescription,
 } from "./model.ts";
 export { fieldPath, sectionLabel } from "./paths.ts";

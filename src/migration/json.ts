@@ -18,8 +18,11 @@ export function migrationToJson(migration: Migration): Readonly<Record<string, J
     machine: migration.machine ?? null,
     offset: migration.offset,
     size: migration.size,
+    end: migration.offset + migration.size,
     complete: migration.complete,
+    trailing: migration.trailing && compact({ ...migration.trailing }),
     pageSize: migration.pageSize,
+    pageSizeStated: migration.pageSizeStated,
     configuration:
       configuration &&
       compact({

@@ -20,6 +20,8 @@ export interface Migration {
   readonly configuration: Configuration | undefined;
   /** Guest page size: of the JSON description, else of the configuration, else 4096. */
   readonly pageSize: number;
+  /** Whether the stream, or the caller, said so; else 4096 was taken. */
+  readonly pageSizeStated: boolean;
   /** In the order of the stream. */
   readonly sections: readonly Section[];
   /** In the order of the stream. */
@@ -30,10 +32,22 @@ export interface Migration {
   readonly vmdescription: Vmdescription | undefined;
   /** The end byte 00 was reached. */
   readonly complete: boolean;
+  /** What follows the stream; undefined if nothing does, or it was not looked at (a pipe, without `toEnd`). */
+  readonly trailing: Trailing | undefined;
   /** Why reading stopped before the end, and where; undefined if it did not. */
   readonly stopped: CprkitError | undefined;
   /** What was wrong in between; reading went on after it. At most 1,000 are kept. */
   readonly problems: readonly CprkitError[];
+}
+
+/** Bytes behind the stream's end: the rest of a volume, another stream, or what a capture has more. */
+export interface Trailing {
+  /** Where they begin: the stream's end. */
+  readonly offset: number;
+  /** Of more than 4 GiB on a pipe, not all are counted. */
+  readonly size: number;
+  /** Where another stream begins, within the first MiB; undefined if none does. */
+  readonly stream: number | undefined;
 }
 
 /** The configuration section (QEMU 10.0 migration/savevm.c, vmstate_configuration). */

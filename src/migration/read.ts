@@ -20,6 +20,13 @@ export interface ReadMigrationOptions {
   readonly pageSize?: number | undefined;
   /** JSON description of another stream of the same machine, for a stream that lost its own. */
   readonly vmdesc?: string | undefined;
+  /** Read a pipe on to its end, to know what follows the stream. Of bytes and files this is known anyhow. */
+  readonly toEnd?: boolean | undefined;
+  /**
+   * Bytes of devices' states that may be kept, for an input that was compressed: what it unpacks to costs nobody anything
+   * to make. Beyond that, reading stops with ERR_LIMIT. Default: no limit, as a stream has to have the bytes that it claims.
+   */
+  readonly maxState?: number | undefined;
 }
 
 /**
@@ -39,7 +46,11 @@ export async function readMigration(source: MigrationSource, options: ReadMigrat
   const w = new Window(offset);
   if (isByteSource(source)) {
     const known = given(options) ?? (await locateDescription(source, offset));
-    return await drive(walkStream(w, options, known), w, sourceFeed(source), options.onProgress);
+    const walk = { ...options, inputSize: source.size };
+    const migration = await drive(walkStream(w, walk, known), w, sourceFeed(source), options.onProgress);
+    if (!isAnothers(migration, known, options)) return migration;
+    const again = new Window(offset);
+    return await drive(walkStream(again, { ...walk, onPage: undefined }, undefined), again, sourceFeed(source));
   }
   w.base = 0;
   w.pos = offset;
@@ -52,7 +63,21 @@ export function readMigrationBytes(bytes: Uint8Array, options: ReadMigrationOpti
   const w = new Window(offset);
   // Bytes are read at once, so no promise comes back.
   const known = given(options) ?? (locateDescription(bytesSource(bytes), offset) as FoundDescription | undefined);
-  return driveOnBytes(walkStream(w, options, known), w, bytes);
+  const walk = { ...options, inputSize: bytes.length };
+  const migration = driveOnBytes(walkStream(w, walk, known), w, bytes);
+  if (!isAnothers(migration, known, options)) return migration;
+  const again = new Window(offset);
+  return driveOnBytes(walkStream(again, { ...walk, onPage: undefined }, undefined), again, bytes);
+}
+
+/** True if the description that was found at the input's end is that of another stream, behind this one. */
+function isAnothers(
+  migration: Migration,
+  known: FoundDescription | undefined,
+  { vmdesc }: ReadMigrationOptions,
+): boolean {
+  const end = migration.vmdescription?.offset;
+  return vmdesc === undefined && known !== undefined && migration.complete && end !== known.vmdescription.offset;
 }
 
 function startOf({ offset = 0 }: ReadMigrationOptions): number {

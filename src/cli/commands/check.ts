@@ -1,7 +1,6 @@
 // cprkit check: can one QEMU load what another saved?
 
 import { Command } from "commander";
-import type { OpenSource } from "../../files/index.ts";
 import { inputName } from "../../files/read.ts";
 import {
   type CheckFinding,
@@ -12,7 +11,8 @@ import {
 } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { openSources, startsWith } from "../input/pair.ts";
+import { type Input, kindOf, refuse } from "../input/open.ts";
+import { openPair } from "../input/pair.ts";
 import { maxJsonBytes, readWithProgress } from "../input/read.ts";
 import { byteOffset } from "../options.ts";
 import { print, printJson } from "../output.ts";
@@ -22,6 +22,7 @@ interface CheckOptions {
   readonly json?: true;
   readonly strict?: true;
   readonly offset?: number;
+  readonly snapshot?: string;
 }
 
 export function checkCommand(): Command {
@@ -31,6 +32,7 @@ export function checkCommand(): Command {
     .argument("<destination>", "what is to load it")
     .option("--strict", "treat warnings as errors")
     .option("--offset <bytes>", "where a stream begins in its file", byteOffset)
+    .option("--snapshot <name>", "the snapshot, if it is a qcow2 image")
     .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
@@ -52,7 +54,7 @@ export function checkCommand(): Command {
       ].join("\n"),
     )
     .action(async (source: string, destination: string, options: CheckOptions) => {
-      const { inputs, close } = openSources(source, destination, options.offset);
+      const { inputs, close } = await openPair(source, destination, options);
       try {
         const findings = checkMigration(await sideOf(inputs[0], options), await sideOf(inputs[1], options));
         if (options.json === true) printJson({ findings });
@@ -65,16 +67,17 @@ export function checkCommand(): Command {
     });
 }
 
-async function sideOf(input: OpenSource, { offset, json }: CheckOptions): Promise<CheckSide> {
-  const isStream = startsWith(input.start, "QEVM");
-  const description = isStream ? new Uint8Array() : input.all(maxJsonBytes);
+async function sideOf(input: Input, { json }: CheckOptions): Promise<CheckSide> {
+  if (input.snapshots !== undefined) await refuse(input);
+  const kind = kindOf(input);
+  const description = kind === undefined ? await input.all(maxJsonBytes) : new Uint8Array();
   try {
-    if (isStream) {
-      const migration = await readWithProgress(input, { offset }, json === true);
+    if (kind === "migration") {
+      const migration = await readWithProgress(input, {}, json === true);
       if (migration.stopped !== undefined) throw migration.stopped;
       return checkSideOf(migration);
     }
-    if (startsWith(input.start, "QCPR")) {
+    if (kind === "cpr") {
       const reason = "this is a CPR state, which describes no devices; expected a migration stream, its JSON or a dump";
       throw new CprkitError("ERR_BAD_MAGIC", reason, { offset: 0 });
     }

@@ -3,12 +3,12 @@
 import { Command } from "commander";
 import { compareCprStates, reportCprState } from "../../cpr/index.ts";
 import { maxCprStateBytes } from "../../cpr/limits.ts";
-import type { OpenSource } from "../../files/index.ts";
 import { inputName } from "../../files/read.ts";
 import { diffMigrations, type Migration } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
-import { openSources, startsWith } from "../input/pair.ts";
+import { type Input, kindOf, refuse } from "../input/open.ts";
+import { openPair } from "../input/pair.ts";
 import { readWithProgress } from "../input/read.ts";
 import { select } from "../input/select.ts";
 import { byteOffset } from "../options.ts";
@@ -22,6 +22,7 @@ interface DiffOptions {
   readonly section?: string;
   readonly field?: string;
   readonly offset?: number;
+  readonly snapshot?: string;
 }
 
 export function diffCommand(): Command {
@@ -34,6 +35,7 @@ export function diffCommand(): Command {
     .option("--section <glob>", 'compare only sections of this name, such as "*/virtio-net"')
     .option("--field <glob>", 'compare only fields of this path, such as "parent_obj/*"')
     .option("--offset <bytes>", "where the streams begin in their files", byteOffset)
+    .option("--snapshot <name>", "the snapshot, if they are qcow2 images")
     .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
@@ -51,7 +53,7 @@ export function diffCommand(): Command {
       ].join("\n"),
     )
     .action(async (first: string, second: string, options: DiffOptions) => {
-      const { inputs, close } = openSources(first, second, options.offset);
+      const { inputs, close } = await openPair(first, second, options);
       try {
         process.exitCode = await diffStreams(inputs, options);
       } finally {
@@ -60,15 +62,16 @@ export function diffCommand(): Command {
     });
 }
 
-async function diffStreams(inputs: readonly [OpenSource, OpenSource], options: DiffOptions): Promise<ExitCode> {
+async function diffStreams(inputs: readonly [Input, Input], options: DiffOptions): Promise<ExitCode> {
   const json = options.json === true;
-  const cprStates = inputs.filter(({ start }) => startsWith(start, "QCPR"));
-  if (cprStates.length === 2) return diffCprStates(inputs, json);
+  const cprStates = inputs.filter((input) => kindOf(input) === "cpr");
+  if (cprStates.length === 2) return await diffCprStates(inputs, json);
   const [cprState] = cprStates;
   if (cprState !== undefined) {
     const reason = `${inputName(cprState.path)} is a CPR state, but the other file is not; both must be the same kind`;
     throw new CprkitError("ERR_BAD_MAGIC", reason);
   }
+  for (const input of inputs) if (kindOf(input) === undefined) await refuse(input);
   const [a, b] = [await readOne(inputs[0], options), await readOne(inputs[1], options)];
   const differences = diffMigrations(select(a, options), select(b, options));
   if (json) printJson({ differences: diffJson(differences) });
@@ -78,24 +81,24 @@ async function diffStreams(inputs: readonly [OpenSource, OpenSource], options: D
   return verdicts.find((code) => code > exitCodes.finding) ?? ofDifferences;
 }
 
-async function readOne(input: OpenSource, { offset, json }: DiffOptions): Promise<Migration> {
+async function readOne(input: Input, { json }: DiffOptions): Promise<Migration> {
   try {
-    return await readWithProgress(input, { offset }, json === true);
+    return await readWithProgress(input, {}, json === true);
   } catch (error) {
     throw isCprkitError(error) ? error.within(inputName(input.path)) : error;
   }
 }
 
-function diffCprStates([a, b]: readonly [OpenSource, OpenSource], json: boolean): ExitCode {
-  const report = (input: OpenSource) => {
-    const bytes = input.all(maxCprStateBytes);
+async function diffCprStates([a, b]: readonly [Input, Input], json: boolean): Promise<ExitCode> {
+  const report = async (input: Input) => {
+    const bytes = await input.all(maxCprStateBytes);
     try {
       return reportCprState({ bytes });
     } catch (error) {
       throw isCprkitError(error) ? error.within(inputName(input.path)) : error;
     }
   };
-  const differences = compareCprStates(report(a), report(b));
+  const differences = compareCprStates(await report(a), await report(b));
   if (json) printJson({ differences });
   else print(cprDiffText(differences));
   return differences.length === 0 ? exitCodes.fine : exitCodes.finding;

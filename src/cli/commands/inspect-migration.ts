@@ -1,10 +1,12 @@
 // cprkit inspect, for a migration stream.
 
-import type { OpenSource } from "../../files/index.ts";
-import { inputName, readWhole } from "../../files/read.ts";
+import { inputName } from "../../files/read.ts";
+import { bytesAtOnce } from "../../files/unwrap/stage.ts";
 import { type Migration, migrationToJson, type ReadMigrationOptions } from "../../migration/index.ts";
+import { isByteSource } from "../../migration/stream/source.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { type ExitCode, exitCodeOf, exitCodes } from "../exit-codes.ts";
+import { type Input, kindOf, openInput } from "../input/open.ts";
 import { maxJsonBytes, readWithProgress } from "../input/read.ts";
 import { type Selection, select } from "../input/select.ts";
 import { print, printError, printErrorJson, printJson } from "../output.ts";
@@ -13,35 +15,48 @@ import { hexView } from "../view/hex-migration.ts";
 import { overview, tree } from "../view/migration.ts";
 import { printable } from "../view/text.ts";
 import { sizeText } from "../view/values.ts";
+import { wrappingJson } from "../view/wrapping.ts";
 import { extractBlock } from "./extract.ts";
 
 export interface MigrationInspectOptions extends Selection {
   readonly json?: boolean | undefined;
   readonly hex?: boolean | undefined;
-  readonly offset?: number | undefined;
+  readonly description?: boolean | undefined;
+  readonly pageSize?: number | undefined;
   readonly vmdesc?: string | undefined;
   readonly ramBlock?: string | undefined;
   readonly output?: string | undefined;
 }
 
 /** Prints what the stream holds, also what was read before an error. Returns the exit code. */
-export async function inspectMigration(input: OpenSource, options: MigrationInspectOptions): Promise<ExitCode> {
-  const read = readOptions(options);
+export async function inspectMigration(input: Input, options: MigrationInspectOptions): Promise<ExitCode> {
+  const read = await readOptions(options);
   if (options.ramBlock !== undefined) return await extract(input, read, options.ramBlock, options);
   const bytesAt = options.hex === true ? placesOf(input) : undefined;
   const whole = await readWithProgress(input, read, options.json === true);
+  if (options.description === true) return showDescription(whole, options.json === true);
   const migration = select(whole, options);
-  if (options.json === true) printJson(migrationToJson(migration));
+  if (options.json === true) printJson({ ...migrationToJson(migration), wrapping: wrappingJson(input.wrapping) });
   else if (bytesAt !== undefined) for (const line of hexView(migration, bytesAt)) print(line);
   else if (options.section !== undefined || options.field !== undefined) print(tree(migration));
-  else print(overview(migration, input.size));
+  else print(overview(migration, input.wrapping));
   return verdict(whole, options.json === true);
 }
 
 /** Throws ERR_USAGE for a pipe. */
-function placesOf(input: OpenSource): BytesAt {
-  if (input.kind === "file") return input.bytesAt;
-  throw new CprkitError("ERR_USAGE", "--hex needs a file: a pipe gives its bytes only once");
+function placesOf({ source }: Input): BytesAt {
+  if (isByteSource(source)) return bytesAtOnce(source);
+  throw new CprkitError("ERR_USAGE", "--hex needs a file: a pipe, and what is compressed, gives its bytes only once");
+}
+
+/** The stream's own JSON, as QEMU wrote it. */
+function showDescription(migration: Migration, json: boolean): ExitCode {
+  const { vmdescription } = migration;
+  if (vmdescription === undefined) {
+    throw migration.stopped ?? new CprkitError("ERR_USAGE", "the stream has no JSON description");
+  }
+  print(`${vmdescription.text}\n`);
+  return verdict(migration, json);
 }
 
 /**
@@ -57,15 +72,25 @@ export function verdict({ stopped, problems }: Migration, json: boolean, path?: 
 }
 
 /** How the user wants the stream to be read. Throws ERR_FILE for a description that cannot be read. */
-function readOptions({ offset, vmdesc }: MigrationInspectOptions): ReadMigrationOptions {
-  return {
-    offset,
-    vmdesc: vmdesc === undefined ? undefined : Buffer.from(readWhole(vmdesc, maxJsonBytes)).toString("utf8"),
-  };
+async function readOptions({ pageSize, vmdesc }: MigrationInspectOptions): Promise<ReadMigrationOptions> {
+  return { pageSize, vmdesc: vmdesc === undefined ? undefined : await descriptionIn(vmdesc) };
+}
+
+/** JSON, or that of a stream. */
+async function descriptionIn(path: string): Promise<string> {
+  const input = await openInput(path, {});
+  try {
+    if (kindOf(input) !== "migration") return Buffer.from(await input.all(maxJsonBytes)).toString("utf8");
+    const { vmdescription, stopped } = await readWithProgress(input, {}, true);
+    if (vmdescription !== undefined) return vmdescription.text;
+    throw (stopped ?? new CprkitError("ERR_USAGE", "this stream has no JSON description")).within(inputName(path));
+  } finally {
+    input.close();
+  }
 }
 
 async function extract(
-  input: OpenSource,
+  input: Input,
   read: ReadMigrationOptions,
   name: string,
   options: MigrationInspectOptions,

@@ -2,10 +2,10 @@
 
 import { Command, Option } from "commander";
 import { maxCprStateBytes } from "../../cpr/limits.ts";
-import { openSource } from "../../files/index.ts";
 import { inputName } from "../../files/read.ts";
 import { CprkitError } from "../../vmstate/error.ts";
-import { byteOffset, wholeNumber } from "../options.ts";
+import { kindOf, openInput, refuse } from "../input/open.ts";
+import { byteOffset, pageSize, wholeNumber } from "../options.ts";
 import { print } from "../output.ts";
 
 interface InspectOptions {
@@ -14,7 +14,11 @@ interface InspectOptions {
   readonly section?: string;
   readonly field?: string;
   readonly offset?: number;
+  readonly snapshot?: string;
+  readonly pageSize?: number;
   readonly vmdesc?: string;
+  readonly description?: true;
+  readonly xml?: true;
   readonly ramBlock?: string;
   readonly output?: string;
   readonly qmp?: string;
@@ -36,8 +40,12 @@ export function inspectCommand(): Command {
     .option("--offset <bytes>", "migration: where the stream begins in the file (file:PATH,offset=N)", byteOffset)
     .option(
       "--vmdesc <file>",
-      "migration: JSON description of another stream of this machine, for a stream without one",
+      "migration: a stream of this machine, or its JSON description, for a stream that has none",
     )
+    .option("--description", "migration: print the stream's own JSON description, which --vmdesc and check take")
+    .option("--page-size <bytes>", "migration: the guest's page size, for a stream that does not state it", pageSize)
+    .option("--snapshot <name>", "the snapshot of a qcow2 image whose state is to be shown (without: a list)")
+    .option("--xml", "print the domain's XML of a file that libvirt saved")
     .option("--ram-block <name>", "migration: write this block of guest RAM to the file of -o")
     .option("-o, --output <file>", "where --ram-block writes")
     .addHelpText(
@@ -50,11 +58,15 @@ export function inspectCommand(): Command {
         "Of a running machine: devices, disks, memory, network, process … in short; --json has all of it. Changes nothing,",
         "and shows no secrets. docs/inspect.md lists what is read and what QEMU does not tell.",
         "",
+        "The stream may be compressed (gzip, zstd, xz, lz4, bzip2, lzop), in a file of `virsh save`, in a snapshot of a",
+        "qcow2 image, or behind something else: what is around it is taken off, and named.",
+        "",
         "Examples:",
         "  $ cprkit inspect --qmp /run/vm1/qmp.sock",
         "  $ cprkit inspect cpr-state.bin",
         "  $ cprkit inspect --json - < cpr-state.bin | jq '.fds[].name'",
         "  $ cprkit inspect vm.mig --section '*/virtio-net'",
+        "  $ cprkit inspect disk.qcow2 --snapshot before-upgrade",
         "  $ cprkit inspect vm.mig --ram-block pc.ram -o ram.bin",
       ].join("\n"),
     )
@@ -71,20 +83,23 @@ export function inspectCommand(): Command {
       }
       if (file === undefined)
         throw new CprkitError("ERR_USAGE", "nothing to show: name a file, or a VM by --qmp or --pid");
-      const input = openSource(file, { offset: options.offset });
+      const input = await openInput(file, options);
       try {
-        const magic = Buffer.from(input.start.subarray(0, 4));
-        if (magic.toString("latin1") === "QCPR") {
+        const kind = kindOf(input);
+        if (options.snapshot !== undefined && !input.wrapping.some((one) => one.kind === "qcow2")) {
+          throw new CprkitError("ERR_USAGE", "--snapshot goes with a qcow2 image, and this is something else");
+        }
+        if (options.xml === true || (input.snapshots !== undefined && kind === undefined)) {
+          const { showXml, showSnapshots } = await import("../view/wrapping.ts");
+          if (options.xml === true) print(showXml(input.wrapping));
+          else showSnapshots(input.snapshots ?? [], json === true);
+        } else if (kind === "cpr") {
           const { showCprState } = await import("../view/cpr.ts");
-          print(showCprState(input.all(maxCprStateBytes), options));
-        } else if (magic.toString("latin1") === "QEVM" || magic.toString("hex") === multifdMagic) {
+          print(showCprState(await input.all(maxCprStateBytes), options));
+        } else if (kind === "migration") {
           const { inspectMigration } = await import("./inspect-migration.ts");
           process.exitCode = await inspectMigration(input, options);
-        } else {
-          const found = magic.length === 0 ? "an empty input" : magic.toString("hex");
-          const reason = `expected a CPR state ("QCPR") or a migration stream ("QEVM"), found ${found}`;
-          throw new CprkitError("ERR_BAD_MAGIC", reason, { offset: options.offset ?? 0 }).within(inputName(file));
-        }
+        } else await refuse(input);
       } finally {
         input.close();
       }
@@ -92,7 +107,16 @@ export function inspectCommand(): Command {
 }
 
 /** Options of streams alone. */
-const streamOptions = ["hex", "section", "field", "offset", "vmdesc", "ramBlock", "output"] as const;
-
-/** An extra channel of a multifd migration: the migration reader has the message for it. */
-const multifdMagic = "11223344";
+const streamOptions = [
+  "hex",
+  "section",
+  "field",
+  "offset",
+  "snapshot",
+  "xml",
+  "vmdesc",
+  "description",
+  "pageSize",
+  "ramBlock",
+  "output",
+] as const;

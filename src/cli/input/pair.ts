@@ -1,24 +1,25 @@
 // Opens the two streams of a command that compares.
 
-import { type OpenSource, openSource } from "../../files/index.ts";
+import type { UnwrapOptions } from "../../files/unwrap/unwrap.ts";
 import { CprkitError } from "../../vmstate/error.ts";
+import { type Input, openInput } from "./open.ts";
 
-interface SourcePair {
-  readonly inputs: readonly [OpenSource, OpenSource];
+interface InputPair {
+  readonly inputs: readonly [Input, Input];
   close(): void;
 }
 
 /** Opens two streams that are to be compared. `close` closes both. Throws ERR_FILE; ERR_USAGE if both are "-". */
-export function openSources(first: string, second: string, offset?: number): SourcePair {
+export async function openPair(first: string, second: string, options: UnwrapOptions): Promise<InputPair> {
   if (first === "-" && second === "-") {
     throw new CprkitError(
       "ERR_USAGE",
       'standard input ("-") can be only one of the two streams: name a file for the other',
     );
   }
-  const a = openSource(first, { offset });
+  const a = await openInput(first, options);
   try {
-    const b = openSource(second, { offset });
+    const b = await openInput(second, options);
     const close = () => {
       a.close();
       b.close();
@@ -28,9 +29,4 @@ export function openSources(first: string, second: string, offset?: number): Sou
     a.close();
     throw error;
   }
-}
-
-/** Whether a stream begins with this magic. */
-export function startsWith(start: Uint8Array, magic: string): boolean {
-  return Buffer.from(start.subarray(0, magic.length)).toString("latin1") === magic;
 }

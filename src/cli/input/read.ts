@@ -1,22 +1,37 @@
 // Reads a migration stream for a command, with progress where it takes a while.
 
-import type { OpenSource } from "../../files/index.ts";
+import { compressions } from "../../files/unwrap/compression.ts";
 import { type Migration, type ReadMigrationOptions, readMigration } from "../../migration/index.ts";
 import { sizeText } from "../view/values.ts";
+import type { Input } from "./open.ts";
 
 /** A JSON description or dump is a few MB. */
 export const maxJsonBytes = 256 * 1024 * 1024;
+
+/** What compressed input may unpack to, beside guest RAM: this much, or so many times its own size. */
+const leastState = 64 * 1024 * 1024;
+const maxRatio = 16;
+
+/** No limit for what is not compressed: it has the bytes that it claims. */
+function maxStateOf({ wrapping, fileSize }: Input): number | undefined {
+  if (!wrapping.some(({ kind }) => compressions.some((one) => one === kind))) return undefined;
+  return Math.max(leastState, maxRatio * (fileSize ?? 0));
+}
 
 /** Progress is shown after this many ms, and then at this interval in ms. */
 const patience = 800;
 const interval = 100;
 
-/** Reads the stream from `input`, and does not close it. Progress goes to standard error, if that is a terminal. */
+/**
+ * Reads the stream from `input`, and does not close it. Damaged compression is what stopped it, then. Progress goes to
+ * standard error, if that is a terminal.
+ */
 export async function readWithProgress(
-  input: OpenSource,
-  options: ReadMigrationOptions,
+  input: Input,
+  asked: Omit<ReadMigrationOptions, "offset">,
   quiet: boolean,
 ): Promise<Migration> {
+  const options: ReadMigrationOptions = { ...asked, offset: input.offset, toEnd: true, maxState: maxStateOf(input) };
   let progress: { step(text: string): void; stop(): void } | undefined;
   let next = performance.now() + patience;
   let loading = false;
@@ -36,7 +51,13 @@ export async function readWithProgress(
     }
   };
   try {
-    return await readMigration(input.source, quiet || !process.stderr.isTTY ? options : { ...options, onProgress });
+    const onStep = quiet || !process.stderr.isTTY ? {} : { onProgress };
+    const migration = await readMigration(input.source, { ...options, ...onStep });
+    const damage = input.problem();
+    return damage === undefined ? migration : { ...migration, complete: false, stopped: damage };
+  } catch (error) {
+    // Not even the first bytes came.
+    throw input.problem() ?? error;
   } finally {
     over = true;
     progress?.stop();

@@ -1,5 +1,6 @@
 // A migration stream for people: header, sections, RAM, and the devices' fields as a tree.
 
+import type { Wrapping } from "../../files/unwrap/unwrap.ts";
 import {
   fieldPath,
   type Migration,
@@ -12,10 +13,11 @@ import {
 import { table } from "./table.ts";
 import { counted, grouped, printable } from "./text.ts";
 import { offsetText, sizeText, valueText } from "./values.ts";
+import { wrappingLines } from "./wrapping.ts";
 
 /** Header, sections with size and share, RAM by block. */
-export function overview(migration: Migration, inputSize: number | undefined): string {
-  return [header(migration, inputSize), sectionTable(migration), ram(migration), notes(migration)]
+export function overview(migration: Migration, wrapping: readonly Wrapping[]): string {
+  return [header(migration, wrapping), sectionTable(migration), ram(migration), notes(migration)]
     .filter((part) => part !== "")
     .join("\n");
 }
@@ -35,14 +37,14 @@ export function tree(migration: Migration): string {
   return lines.length === 0 ? "" : `${lines.join("\n").trimEnd()}\n`;
 }
 
-function header(migration: Migration, inputSize: number | undefined): string {
-  const { version, machine, configuration, pageSize, offset, size, complete } = migration;
-  const rest = inputSize === undefined ? 0 : inputSize - offset - size;
+function header(migration: Migration, wrapping: readonly Wrapping[]): string {
+  const { version, machine, configuration, pageSize, offset, size, complete, trailing } = migration;
   const state = complete ? "complete" : "NOT complete";
   const lines = [
     `QEMU migration stream, version ${version}, ${counted(size, "byte")}${offset > 0 ? ` from ${offsetText(offset)} on` : ""}, ${state}`,
     `machine       ${machine === undefined ? "unknown" : printable(machine)}`,
-    `page size     ${pageSize}`,
+    `page size     ${pageSize}${migration.pageSizeStated || migration.ram === undefined ? "" : " (not stated)"}`,
+    ...wrappingLines(wrapping),
   ];
   if (configuration !== undefined && configuration.capabilities.length > 0) {
     lines.push(`capabilities  ${configuration.capabilities.map(printable).join(", ")}`);
@@ -51,7 +53,14 @@ function header(migration: Migration, inputSize: number | undefined): string {
   const runState = runStateOf(migration);
   if (runState !== undefined) lines.push(`run state     ${printable(runState)} (before the source was stopped)`);
   for (const { name, offset: at } of migration.commands) lines.push(`command       ${name} at ${offsetText(at)}`);
-  if (complete && rest > 0) lines.push(`${counted(rest, "byte")} follow the stream`);
+  if (trailing !== undefined) {
+    const { stream } = trailing;
+    const other = stream === undefined ? "" : `; another stream begins at ${offsetText(stream)} (--offset ${stream})`;
+    lines.push(`${counted(trailing.size, "byte")} follow the stream${other}`);
+  }
+  if (complete && migration.commands.some(({ name }) => name === "ENABLE_COLO")) {
+    lines.push("COLO: the checkpoints that follow the first state are not read");
+  }
   return `${lines.join("\n")}\n`;
 }
 

@@ -37,6 +37,21 @@ export const ramFlag = {
 /** First word of a multifd channel, which is not a migration stream by itself (QEMU 10.0 migration/multifd.h). */
 export const multifdMagic = 0x11223344;
 
+/** Messages of the return path by number, with the length of what they hold (QEMU 10.0 migration/migration.h). */
+export const returnPath: readonly (
+  | { readonly name: string; readonly shortest: number; readonly longest: number }
+  | undefined
+)[] = [
+  undefined,
+  { name: "SHUT", shortest: 4, longest: 4 },
+  { name: "PONG", shortest: 4, longest: 4 },
+  { name: "REQ_PAGES_ID", shortest: 13, longest: 268 },
+  { name: "REQ_PAGES", shortest: 12, longest: 12 },
+  { name: "RECV_BITMAP", shortest: 1, longest: 256 },
+  { name: "RESUME_ACK", shortest: 4, longest: 4 },
+  { name: "SWITCHOVER_ACK", shortest: 0, longest: 0 },
+];
+
 /** Commands by number, from 1 on (QEMU 10.0 migration/savevm.h). */
 export const commandNames = [
   undefined,

@@ -13,6 +13,8 @@ export interface FooterSearch {
   readonly started: ReadonlyMap<number, unknown>;
   /** Keep what is searched in the window, so that the body can be read afterwards. */
   readonly keep: boolean;
+  /** Bytes that may be kept; default 256 MiB. */
+  readonly most?: number | undefined;
 }
 
 /**
@@ -29,7 +31,7 @@ export function* findFooter(w: Window, search: FooterSearch): Step<number | unde
         w.pos += at;
         at = 0;
       }
-      if (at > maxOpaque) return undefined;
+      if (at > Math.min(maxOpaque, search.most ?? maxOpaque)) return undefined;
       // Ask for more only after much was searched: a live sender may be waiting for an answer.
       if (!(yield* has(w, at + 1))) return undefined;
       if (at >= stride) yield* has(w, at * 2);

@@ -11,7 +11,7 @@ import { item } from "./constants.ts";
 import { findFooter, itemFollows } from "./footer.ts";
 import { iterativeReader } from "./iterative.ts";
 import { globalStateVmstate } from "./known.ts";
-import { deviceOf, note, ramState, type Walk } from "./walk-state.ts";
+import { deviceOf, keep, note, ramState, type Walk } from "./walk-state.ts";
 import { cut, has, need, type Step, type Window } from "./window.ts";
 
 type Description = NonNullable<DeviceState["description"]>;
@@ -84,7 +84,7 @@ function* readBody(w: Window, walk: Walk, section: Section): Step<void> {
     yield* readDevice(w, walk, section);
     return;
   }
-  const search = { id: section.id, started: walk.started, keep: true };
+  const search = { id: section.id, started: walk.started, keep: true, most: walk.options.maxState };
   const reader = iterativeReader(name);
   if (reader !== undefined) {
     section.fields = yield* reader(w, type, search);
@@ -115,6 +115,7 @@ function* readDevice(w: Window, walk: Walk, section: Section): Step<void> {
   }
   const { description } = device;
   const length = device.length ?? (yield* lengthByFooter(w, walk, section)) ?? (yield* lengthByLoading(w, device));
+  keep(walk, length, section.bodyOffset);
   if (!(yield* has(w, length))) {
     const body = w.copy(Math.max(0, w.available));
     const { fields, error } = decodeCut(description, body, length, section.bodyOffset);
@@ -122,6 +123,7 @@ function* readDevice(w: Window, walk: Walk, section: Section): Step<void> {
     section.device = { body, description, state: undefined };
     throw error;
   }
+  walk.stateBytes += length;
   if (yield* endsAt(w, walk, section, length)) {
     const error = decode(section, description, w.copy(length));
     if (error !== undefined) throw error;
@@ -147,7 +149,12 @@ function* readMisdescribed(
   description: Description,
   length: number,
 ): Step<void> {
-  const found = yield* findFooter(w, { id: section.id, started: walk.started, keep: true });
+  const found = yield* findFooter(w, {
+    id: section.id,
+    started: walk.started,
+    keep: true,
+    most: walk.options.maxState,
+  });
   if (found === undefined) {
     // Perhaps only the footer is wrong: that is checked next.
     const error = decode(section, description, w.copy(length));
@@ -166,7 +173,7 @@ function* readMisdescribed(
 /** Length of a body if the JSON does not give it: up to its footer. */
 function* lengthByFooter(w: Window, walk: Walk, section: Section): Step<number | undefined> {
   if (walk.footers === false) return undefined;
-  return yield* findFooter(w, { id: section.id, started: walk.started, keep: true });
+  return yield* findFooter(w, { id: section.id, started: walk.started, keep: true, most: walk.options.maxState });
 }
 
 /** Bytes that may be kept to find the length by loading. */

@@ -2,7 +2,7 @@
 
 import { CprkitError } from "../../vmstate/error.ts";
 import type { Vmdesc, VmdescDevice } from "../../vmstate/vmdesc/read.ts";
-import type { Command, Configuration, RamPage, Section, Vmdescription } from "../model.ts";
+import type { Command, Configuration, RamPage, Section, Trailing, Vmdescription } from "../model.ts";
 import { newRamState, type RamState } from "../ram/state.ts";
 import { type FoundDescription, seekDescription } from "./vmdescription.ts";
 import type { Step, Window } from "./window.ts";
@@ -12,6 +12,12 @@ export interface WalkOptions {
   readonly pageSize?: number | undefined;
   /** Given when the description is another stream's. */
   readonly vmdesc?: string | undefined;
+  /** Where the input ends, if that is known. */
+  readonly inputSize?: number | undefined;
+  /** Read on to the input's end, to know what follows the stream. */
+  readonly toEnd?: boolean | undefined;
+  /** Bytes of devices' states that are kept. */
+  readonly maxState?: number | undefined;
 }
 
 /** What the walk knows so far. */
@@ -35,6 +41,9 @@ export interface Walk {
   footers: boolean | undefined;
   postcopyPageSizes: bigint;
   packaged: boolean;
+  /** Bytes of devices' states so far. */
+  stateBytes: number;
+  trailing: Trailing | undefined;
   complete: boolean;
   stopped: CprkitError | undefined;
 }
@@ -59,6 +68,8 @@ export function newWalk(offset: number, options: WalkOptions): Walk {
     footers: undefined,
     postcopyPageSizes: 0n,
     packaged: false,
+    stateBytes: 0,
+    trailing: undefined,
     complete: false,
     stopped: undefined,
   };
@@ -93,10 +104,18 @@ export function* deviceOf(w: Window, walk: Walk, name: string, instance: number)
   return walk.devices.get(deviceKey(name, instance));
 }
 
+/** Makes sure that `length` bytes more may be kept. Throws ERR_LIMIT. */
+export function keep(walk: Walk, length: number, offset: number): void {
+  const limit = walk.options.maxState ?? Number.POSITIVE_INFINITY;
+  if (walk.stateBytes + length <= limit) return;
+  const reason = `the devices' states take more than ${limit} bytes, far more than the input has: is it the right file?`;
+  throw new CprkitError("ERR_LIMIT", reason, { offset });
+}
+
 /** RAM's state; made when it is needed first, when all that it depends on has passed. */
 export function ramState(walk: Walk): RamState {
   walk.ram ??= newRamState(
-    pageSize(walk),
+    pageSize(walk).size,
     walk.configuration?.capabilities ?? [],
     walk.postcopyPageSizes,
     walk.options.onPage,
@@ -104,11 +123,12 @@ export function ramState(walk: Walk): RamState {
   return walk.ram;
 }
 
-/** Guest page size in bytes. */
-export function pageSize(walk: Walk): number {
+/** Guest page size in bytes, and whether the stream or the caller stated it. */
+export function pageSize(walk: Walk): { readonly size: number; readonly stated: boolean } {
   const { configuration, vmdesc, options } = walk;
   const bits = configuration?.targetPageBits;
-  const size = options.pageSize ?? vmdesc?.pageSize ?? (bits === undefined ? 4096 : 2 ** bits);
-  if (size >= 1024 && size <= 2 ** 30 && (size & (size - 1)) === 0) return size;
-  return 4096;
+  const size = options.pageSize ?? vmdesc?.pageSize ?? (bits === undefined ? undefined : 2 ** bits);
+  // AVR has pages of 256 bytes: the smallest of QEMU, and the lowest eight flags of RAM's records fit into it.
+  if (size !== undefined && size >= 256 && size <= 2 ** 30 && (size & (size - 1)) === 0) return { size, stated: true };
+  return { size: 4096, stated: false };
 }

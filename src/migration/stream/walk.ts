@@ -10,8 +10,9 @@ import { readConfiguration } from "./configuration.ts";
 import { item, magic, multifdMagic, streamVersion } from "./constants.ts";
 import { itemFollows } from "./footer.ts";
 import { readSection } from "./section.ts";
+import { readTrailing, skipReturnPath } from "./surroundings.ts";
 import { type FoundDescription, found } from "./vmdescription.ts";
-import { learn, newWalk, note, pageSize, type Walk, type WalkOptions } from "./walk-state.ts";
+import { keep, learn, newWalk, note, pageSize, type Walk, type WalkOptions } from "./walk-state.ts";
 import { cut, has, need, type Step, type Window } from "./window.ts";
 
 /** More than any machine has; a stream of empty sections must not cost more memory than its bytes. */
@@ -34,6 +35,7 @@ export function* walkStream(w: Window, options: WalkOptions, known: FoundDescrip
     yield* readEnd(w, walk);
     end = w.offset;
     walk.complete = true;
+    walk.trailing = yield* readTrailing(w, walk.options);
   } catch (error) {
     if (!isCprkitError(error)) throw error;
     walk.stopped = error;
@@ -51,12 +53,14 @@ function result(walk: Walk, end: number): Migration {
     size: end - walk.offset,
     machine: walk.configuration?.machine,
     configuration: walk.configuration,
-    pageSize: pageSize(walk),
+    pageSize: pageSize(walk).size,
+    pageSizeStated: pageSize(walk).stated,
     sections: walk.sections,
     commands: walk.commands,
     ram: walk.ram === undefined ? undefined : summarize(walk.ram),
     vmdescription: walk.vmdescription,
     complete: walk.complete,
+    trailing: walk.trailing,
     stopped: walk.stopped,
     problems: walk.problems,
   };
@@ -99,7 +103,7 @@ function* readItem(w: Window, walk: Walk): Step<boolean> {
   const byte = w.uint8();
   switch (byte) {
     case item.end:
-      return false;
+      return yield* skipReturnPath(w, walk);
     case item.start:
     case item.full: {
       yield* enter(w, walk, byte === item.start ? "start" : "full", offset);
@@ -244,6 +248,7 @@ function* readEnd(w: Window, walk: Walk): Step<void> {
   const offset = w.offset;
   yield* need(w, 5, "the JSON description");
   const length = w.view.getUint32(w.pos + 1);
+  keep(walk, length, offset);
   yield* need(w, 5 + length, "the JSON description");
   if (walk.vmdescription?.offset !== offset) {
     learn(walk, found(w.bytes.subarray(w.pos + 5, w.pos + 5 + length), offset));
