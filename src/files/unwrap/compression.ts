@@ -3,6 +3,7 @@
 /** What is read. Append only. */
 export const compressions = ["gzip", "zstd", "xz", "lz4", "bzip2", "lzop"] as const;
 
+/** One of {@link compressions}. */
 export type Compression = (typeof compressions)[number];
 
 /** Which program compressed what begins like this; undefined if none did. */

@@ -9,6 +9,7 @@ import { bytesAt } from "./stage.ts";
 export interface Snapshot {
   /** Of its list in the image. */
   readonly id: string;
+  /** As it was given when it was made. */
   readonly name: string;
   /** When it was made, in seconds since 1970, by the host's clock. */
   readonly time: number;
