@@ -6,6 +6,7 @@ export type { FdFate, VmFd } from "./fds/fate.ts";
 export { listVmFds, type VmFdsOptions } from "./fds/list.ts";
 export { reportVmFds, type VmFdsReport } from "./fds/report.ts";
 export { type Finding, type FindingCode, findingCodes } from "./finding.ts";
+export { type TakenVmFds, takeOwnFds, takeVmFds } from "./handover/own-fds.ts";
 export { type DifferenceReason, differenceReasons, type MachineDifference } from "./machine/by-design.ts";
 export {
   type CompareOptions,

@@ -15,6 +15,7 @@ import {
 } from "../channel/index.ts";
 import {
   type CprAbi,
+  type CprState,
   type FdEntry,
   type LoadedCpr,
   loadCprState,
@@ -26,7 +27,6 @@ import {
   checkPeer,
   closeFds,
   connectUnix,
-  describeFd,
   listenUnix,
   type ProcessIdentity,
   raiseNofileLimit,
@@ -34,6 +34,7 @@ import {
   waitHangup,
 } from "../linux/index.ts";
 import { CprkitError, isCprkitError } from "../vmstate/index.ts";
+import { addFds, describeOwnFd, type GuardedTaps, guardOwnTaps, takeOwnFds } from "./handover/own-fds.ts";
 
 /** Options of {@link tap}. */
 export interface TapOptions {
@@ -60,6 +61,16 @@ export interface TapOptions {
    * two have hung up. Default 30,000 each.
    */
   readonly timeoutMs?: number | undefined;
+  /**
+   * Fds that go along, to another cprkit: those of {@link takeVmFds}, which QEMU's CPR leaves behind. They stay the caller's.
+   */
+  readonly add?: CprState | undefined;
+  /**
+   * Called with the fds that another cprkit has added, before the new QEMU is looked for: so that it can be started with
+   * them. They do not go on to QEMU, and are closed when the tap ends. Until the new QEMU hangs up, the tap interfaces
+   * among them stay as the old one has set them.
+   */
+  readonly onOwn?: ((own: CprState) => void | Promise<void>) | undefined;
   /** Called when the tap listens and the old QEMU may connect. */
   readonly onListening?: (() => void) | undefined;
   /** Called when the old QEMU has connected, before the new one is looked for. */
@@ -84,6 +95,8 @@ export interface PassedState {
   readonly abi: CprAbi | undefined;
   /** Open in `onState` and until the tap ends, closed afterwards. */
   readonly fds: readonly PassedEntry[];
+  /** Those that were added for the other cprkit, or that it has added. */
+  readonly own: readonly PassedEntry[];
   /** What is odd about the state, or why it could not be read. */
   readonly warnings: readonly string[];
   /** Time from the first connection to the end of sending, in ms. */
@@ -118,6 +131,7 @@ export async function tap(options: TapOptions): Promise<TapResult> {
   const guards: (() => number)[] = [];
   const restoreNonblock = () => guards.reduce((sum, restore) => sum + restore(), 0);
   let letFinish = () => drainWaiting(listener);
+  let taps: GuardedTaps | undefined;
   try {
     options.onListening?.();
     const source = await acceptUnix(listener.fd, { signal });
@@ -127,17 +141,30 @@ export async function tap(options: TapOptions): Promise<TapResult> {
     checkPeer(source, { uid, process: options.source });
     options.onSource?.();
     const start = performance.now();
-    const destination = await connectUnix(options.connect, { signal, timeoutMs, waitForListener: true });
-    open.push(destination);
-    checkPeer(destination, { uid, process: options.destination });
-
-    const translate = options.to !== undefined || options.forVersion !== undefined;
-    const stream = await relayed({ source, destination, live: !translate, signal, timeoutMs, guards });
+    const connect = async () => {
+      const socket = await connectUnix(options.connect, { signal, timeoutMs, waitForListener: true });
+      open.push(socket);
+      checkPeer(socket, { uid, process: options.destination });
+      return socket;
+    };
+    const { add, onOwn } = options;
+    const translate = [options.to, options.forVersion, add, onOwn].some((each) => each !== undefined);
+    const early = onOwn === undefined ? await connect() : undefined;
+    const live = translate ? undefined : early;
+    const stream = await relayed({ source, destination: early, live, signal, timeoutMs, guards });
     held = stream.fds.map(({ fd }) => fd);
     const { loaded, warnings } = understand(stream, translate);
+    const own = onOwn === undefined || loaded === undefined ? add : takeOwnFds(loaded.state);
+    const fds = loaded === undefined ? [] : passedEntries(loaded.state);
+    if (onOwn !== undefined && own !== undefined) {
+      taps = guardOwnTaps(own);
+      await onOwn(own);
+    }
+    const destination = early ?? (await connect());
     let sent = stream.bytes;
     if (translate && loaded !== undefined) {
       const { to = loaded.abi, forVersion } = options;
+      if (add !== undefined) addFds(loaded.state, add);
       const output = saveCprState(loaded.state, { abi: to, forVersion });
       await sendMessages(destination, cutMessages(output, maxFdsToQemu), { signal, timeoutMs });
       sent = output.bytes;
@@ -148,15 +175,19 @@ export async function tap(options: TapOptions): Promise<TapResult> {
       received: stream.bytes,
       sent,
       abi: loaded?.abi,
-      fds:
-        loaded === undefined ? [] : loaded.state.entries().map((entry) => ({ ...entry, what: describeFd(entry.fd) })),
+      fds,
+      own: own === undefined ? [] : passedEntries(own),
       warnings,
       relayMs,
     };
     options.onState?.(passed);
     const hungUpBy = await firstHangup(source, destination, signal, timeoutMs);
     return { ...passed, hungUpBy, nonblockRestored: restoreNonblock() };
+  } catch (error) {
+    taps?.restore();
+    throw error;
   } finally {
+    taps?.release();
     await letFinish();
     listener.close();
     // Closing both is the hang-up for whichever side has not hung up.
@@ -170,29 +201,38 @@ export async function tap(options: TapOptions): Promise<TapResult> {
   }
 }
 
+function passedEntries(state: CprState): PassedEntry[] {
+  return state.entries().map((entry) => ({ ...entry, what: describeOwnFd(entry.fd) }));
+}
+
 interface Relay {
   readonly source: number;
-  readonly destination: number;
-  /** Pass each message on at once. */
-  readonly live: boolean;
+  /** Whose hang-up ends it. */
+  readonly destination: number | undefined;
+  /** Where each message goes on to at once. */
+  readonly live: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number;
   /** Gets for each message what sets O_NONBLOCK of its fds again. */
   readonly guards: (() => number)[];
 }
 
-/** Receives the whole stream, and passes it on if `live`. Ends early if the destination hangs up. */
+/** Receives the whole stream, and passes it on to `live`. Ends early if the destination hangs up. */
 async function relayed({ source, destination, live, signal, timeoutMs, guards }: Relay): Promise<ReceivedStream> {
   const gone = new AbortController();
   const ended = new AbortController();
-  const watch = waitHangup(destination, { signal: ended.signal }).then(
-    () => gone.abort(),
-    () => undefined,
-  );
+  const watch =
+    destination === undefined
+      ? undefined
+      : waitHangup(destination, { signal: ended.signal }).then(
+          () => gone.abort(),
+          () => undefined,
+        );
   const either = signal === undefined ? gone.signal : AbortSignal.any([signal, gone.signal]);
   const onMessage = async (message: Message) => {
     guards.push(guardNonblock(message.fds));
-    if (live) await sendMessages(destination, splitMessage(message, maxFdsToQemu), { signal: either, timeoutMs });
+    if (live !== undefined)
+      await sendMessages(live, splitMessage(message, maxFdsToQemu), { signal: either, timeoutMs });
   };
   try {
     const onFailure = () => {

@@ -146,34 +146,23 @@ interface OnTap {
   readonly scripts?: string;
   readonly card?: string;
   readonly ram?: UpdatableOptions["ram"];
-  readonly more?: readonly string[];
-  /** Words before QEMU. */
-  readonly prefix?: readonly string[];
+  readonly more?: (dir: string) => readonly string[];
   /** Words for the guest's kernel. */
   readonly words?: string;
 }
 
 /** A Linux guest that answers on the network. */
 export async function startOnTap(qemu: string, bridge: Bridge, how: OnTap): Promise<Updatable> {
-  const {
-    tap = "",
-    scripts = "script=no,downscript=no",
-    card = "",
-    ram = "memfd",
-    more = [],
-    prefix = [],
-    words = "",
-  } = how;
+  const { tap = "", scripts = "script=no,downscript=no", card = "", ram = "memfd", more, words = "" } = how;
   const vm = await startUpdatable({
     qemu,
     machine: "pc-q35-10.0",
     accel: "tcg",
     linux: `net=${bridge.guest} ${words}`,
     ram,
-    prefix,
-    extraArgs: () => [
+    extraArgs: (dir) => [
       ...["-netdev", `tap,id=n0,ifname=${bridge.tap},${scripts}${tap}`],
-      ...["-device", `virtio-net-pci,netdev=n0,id=nic0${card}`, ...more],
+      ...["-device", `virtio-net-pci,netdev=n0,id=nic0${card}`, ...(more?.(dir) ?? [])],
     ],
   });
   await vm.serial.waitForText("NET READY", 60_000);

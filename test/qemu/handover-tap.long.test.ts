@@ -21,7 +21,7 @@ describeQemu(
         const vm = await startOnTap(qemu["10.0"], bridge, {
           tap: ",queues=2",
           card: ",mq=on,vectors=6",
-          more: ["-smp", String(cpus)],
+          more: () => ["-smp", String(cpus)],
         });
         const queues = () =>
           readdirSync(`/sys/class/net/${bridge.tap}/queues`).filter((name) => name.startsWith("rx-"));

@@ -4,6 +4,7 @@ import type { WaitOptions } from "../../linux/index.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
 import { handedOf, withHanded } from "../handover/desk.ts";
 import { heldFds } from "../handover/held.ts";
+import { fdsOfVm } from "../handover/own-fds.ts";
 import { versionText } from "../vm/binary.ts";
 import { openVm, type VmTarget } from "../vm/open.ts";
 import { readOwnOptions } from "../vm/own-options.ts";
@@ -37,13 +38,10 @@ export async function reportVmFds(target: VmTarget, options: WaitOptions = {}): 
   const fromOutside = target.pid === undefined ? undefined : readVmProcess(target.pid);
   try {
     const vm = await openVm(target, options);
-    const { process, qmp, qmpPath } = vm;
+    const { process, qmp } = vm;
     try {
       const { pid } = process.identity;
-      const options = await vm.options();
-      const listed = await listVmFds(pid, { qmp, qmpPath, options });
-      const held = heldFds(process, listed, await qmp.execute("query-fdsets"));
-      const fds = withHanded(listed, handedOf(held, process.cwd, options));
+      const { fds } = await fdsOfVm(vm);
       const { version } = qmp.greeting;
       const warnings = version.major < 10 ? [`QEMU ${versionText(version)} is older than CPR: it carries nothing`] : [];
       return { pid, program: process.program, version: versionText(version), fds, warnings };
