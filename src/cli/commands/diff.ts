@@ -1,12 +1,13 @@
 // cprkit diff: what differs between two streams?
 
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { compareCprStates, reportCprState } from "../../cpr/index.ts";
 import { maxCprStateBytes } from "../../cpr/limits.ts";
 import { inputName } from "../../files/read.ts";
 import { diffMigrations, type Migration } from "../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
+import { ignorable, isOfTime } from "../input/ignore.ts";
 import { type Input, kindOf, refuse } from "../input/open.ts";
 import { openPair } from "../input/pair.ts";
 import { readWithProgress } from "../input/read.ts";
@@ -15,7 +16,7 @@ import { byteOffset } from "../options.ts";
 import { print, printJson } from "../output.ts";
 import { cprDiffText } from "../view/cpr-diff.ts";
 import { diffJson, diffText } from "../view/migration-diff.ts";
-import { verdict } from "./inspect-migration.ts";
+import { refuseNothing, verdict } from "./inspect-migration.ts";
 
 interface DiffOptions {
   readonly json?: true;
@@ -23,6 +24,7 @@ interface DiffOptions {
   readonly field?: string;
   readonly offset?: number;
   readonly snapshot?: string;
+  readonly ignore?: (typeof ignorable)[number];
 }
 
 export function diffCommand(): Command {
@@ -34,6 +36,11 @@ export function diffCommand(): Command {
     .argument("<b>", "the second stream")
     .option("--section <glob>", 'compare only sections of this name, such as "*/virtio-net"')
     .option("--field <glob>", 'compare only fields of this path, such as "parent_obj/*"')
+    .addOption(
+      new Option("--ignore <what>", "leave out what differs between two saves anyhow: clocks, ticks, timers").choices(
+        ignorable,
+      ),
+    )
     .option("--offset <bytes>", "where the streams begin in their files", byteOffset)
     .option("--snapshot <name>", "the snapshot, if they are qcow2 images")
     .option("--json", "print the result as JSON")
@@ -50,6 +57,7 @@ export function diffCommand(): Command {
         "Examples:",
         "  $ cprkit diff cpr-10.0.bin cpr-11.1.bin",
         "  $ cprkit diff before.mig after.mig --section '*virtio*'",
+        "  $ cprkit diff before.mig after.mig --ignore time --section '{cpu(1),*/e1000}'",
       ].join("\n"),
     )
     .action(async (first: string, second: string, options: DiffOptions) => {
@@ -73,12 +81,15 @@ async function diffStreams(inputs: readonly [Input, Input], options: DiffOptions
   }
   for (const input of inputs) if (kindOf(input) === undefined) await refuse(input);
   const [a, b] = [await readOne(inputs[0], options), await readOne(inputs[1], options)];
-  const differences = diffMigrations(select(a, options), select(b, options));
-  if (json) printJson({ differences: diffJson(differences) });
-  else print(diffText(differences));
+  const all = diffMigrations(select(a, options), select(b, options));
+  const differences = options.ignore === undefined ? all : all.filter((one) => !isOfTime(one));
+  const ignored = all.length - differences.length;
+  if (json) printJson({ differences: diffJson(differences), ignored });
+  else print(diffText(differences, ignored));
   const verdicts = [verdict(a, json, inputs[0].path), verdict(b, json, inputs[1].path)];
   const ofDifferences = differences.length === 0 ? exitCodes.fine : exitCodes.finding;
-  return verdicts.find((code) => code > exitCodes.finding) ?? ofDifferences;
+  const bad = verdicts.find((code) => code > exitCodes.finding);
+  return bad ?? refuseNothing([a, b], options, ofDifferences);
 }
 
 async function readOne(input: Input, { json }: DiffOptions): Promise<Migration> {

@@ -8,7 +8,7 @@ import { CprkitError } from "../../vmstate/error.ts";
 import { type ExitCode, exitCodeOf, exitCodes } from "../exit-codes.ts";
 import { type Input, kindOf, openInput } from "../input/open.ts";
 import { maxJsonBytes, readWithProgress } from "../input/read.ts";
-import { type Selection, select } from "../input/select.ts";
+import { nothingSelected, type Selection, select } from "../input/select.ts";
 import { print, printError, printErrorJson, printJson } from "../output.ts";
 import type { BytesAt } from "../view/hex.ts";
 import { hexView } from "../view/hex-migration.ts";
@@ -40,7 +40,21 @@ export async function inspectMigration(input: Input, options: MigrationInspectOp
   else if (bytesAt !== undefined) for (const line of hexView(migration, bytesAt)) print(line);
   else if (options.section !== undefined || options.field !== undefined) print(tree(migration));
   else print(overview(migration, input.wrapping));
-  return verdict(whole, options.json === true);
+  const code = verdict(whole, options.json === true);
+  return code > exitCodes.finding ? code : refuseNothing([whole], options, code);
+}
+
+/** Says that nothing was selected, which is a finding; else `code`. */
+export function refuseNothing(
+  wholes: readonly Migration[],
+  { json, ...selection }: Selection & { readonly json?: boolean | undefined },
+  code: ExitCode,
+): ExitCode {
+  const nothing = nothingSelected(wholes, selection);
+  if (nothing === undefined) return code;
+  if (json === true) printErrorJson(nothing);
+  else printError(nothing.message);
+  return exitCodes.finding;
 }
 
 /** Throws ERR_USAGE for a pipe. */

@@ -35,7 +35,10 @@ export function inspectCommand(): Command {
     .addOption(new Option("--pid <pid>", "its process, instead of --qmp").argParser(wholeNumber(1, 2 ** 22)))
     .addOption(new Option("--json", "print the result as JSON").conflicts("hex"))
     .addOption(new Option("--hex", "print the bytes with the field they belong to (without guest RAM)"))
-    .option("--section <glob>", 'migration: show the fields of sections of this name, such as "*/virtio-net"')
+    .option(
+      "--section <glob>",
+      'migration: show the fields of sections of this name, such as "*/virtio-net" or "cpu(1)"',
+    )
     .option("--field <glob>", 'migration: show only fields of this path, such as "parent_obj/*"')
     .option("--offset <bytes>", "migration: where the stream begins in the file (file:PATH,offset=N)", byteOffset)
     .option(

@@ -1,12 +1,13 @@
 // Differences between two streams for people and programs.
 
 import { type Difference, type DifferenceSide, type JsonValue, valueToJson } from "../../migration/index.ts";
-import { counted, printable } from "./text.ts";
+import { counted, grouped, printable } from "./text.ts";
 import { offsetText, valueText } from "./values.ts";
 
 /** One line per difference, by section, and a summary. */
-export function diffText(differences: readonly Difference[]): string {
-  if (differences.length === 0) return "no difference\n";
+export function diffText(differences: readonly Difference[], ignored = 0): string {
+  const rest = ignored === 0 ? "" : ` (${grouped(ignored)} of time left out)`;
+  if (differences.length === 0) return `no difference${rest}\n`;
   const lines: string[] = [];
   let section: string | undefined;
   for (const one of differences) {
@@ -17,7 +18,7 @@ export function diffText(differences: readonly Difference[]): string {
     lines.push(`  ${line(one)}`);
   }
   const sections = new Set(differences.map((one) => one.section)).size;
-  lines.push("", `${counted(differences.length, "difference")} in ${counted(sections, "section")}`);
+  lines.push("", `${counted(differences.length, "difference")} in ${counted(sections, "section")}${rest}`);
   return `${lines.join("\n")}\n`;
 }
 

@@ -26,11 +26,12 @@ export function overview(migration: Migration, wrapping: readonly Wrapping[]): s
 export function tree(migration: Migration): string {
   const lines: string[] = [];
   for (const section of migration.sections) {
-    if (section.fields.length === 0 && section.opaque === undefined) continue;
+    if (section.type === "part" || section.type === "end") continue;
     lines.push(
       `${label(section)} (version ${section.version}, ${counted(section.bodySize, "byte")} at ${offsetText(section.bodyOffset)})`,
     );
     if (section.opaque !== undefined) lines.push(`  [${printable(section.opaque)}]`);
+    else if (section.fields.length === 0) lines.push(`  [${section.name === "ram" ? "guest RAM" : "no fields"}]`);
     for (const walked of walkFields(section.fields)) lines.push(fieldLine(walked));
     lines.push("");
   }
