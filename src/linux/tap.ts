@@ -22,6 +22,13 @@ export function isQueueAttached(fd: number): boolean {
   return (new DataView(request.buffer).getUint16(flagsAt, true) & detachQueue) === 0;
 }
 
+/** Name of the interface. @throws CprkitError ERR_SYSCALL for what is not a tap's fd */
+export function interfaceOf(fd: number): string {
+  const request = new Uint8Array(ifreqBytes);
+  check(libc().ioctl(asFd(fd), tunGetIff, request), "ioctl", () => `asking about the tap of fd ${fd}`);
+  return Buffer.from(request.subarray(0, flagsAt)).toString("latin1").replace(/\0.*$/s, "");
+}
+
 /** Bytes of the header before each packet, of the whole interface: 10, or 12 for most drivers. @throws CprkitError */
 export function getVnetHeaderSize(fd: number): number {
   const size = new Uint8Array(4);

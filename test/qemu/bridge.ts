@@ -2,6 +2,7 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { offloadOf } from "../../src/linux/tap-offload.ts";
 import { endAll, startUpdatable, type Updatable, type UpdatableOptions } from "./update-support.ts";
 
 /** What the peer has seen. Numbers of lost packets, times in ms. */
@@ -21,7 +22,10 @@ interface Bridge {
   readonly guest: string;
   /** Starts to send; the returned function ends it. */
   startPeer(packetsPerSecond: number): Promise<() => Promise<PeerReport>>;
-  /** Index of the interface and whether it is up, as `ip` shows them, and how often it has gone up or down. */
+  /**
+   * Index of the interface and whether it is up, as `ip` shows them, how often it has gone up or down, and what the kernel
+   * leaves to the guest.
+   */
   tapState(): string;
   /** How many packets the interface's queue had no room for. */
   overflowed(): number;
@@ -77,7 +81,8 @@ function makeBridge(options: { readonly queues?: number } = {}): Bridge {
     guest,
     tapState: () => {
       const [, index = "", flags = ""] = /^(\d+): .*?<(.*?)>/.exec(ip("link", "show", tap)) ?? [];
-      return [index, flags, readFileSync(`/sys/class/net/${tap}/carrier_changes`, "utf8").trim()].join(" ");
+      const changes = readFileSync(`/sys/class/net/${tap}/carrier_changes`, "utf8").trim();
+      return [index, flags, changes, offloadOf(tap)].join(" ");
     },
     overflowed: () => Number(readFileSync(`/sys/class/net/${tap}/statistics/tx_dropped`, "utf8")),
     remove,

@@ -82,6 +82,9 @@ export function koffiFile(): string {
 const msgCtrunc = 0x8;
 const afUnix = 1;
 const epollReadyMax = 64;
+const siocEthtool = 0x8946;
+/** struct ifreq of a 64-bit system: 16 bytes of name, then here a pointer. */
+const interfaceRequest = { bytes: 40, data: 16 };
 const syscallNumbers = {
   kcmp: arch === "x64" ? 312 : 272,
   ioprioGet: arch === "x64" ? 252 : 31,
@@ -99,6 +102,7 @@ function makeLibc(koffi: Koffi): Libc {
     fcntl(fd: number, command: number, argument: number): number;
     flock(fd: number, operation: number): number;
     ioctl(fd: number, request: number, buffer: Uint8Array): number;
+    ioctlValue(fd: number, request: number, value: number): number;
     sendmsg(fd: number, message: Uint8Array, flags: number): number;
     recvmsg(fd: number, message: Uint8Array, flags: number): number;
     socket(family: number, type: number, protocol: number): number;
@@ -132,6 +136,7 @@ function makeLibc(koffi: Koffi): Libc {
     fcntl: library.func("int fcntl(int, int, int)"),
     flock: library.func("int flock(int, int)"),
     ioctl: library.func("int ioctl(int, unsigned long, void *)"),
+    ioctlValue: library.func("int ioctl(int, unsigned long, unsigned long)"),
     sendmsg: library.func("long sendmsg(int, const void *, int)"),
     recvmsg: library.func("long recvmsg(int, void *, int)"),
     socket: library.func("int socket(int, int, int)"),
@@ -184,6 +189,13 @@ function makeLibc(koffi: Koffi): Libc {
     close: (fd) => result(c.close(asFd(fd))),
     fcntl: (fd, command, argument) => result(c.fcntl(asFd(fd), int(command, "command"), int(argument, "argument"))),
     ioctl: (fd, request, buffer) => result(c.ioctl(asFd(fd), uint(request, "request"), buffer)),
+    ioctlValue: (fd, request, value) => result(c.ioctlValue(asFd(fd), uint(request, "request"), uint(value, "value"))),
+    ethtool(socket, name, data) {
+      const request = Buffer.alloc(interfaceRequest.bytes);
+      request.write(name, 0, interfaceRequest.data - 1, "latin1");
+      request.writeBigUInt64LE(koffi.address(data), interfaceRequest.data);
+      return result(c.ioctl(asFd(socket, "socket"), siocEthtool, request));
+    },
     flock: (fd, operation) => result(c.flock(asFd(fd), int(operation, "operation"))),
 
     sendmsg(fd, bytes, fds, flags) {

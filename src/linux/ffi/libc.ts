@@ -10,6 +10,10 @@ export interface Libc {
   flock(fd: number, operation: number): number;
   /** For requests that read and write one buffer. */
   ioctl(fd: number, request: number, buffer: Uint8Array): number;
+  /** For requests whose argument is a number. */
+  ioctlValue(fd: number, request: number, value: number): number;
+  /** SIOCETHTOOL about a network interface, by any socket of its network namespace. */
+  ethtool(socket: number, name: string, data: Uint8Array): number;
 
   /** One sendmsg(2): `bytes`, and `fds` (at most 253) as SCM_RIGHTS. Returns the number of bytes taken. */
   sendmsg(fd: number, bytes: Uint8Array, fds: readonly number[], flags: number): number;

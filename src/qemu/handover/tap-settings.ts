@@ -3,13 +3,16 @@
 // - the size of the header before each packet, for the whole interface: from then on both directions of the running guest
 //   are garbage. So it is set back within microseconds, for as long as the new QEMU builds its machine;
 // - of several queues it detaches all but the first, and it ends if one is detached already, as the rest are when the
-//   guest uses fewer. So all are attached before it starts. When it loads the guest it attaches what the guest uses.
+//   guest uses fewer. So all are attached before it starts. When it loads the guest it attaches what the guest uses;
+// - it switches off what the host leaves to the guest of large packets (TSO, checksums), until it loads the guest. So that
+//   is set again when it has built its machine.
 //
-// A running QEMU whose update is rolled back gets both as it had them.
+// A running QEMU whose update is rolled back gets all as it had it.
 
 import type { ProcessIdentity } from "../../linux/index.ts";
 import { goFirst } from "../../linux/process/scheduling.ts";
 import { getVnetHeaderSize, isQueueAttached, setQueueAttached, setVnetHeaderSize } from "../../linux/tap.ts";
+import { getOffload, setOffload } from "../../linux/tap-offload.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
 import type { Handed } from "./desk.ts";
 import { takeFds } from "./take.ts";
@@ -21,6 +24,8 @@ export interface TapSettings {
   readonly headerBytes: number;
   /** The kernel gives it packets; undefined for the only queue. */
   readonly attached?: boolean | undefined;
+  /** What the host leaves to the guest of large packets, in bits of the kernel's; undefined where it does not tell. */
+  readonly offload?: number | undefined;
 }
 
 /** The taps as they are. A macvtap has no queue that could be asked about. @throws CprkitError as `takeFds` */
@@ -28,8 +33,15 @@ export function readTaps(from: ProcessIdentity, handed: readonly Handed[]): TapS
   const taps = handed.filter(({ what }) => what.startsWith("tap "));
   return withFds(from, taps, (taken, tap) => {
     const hasMore = taps.some((other) => other !== tap && other.name === tap.name);
-    const attached = hasMore && !tap.what.includes("/dev/tap") ? isQueueAttached(taken) : undefined;
-    return { fd: tap.fd, headerBytes: getVnetHeaderSize(taken), ...(attached === undefined ? {} : { attached }) };
+    const isMacvtap = tap.what.includes("/dev/tap");
+    const attached = hasMore && !isMacvtap ? isQueueAttached(taken) : undefined;
+    const offload = isMacvtap ? undefined : getOffload(taken);
+    return {
+      fd: tap.fd,
+      headerBytes: getVnetHeaderSize(taken),
+      ...(attached === undefined ? {} : { attached }),
+      ...(offload === undefined ? {} : { offload }),
+    };
   });
 }
 
@@ -54,7 +66,8 @@ export function restoreTaps(from: ProcessIdentity, taps: readonly TapSettings[])
 }
 
 /**
- * Sets the header sizes back as soon as anybody changes them, until the returned function is called. It looks about every
+ * Sets the header sizes back as soon as anybody changes them, until the returned function is called, which gives the guest
+ * its large packets again. It looks about every
  * 0.1 ms, in turn with this process's other work: nothing else may block the event loop meanwhile. As root this process
  * goes before others for that time: on a busy machine it would look tens of milliseconds late now and then.
  *
@@ -69,7 +82,14 @@ export function holdHeaders(from: ProcessIdentity, taps: readonly TapSettings[])
     if (isOver) return;
     isOver = true;
     goAsBefore();
-    taken.close();
+    try {
+      for (const [index, { offload }] of taps.entries()) giveOffload(taken.fds[index] ?? -1, offload);
+    } catch (error) {
+      // The guest does without, and the next one who sets it says so.
+      if (!isCprkitError(error)) throw error;
+    } finally {
+      taken.close();
+    }
   };
   const turn = () => {
     if (isOver) return;
@@ -97,14 +117,19 @@ const pauseMs = 0.05;
 const nobody = new Int32Array(new SharedArrayBuffer(4));
 
 function restore(from: ProcessIdentity, taps: readonly TapSettings[]): void {
-  withFds(from, taps, (taken, { attached, headerBytes }) => {
+  withFds(from, taps, (taken, { attached, headerBytes, offload }) => {
     setIfOther(taken, headerBytes);
+    giveOffload(taken, offload);
     if (attached !== undefined && isQueueAttached(taken) !== attached) setQueueAttached(taken, attached);
   });
 }
 
 function setIfOther(fd: number, headerBytes: number): void {
   if (getVnetHeaderSize(fd) !== headerBytes) setVnetHeaderSize(fd, headerBytes);
+}
+
+function giveOffload(fd: number, offload: number | undefined): void {
+  if (offload !== undefined && getOffload(fd) !== offload) setOffload(fd, offload);
 }
 
 function withFds<T extends Pick<Handed, "fd">, R>(

@@ -22,6 +22,13 @@ const processSchema = z.object({
 
 const qmpStep = z.object({ execute: z.string(), arguments: z.record(z.string(), z.unknown()).optional() });
 
+const tapSchema = z.object({
+  fd: z.number(),
+  headerBytes: z.number(),
+  attached: z.boolean().optional(),
+  offload: z.number().optional(),
+});
+
 const journalSchema = z.object({
   version: z.literal(1),
   id: z.string(),
@@ -68,7 +75,7 @@ const journalSchema = z.object({
   /** Fds of the new QEMU that hold its places at sockets, until it has the guest and the old one has ended. */
   doors: z.array(z.number()).optional(),
   /** The queues of its taps, as the old QEMU had set them. */
-  taps: z.array(z.object({ fd: z.number(), headerBytes: z.number(), attached: z.boolean().optional() })).optional(),
+  taps: z.array(tapSchema).optional(),
   /** CPUs and priorities of the threads, by their roles, for those that cpr-exec makes anew. */
   threads: z.array(threadSchema).optional(),
   /** Who may use the sockets and the pidfile. Missing in journals of cprkit 0.1. */
