@@ -6,6 +6,8 @@ import { harmless } from "./view/text.ts";
 export interface Progress {
   /** Says what is being done now. */
   step(text: string): void;
+  /** The same in several lines. */
+  lines(texts: readonly string[]): void;
   /** Ends it and removes the line. */
   stop(): void;
 }
@@ -14,11 +16,13 @@ export interface Progress {
 export function startProgress(text: string, quiet: boolean): Progress {
   const spinner = ora({ text: harmless(text), isSilent: quiet || !isScreen(process.stderr), discardStdin: false });
   spinner.start();
+  const lines = (texts: readonly string[]) => {
+    spinner.text = texts.map(harmless).join("\n");
+    spinner.render();
+  };
   return {
-    step: (now) => {
-      spinner.text = harmless(now);
-      spinner.render();
-    },
+    step: (now) => lines([now]),
+    lines,
     stop: () => {
       spinner.stop();
     },

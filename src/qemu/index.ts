@@ -16,6 +16,8 @@ export {
 } from "./machine/compare.ts";
 export { readMachine } from "./machine/read.ts";
 export { type Machine, machineSchema } from "./machine/schema.ts";
+export { findVms, type RunningVm } from "./many/find.ts";
+export { type UpdateManyEvent, type UpdateManyOptions, type UpdateOutcome, updateMany } from "./many/update-many.ts";
 export type { CopyEstimate } from "./preflight/copy-estimate.ts";
 export type { UpdateRequest } from "./preflight/facts.ts";
 export { type PreflightOptions, type PreflightReport, preflight, type UpdateWay } from "./preflight/preflight.ts";
@@ -56,4 +58,6 @@ export {
 export { allSteps, type UpdateStep, updateSteps } from "./update/steps.ts";
 export { updateVm } from "./update/update.ts";
 export { type CprModeName, cprModes, type UpdateModeName, updateModes } from "./vm/binary.ts";
+export type { BinaryAnswers } from "./vm/new-qemu.ts";
 export type { VmTarget } from "./vm/open.ts";
+export type { BinaryAnswer } from "./vm/probe.ts";

@@ -2,14 +2,13 @@
 
 import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { shellQuoted } from "../../qemu/command-line/parse.ts";
-import { findingCodes } from "../../qemu/finding.ts";
-import type { CopyProgress, UpdateOptions, UpdatePlan, UpdateReport } from "../../qemu/update/options.ts";
+import { findingCodes, isBlocker } from "../../qemu/finding.ts";
+import type { UpdateOptions, UpdatePlan } from "../../qemu/update/options.ts";
 import { planUpdate } from "../../qemu/update/plan.ts";
 import { abortUpdate, type Recovery, resumeUpdate } from "../../qemu/update/recover.ts";
-import type { UpdateStep } from "../../qemu/update/steps.ts";
 import { updateVm } from "../../qemu/update/update.ts";
 import type { UpdateModeName } from "../../qemu/vm/binary.ts";
+import type { VmTarget } from "../../qemu/vm/open.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
@@ -17,12 +16,16 @@ import { nearWords } from "../near.ts";
 import { modeOption, wholeNumber } from "../options.ts";
 import { print, printError, printJson, printWarning } from "../output.ts";
 import { startProgress } from "../progress.ts";
-import { table } from "../view/table.ts";
-import { counted, printable } from "../view/text.ts";
+import { runMany } from "../update/many.ts";
+import { copyText, planText, showReport, stepTexts } from "../update/show.ts";
+import { printable } from "../view/text.ts";
 
 interface UpdateCommandOptions {
-  readonly qmp?: string;
+  readonly qmp?: readonly string[];
   readonly pid?: number;
+  readonly all?: true;
+  readonly match?: string;
+  readonly atOnce?: number;
   readonly qemu?: string;
   readonly mode?: UpdateModeName;
   readonly allowCopy?: true;
@@ -48,8 +51,15 @@ export function updateCommand(): Command {
   return new Command("update")
     .description("Replace the QEMU under a running guest. Until the new one runs the guest, any failure rolls back.")
     .argument("[command...]", "after --: the whole new command line, in place of the derived one")
-    .addOption(new Option("--qmp <path>", "the VM, by the path of its QMP socket"))
+    .addOption(new Option("--qmp <path...>", "the VM, by the path of its QMP socket; or several VMs"))
     .addOption(new Option("--pid <pid>", "the VM, by its process id").argParser(wholeNumber(1, 2 ** 22)))
+    .addOption(new Option("--all", "every QEMU of this user (root: of every user)").conflicts(["qmp", "pid", "match"]))
+    .addOption(new Option("--match <glob>", "those whose name or socket is like this").conflicts(["qmp", "pid"]))
+    .addOption(
+      new Option("--at-once <n>", "several VMs: so many updates side by side (default: one for each core)").argParser(
+        wholeNumber(1, 1_000),
+      ),
+    )
     .addOption(new Option("--qemu <program>", "the new QEMU (default: the program that runs now)"))
     .addOption(
       modeOption("how (default: the first of cpr-transfer, cpr-exec, copy that works; copy: see --allow-copy)"),
@@ -90,6 +100,10 @@ Examples:
   $ cprkit update --qmp /run/vm1/qmp.sock --qemu /opt/qemu-11.1/bin/qemu-system-x86_64 --dry-run
   $ cprkit update --qmp /run/vm1/qmp.sock --qemu /opt/qemu-11.1/bin/qemu-system-x86_64
   $ cprkit update --pid 4711 --mode cpr-exec -- /usr/bin/qemu-system-x86_64 -machine …
+  $ cprkit update --match 'web-*' --qemu /opt/qemu-11.1/bin/qemu-system-x86_64 --at-once 4
+
+Of several VMs at most one is in the switch at a time; one that fails does not hinder the others, and --json prints a line
+for each event. The exit code is the worst one.
 
 Exit code: 0 done, 1 --dry-run found a blocker or --abort came too late (the update was finished), 4 refused or rolled
 back: the last line says where the guest is. \`cprkit status\` says it at any time.`,
@@ -98,30 +112,6 @@ back: the last line says where the guest is. \`cprkit status\` says it at any ti
       interruptible((signal) => runUpdate(command, options, signal)),
     );
 }
-
-const stepTexts: Readonly<Record<UpdateStep, string>> = {
-  inspected: "asking the new QEMU",
-  planned: "locking",
-  locked: "writing the journal",
-  journalled: "preparing the old QEMU",
-  rehearsed: "preparing QEMU for the exec",
-  "source-set": "starting the new QEMU",
-  started: "waiting for the new QEMU to listen",
-  listening: "carrying the fds over",
-  migrating: "carrying the fds over",
-  "state-passed": "waiting for the new QEMU to build the machine",
-  "destination-ready": "about to stop the guest",
-  "before-switch": "handing the guest over",
-  switching: "handing the guest over",
-  stopped: "handing the guest over",
-  saved: "loading the state",
-  loading: "loading the state",
-  replaced: "waiting for the new program",
-  running: "ending the old QEMU",
-  "source-ended": "handing the names over",
-  "names-handed-over": "tidying up",
-  done: "done",
-};
 
 /** A password, which does not belong on a command line. @throws CprkitError ERR_FILE */
 function firstLine(path: string | undefined): string | undefined {
@@ -143,13 +133,27 @@ function allowCode(code: string, before: readonly string[] = []): readonly strin
 }
 
 async function runUpdate(command: string[], options: UpdateCommandOptions, signal: AbortSignal): Promise<void> {
-  const { qmp, pid, json } = options;
-  if (qmp === undefined && pid === undefined) {
-    throw new CprkitError("ERR_USAGE", "no VM named: give --qmp PATH or --pid PID");
+  const { qmp = [], pid, all = false, match, json } = options;
+  if (qmp.length === 0 && pid === undefined && !all && match === undefined) {
+    throw new CprkitError(
+      "ERR_USAGE",
+      "no VM named: give --qmp PATH or --pid PID, or for several --match GLOB or --all",
+    );
   }
-  const progress = startProgress("looking at the VM", json === true);
-  const target = { qmp, pid };
-  const request: UpdateOptions = {
+  if (!all && match === undefined && qmp.length < 2) {
+    await updateOne(command, options, { qmp: qmp[0], pid }, signal);
+    return;
+  }
+  if (command.length > 0 || pid !== undefined || options.resume === true || options.abort === true) {
+    throw new CprkitError("ERR_USAGE", "a command after --, --pid, --resume and --abort are for one VM: name one");
+  }
+  const request = { ...requestOf(command, options), signal };
+  const { atOnce, dryRun = false } = options;
+  await runMany({ qmp, all, match }, { request, atOnce, dryRun, json: json === true });
+}
+
+function requestOf(command: readonly string[], options: UpdateCommandOptions): UpdateOptions {
+  return {
     qemu: options.qemu,
     command: command.length === 0 ? undefined : command,
     mode: options.mode,
@@ -157,14 +161,27 @@ async function runUpdate(command: string[], options: UpdateCommandOptions, signa
     maxDowntimeMs: options.maxDowntime,
     maxBandwidth: options.maxBandwidth === undefined ? undefined : options.maxBandwidth * 2 ** 20,
     copyTimeoutMs: options.copyTimeout === undefined ? undefined : options.copyTimeout * 1000,
-    onCopy: (copied) => progress.step(copyText(copied)),
     timeoutMs: options.timeout === undefined ? undefined : options.timeout * 1000,
     stateDir: options.stateDir,
     allow: options.allow,
     waitForJobsMs: options.waitForJobs === undefined ? undefined : options.waitForJobs * 1000,
-    onWait: (text) => progress.step(text),
     hooks: { beforePause: options.beforePause, onSuccess: options.onSuccess, onFailure: options.onFailure },
     passwords: { vnc: firstLine(options.vncPasswordFile), spice: firstLine(options.spicePasswordFile) },
+  };
+}
+
+async function updateOne(
+  command: readonly string[],
+  options: UpdateCommandOptions,
+  target: VmTarget,
+  signal: AbortSignal,
+): Promise<void> {
+  const { json } = options;
+  const progress = startProgress("looking at the VM", json === true);
+  const request: UpdateOptions = {
+    ...requestOf(command, options),
+    onCopy: (copied) => progress.step(copyText(copied)),
+    onWait: (text) => progress.step(text),
     signal,
     onStep: (step) => progress.step(stepTexts[step]),
     onPlan: ({ mode, ways }) => {
@@ -184,19 +201,9 @@ async function runUpdate(command: string[], options: UpdateCommandOptions, signa
 }
 
 function showPlan(plan: UpdatePlan, json: boolean): void {
-  const blocked = plan.findings.some(({ severity }) => severity === "blocker");
-  if (blocked) process.exitCode = exitCodes.finding;
-  if (json) {
-    printJson(plan);
-    return;
-  }
-  const lines = [
-    `# QEMU ${plan.from} (pid ${plan.pid}) to QEMU ${plan.to}, ${plan.mode}`,
-    ...plan.findings.map(({ severity, code, message, remedy }) => `# ${severity} [${code}] ${message}; ${remedy}`),
-    ...plan.carried.map(({ what }) => `# carried: ${what}`),
-    shellQuoted(plan.command),
-  ];
-  print(`${lines.map(printable).join("\n")}\n`);
+  if (plan.findings.some(isBlocker)) process.exitCode = exitCodes.finding;
+  if (json) printJson(plan);
+  else print(planText(plan));
 }
 
 function showRecovery(recovery: Recovery, json: boolean, wantedBack: boolean): void {
@@ -219,48 +226,4 @@ function showRecovery(recovery: Recovery, json: boolean, wantedBack: boolean): v
   const where = recovery.pid === undefined ? "no QEMU runs the guest" : `pid ${recovery.pid} has the guest`;
   const late = wantedBack && recovery.outcome === "updated" ? " (too late to take it back)" : "";
   print(`${recovery.outcome}${late}: ${where}; ${printable(recovery.why)}\n`);
-}
-
-/** "copying RAM: 812 of 4096 MiB left, 1204 MiB/s, the guest writes 35 MiB/s, about 1 s". */
-function copyText(copied: CopyProgress): string {
-  const mib = (bytes: number) => String(Math.round(bytes / 2 ** 20));
-  const left = copied.leftMs === undefined ? "no end yet" : `about ${Math.ceil(copied.leftMs / 1000)} s`;
-  const slow = copied.throttle === 0 ? "" : `, slowed down by ${copied.throttle} %`;
-  return (
-    `copying RAM: ${mib(copied.remaining)} of ${mib(copied.total)} MiB left, ${mib(copied.bytesPerSecond)} MiB/s, ` +
-    `the guest writes ${mib(copied.dirtyBytesPerSecond)} MiB/s${slow}, ${left}`
-  );
-}
-
-/** What was carried beside QEMU's own state, and how sure it is that nothing else has changed. */
-function comparisonText({ carried, comparison: { before, after } }: UpdateReport): string {
-  const lines = carried.map(({ what }) => `Carried: ${what}`);
-  const last = after ?? before;
-  if (last !== undefined) {
-    const { compared, differences, expected } = last;
-    const when = after === undefined ? "before the guest stopped" : "before and after";
-    const found = differences.length === 0 ? "nothing differs" : `${counted(differences.length, "value")} differ`;
-    lines.push(`Compared ${when}: ${counted(compared, "value")}; ${found}, but for ${expected.length} by design`);
-  }
-  return lines.map((line) => `${printable(line)}\n`).join("");
-}
-
-function showReport(report: UpdateReport, json: boolean): void {
-  if (json) {
-    printJson(report);
-    return;
-  }
-  for (const warning of report.warnings) printWarning(printable(warning));
-  const { from, to, pid, sourcePid, mode, downtimeMs, totalMs, fds } = report;
-  const rows = report.phases.map(({ step, ms }) => [step, ms.toFixed(1)]);
-  print(table(["STEP", "MS"], rows, ["MS"]));
-  const whyNone =
-    report.resumeUs === undefined ? "not measured (the guest was paused)" : "not known (the clock was set)";
-  const downtime = downtimeMs === undefined ? whyNone : `${downtimeMs.toFixed(1)} ms`;
-  const carried = fds === undefined ? "" : `, ${counted(fds.length, "fd")} carried`;
-  print(comparisonText(report));
-  print(
-    `QEMU ${printable(from)} (pid ${sourcePid}) -> ${printable(to)} (pid ${pid}), ${mode}: downtime ${downtime}, ` +
-      `total ${totalMs.toFixed(0)} ms${carried}\nThe guest is ${printable(report.runState)}; QMP at ${printable(report.qmp)}\n`,
-  );
 }

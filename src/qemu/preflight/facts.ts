@@ -35,7 +35,14 @@ import {
 import { type Credentials, hasCapability, readCredentials } from "../vm/credentials.ts";
 import { type Launcher, launcherFor, notStartable } from "../vm/launcher.ts";
 import { askModes, isUnderWay } from "../vm/modes.ts";
-import { askNewQemu, type NewQemu, type NewQemuCommand, newQemuCommand, programWords } from "../vm/new-qemu.ts";
+import {
+  askNewQemu,
+  type BinaryAnswers,
+  type NewQemu,
+  type NewQemuCommand,
+  newQemuCommand,
+  programWords,
+} from "../vm/new-qemu.ts";
 import type { OpenVm } from "../vm/open.ts";
 import type { VmProcess } from "../vm/process.ts";
 import { stateBase } from "../vm/state-dir.ts";
@@ -73,6 +80,8 @@ export interface UpdateRequest extends WaitOptions {
   readonly allowCopy?: boolean | undefined;
   /** Folder for journals, locks, sockets and logs, and of cpr-reboot's state. */
   readonly stateDir?: string | undefined;
+  /** What binaries have said before, to which it adds. Default: each is asked anew. */
+  readonly binaries?: BinaryAnswers | undefined;
 }
 
 export interface Facts {
@@ -262,7 +271,10 @@ function tryTaking({ identity }: VmProcess, held: readonly Held[]): Pick<Facts, 
 }
 
 /** A new QEMU that can't be used is an answer, too. */
-async function askNext(running: VmProcess, { qemu, command, timeoutMs, signal }: UpdateRequest): Promise<NewQemu> {
+async function askNext(
+  running: VmProcess,
+  { qemu, command, timeoutMs, signal, binaries }: UpdateRequest,
+): Promise<NewQemu> {
   const asked = command?.[0] ?? qemu;
   const how = newQemuCommand(running, asked);
   const failed = (error: CprkitError) => ({ ...how, program: how.words.at(-1) ?? how.words[0], said: { error } });
@@ -276,7 +288,7 @@ async function askNext(running: VmProcess, { qemu, command, timeoutMs, signal }:
     const text = `the program of process ${running.identity.pid}, ${how.words[0]}, is not there any more`;
     return failed(new CprkitError("ERR_QEMU_NOT_FOUND", `${text}: name the new one with --qemu`));
   }
-  return askNewQemu(how, running, { timeoutMs, signal });
+  return askNewQemu(how, running, { timeoutMs, signal, binaries });
 }
 
 /** What the VM says by itself, without anything known of the new QEMU. */

@@ -151,6 +151,7 @@ export const qmpReturns = {
   "query-machines": z.array(machine),
   "query-cpus-fast": z.array(cpu),
   "query-memdev": z.array(memdev),
+  "query-name": z.looseObject({ name: z.string().optional() }),
   "query-named-block-nodes": z.array(blockNode),
   "query-block": z.array(blockDevice),
   "x-debug-query-block-graph": blockGraph,

@@ -52,19 +52,56 @@ export function newQemuCommand(vm: VmProcess, asked: string | undefined): NewQem
   return { words: [asked.includes("/") ? resolve(asked) : asked], env: isOld ? rest : vm.env };
 }
 
+/** What binaries have said, for updates of several VMs in one process: each is asked once. To be passed on as it is. */
+export type BinaryAnswers = Map<string, Promise<BinaryAnswer>>;
+
 /**
  * Starts the program for a moment, without a guest, in the running VM's folder and with its rights. A program that can't
  * be used is an answer, not an error.
  *
  * @throws CprkitError ERR_ABORTED
  */
-export async function askNewQemu(command: NewQemuCommand, running: VmProcess, options: WaitOptions): Promise<NewQemu> {
+export async function askNewQemu(
+  command: NewQemuCommand,
+  running: VmProcess,
+  options: WaitOptions & { readonly binaries?: BinaryAnswers | undefined },
+): Promise<NewQemu> {
   const { words, env } = command;
+  const { binaries, ...wait } = options;
   const program = words.at(-1) ?? words[0];
+  const ask = () => probeBinary(words, { ...wait, like: running, env });
   try {
-    return { ...command, program, said: await probeBinary(words, { ...options, like: running, env }) };
+    return {
+      ...command,
+      program,
+      said: await (binaries === undefined ? ask() : once(binaries, command, running, ask)),
+    };
   } catch (error) {
     if (options.signal?.aborted === true || !isCprkitError(error)) throw error;
     return { ...command, program, said: { error } };
   }
 }
+
+/** An answer counts for what was started in the same way with the same rights; a failure is not kept. */
+function once(
+  binaries: BinaryAnswers,
+  { words, env }: NewQemuCommand,
+  { credentials, cwd, root, namespaces, identity }: VmProcess,
+  ask: () => Promise<BinaryAnswer>,
+): Promise<BinaryAnswer> {
+  const matters = Object.entries(env).filter(([name]) => !ofOneVm.test(name));
+  const folder = words[0].startsWith("/") ? [] : [cwd];
+  const place = namespaces.length === 0 ? [] : [root, identity.pid];
+  const asText = (_key: string, value: unknown) => (typeof value === "bigint" ? value.toString(16) : value);
+  const key = JSON.stringify([words, matters.toSorted(), credentials, folder, place], asText);
+  const known = binaries.get(key);
+  if (known !== undefined) return known;
+  const asked = ask();
+  binaries.set(key, asked);
+  asked.catch(() => binaries.delete(key));
+  return asked;
+}
+
+/** Variables that differ from VM to VM and not in what the program can do: of shells, systemd, libvirt, and our own marks. */
+const ofOneVm =
+  /^(_|PWD|OLDPWD|SHLVL|HOME|XDG_\w+|INVOCATION_ID|JOURNAL_STREAM|SYSTEMD_EXEC_PID|MEMORY_PRESSURE_\w+|CPRKIT_\w+)$/;

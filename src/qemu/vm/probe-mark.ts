@@ -70,6 +70,11 @@ export function endStrayProbes(): void {
   }
 }
 
+/** A QEMU that is only asked. @throws {Error} of the system, for a process that may not be looked at */
+export function isProbe(pid: number): boolean {
+  return markPattern.test(`\0${readFileSync(`/proc/${pid}/environ`, "latin1")}`);
+}
+
 const variable = "CPRKIT_PROBE";
 
 function isStray(name: string): boolean {

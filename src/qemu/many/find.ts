@@ -1,0 +1,68 @@
+// The QEMUs that run on this host, by name: those whose process this user may look at.
+
+import { readdirSync, readlinkSync, statSync } from "node:fs";
+import { basename } from "node:path";
+import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import { openVm, type VmTarget } from "../vm/open.ts";
+import { isProbe } from "../vm/probe-mark.ts";
+import { readVmProcess } from "../vm/process.ts";
+
+/** A QEMU that runs on this host. */
+export interface RunningVm extends VmTarget {
+  readonly pid: number;
+  /** Absolute path of the monitor by which it was asked; undefined if it has none that can be reached. */
+  readonly qmp: string | undefined;
+  /** As `-name` gave it (query-name); undefined without one. */
+  readonly name: string | undefined;
+  /** Why it can't be asked. */
+  readonly problem: CprkitError | undefined;
+}
+
+/**
+ * Every QEMU of this user, for root of all users, in order of their process ids: processes whose program is called
+ * qemu-system-…, qemu-kvm or kvm. Each is asked its name by its own monitor. One that can't be asked is in the list, too.
+ *
+ * @throws CprkitError ERR_ABORTED
+ */
+export async function findVms({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<RunningVm[]> {
+  return Promise.all(qemuProcesses().map((pid) => ask(pid, signal)));
+}
+
+async function ask(pid: number, signal: AbortSignal | undefined): Promise<RunningVm> {
+  try {
+    const { qmp, qmpPath } = await openVm({ pid }, { signal, timeoutMs: 5_000, commandTimeoutMs: 5_000 });
+    try {
+      return { pid, qmp: qmpPath, name: (await qmp.execute("query-name")).name, problem: undefined };
+    } finally {
+      await qmp.close();
+    }
+  } catch (error) {
+    if (!isCprkitError(error) || error.code === "ERR_ABORTED") throw error;
+    return { pid, qmp: undefined, name: undefined, problem: error };
+  }
+}
+
+function qemuProcesses(): number[] {
+  const pids = readdirSync("/proc").flatMap((name) => (/^\d+$/.test(name) ? [Number(name)] : []));
+  return pids.filter(isOwnQemu).toSorted((a, b) => a - b);
+}
+
+function isOwnQemu(pid: number): boolean {
+  try {
+    const uid = process.geteuid?.();
+    if (uid !== 0 && statSync(`/proc/${pid}`).uid !== uid) return false;
+    // Of a kernel thread there is none. The dynamic loader may run it (see programWords).
+    const program = basename(readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, ""));
+    if (!/^(qemu-system-|qemu-kvm|kvm$|ld)/.test(program)) return false;
+    const { argv } = readVmProcess(pid);
+    const runs = /^ld/.test(program) ? argv.find((word) => isQemuName(basename(word))) : program;
+    return runs !== undefined && isQemuName(runs) && !isProbe(pid);
+  } catch {
+    // It has ended, or is not ours to look at.
+    return false;
+  }
+}
+
+function isQemuName(name: string): boolean {
+  return /^(qemu-system-.+|qemu-kvm.*|kvm)$/.test(name);
+}

@@ -1,0 +1,145 @@
+// Updates several VMs from one process: so many side by side, but never two guests in the switch at once, for each would
+// prolong the other's pause; and a new QEMU binary is asked once for all of them.
+
+import { availableParallelism } from "node:os";
+import type { CprkitError } from "../../vmstate/error.ts";
+import type { UpdateOptions, UpdatePlan, UpdateReport } from "../update/options.ts";
+import { asCprkitError } from "../update/run.ts";
+import { type UpdateStep, updateSteps } from "../update/steps.ts";
+import { updateVm } from "../update/update.ts";
+import type { UpdateModeName } from "../vm/binary.ts";
+import type { BinaryAnswers } from "../vm/new-qemu.ts";
+import type { VmTarget } from "../vm/open.ts";
+
+/** Options of {@link updateMany}: those of each update, which all VMs share. */
+export interface UpdateManyOptions
+  extends Omit<UpdateOptions, "command" | "onStep" | "onPlan" | "onCopy" | "onWait" | "binaries"> {
+  /** How many updates may be under way at the same time. Default: as many as there are cores. */
+  readonly atOnce?: number | undefined;
+  /** Told of everything that happens, in order. What it throws ends nothing. */
+  readonly onEvent?: ((event: UpdateManyEvent) => void) | undefined;
+}
+
+/** What happens to one of the VMs. */
+export type UpdateManyEvent = { readonly vm: VmTarget } & (
+  | { readonly event: "begun" }
+  | { readonly event: "planned"; readonly plan: UpdatePlan }
+  | { readonly event: "step"; readonly step: UpdateStep }
+  /** Such as "waiting for the mirror job j0", or for the guests of other VMs that are in the switch. */
+  | { readonly event: "waiting"; readonly text: string }
+  | ({ readonly event: "ended" } & UpdateOutcome)
+);
+
+/** What became of one VM. */
+export type UpdateOutcome =
+  | { readonly outcome: "updated"; readonly report: UpdateReport }
+  /** Refused, rolled back or lost: the error says which, and where the guest is. */
+  | { readonly outcome: "failed"; readonly error: CprkitError }
+  /** The signal came before its turn: nothing was done. */
+  | { readonly outcome: "not-begun" };
+
+/**
+ * Updates VMs as {@link updateVm} does, each with a journal, a rollback and an outcome of its own: one that fails does not
+ * hinder the others. The signal rolls back what can be rolled back and begins no other.
+ *
+ * With mode copy the guest runs on while its RAM is copied; only one VM at a time is in that, and its short pause at the
+ * end may fall together with another VM's.
+ *
+ * @returns the outcomes, in the order of `targets`; never rejects because of a VM
+ */
+export async function updateMany(
+  targets: readonly VmTarget[],
+  options: UpdateManyOptions = {},
+): Promise<UpdateOutcome[]> {
+  const { atOnce = availableParallelism(), onEvent, ...shared } = options;
+  const binaries: BinaryAnswers = new Map();
+  const gates = { pause: makeGate(), copy: makeGate() };
+  const tell = (event: UpdateManyEvent) => {
+    try {
+      onEvent?.(event);
+    } catch {
+      // It only looks on.
+    }
+  };
+  const outcomes: UpdateOutcome[] = targets.map(() => ({ outcome: "not-begun" }));
+  let next = 0;
+  const work = async () => {
+    for (let at = next++; at < targets.length; at = next++) {
+      const vm = targets[at] as VmTarget;
+      if (options.signal?.aborted !== true) {
+        tell({ vm, event: "begun" });
+        outcomes[at] = await updateOne(vm, { ...shared, binaries }, gates, tell);
+      }
+      tell({ vm, event: "ended", ...(outcomes[at] as UpdateOutcome) });
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(Math.max(1, atOnce), targets.length) }, work));
+  return outcomes;
+}
+
+async function updateOne(
+  vm: VmTarget,
+  shared: UpdateOptions,
+  gates: Readonly<Record<"pause" | "copy", Gate>>,
+  tell: (event: UpdateManyEvent) => void,
+): Promise<UpdateOutcome> {
+  let mode: UpdateModeName = "cpr-transfer";
+  let leave = () => {};
+  try {
+    const report = await updateVm(vm, {
+      ...shared,
+      onPlan: (plan) => {
+        mode = plan.mode;
+        tell({ vm, event: "planned", plan });
+      },
+      onWait: (text) => tell({ vm, event: "waiting", text }),
+      onStep: async (step) => {
+        tell({ vm, event: "step", step });
+        if (step === "running") leave();
+        if (step !== lastBeforeSwitch(mode)) return;
+        leave = await gates[mode === "copy" ? "copy" : "pause"].enter(() =>
+          tell({ vm, event: "waiting", text: "waiting for the switch of another VM" }),
+        );
+      },
+    });
+    return { outcome: "updated", report };
+  } catch (error) {
+    return { outcome: "failed", error: asCprkitError(error) };
+  } finally {
+    leave();
+  }
+}
+
+/** From the step after it on things are let go that the guest needs, and it stops. */
+function lastBeforeSwitch(mode: UpdateModeName): UpdateStep | undefined {
+  const steps = updateSteps[mode];
+  return steps[steps.indexOf("before-switch") - 1];
+}
+
+interface Gate {
+  /** Waits until all who came before have left; `onWait` is called if somebody is in there. @returns leaves */
+  enter(onWait: () => void): Promise<() => void>;
+}
+
+function makeGate(): Gate {
+  let last: Promise<void> = Promise.resolve();
+  let inside = 0;
+  return {
+    enter: async (onWait) => {
+      const before = last;
+      let open = () => {};
+      last = new Promise((resolve) => {
+        open = resolve;
+      });
+      if (inside++ > 0) onWait();
+      await before;
+      let left = false;
+      return () => {
+        if (left) return;
+        left = true;
+        inside--;
+        open();
+      };
+    },
+  };
+}
