@@ -57,7 +57,5 @@ export {
 } from "./update/status.ts";
 export { allSteps, type UpdateStep, updateSteps } from "./update/steps.ts";
 export { updateVm } from "./update/update.ts";
-export { type CprModeName, cprModes, type QemuAbilities, type UpdateModeName, updateModes } from "./vm/binary.ts";
-export type { BinaryAnswers } from "./vm/new-qemu.ts";
+export { type CprModeName, cprModes, type UpdateModeName, updateModes } from "./vm/binary.ts";
 export type { VmTarget } from "./vm/open.ts";
-export type { BinaryAnswer } from "./vm/probe.ts";

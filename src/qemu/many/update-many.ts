@@ -8,12 +8,11 @@ import { asCprkitError } from "../update/run.ts";
 import { type UpdateStep, updateSteps } from "../update/steps.ts";
 import { updateVm } from "../update/update.ts";
 import type { UpdateModeName } from "../vm/binary.ts";
-import type { BinaryAnswers } from "../vm/new-qemu.ts";
 import type { VmTarget } from "../vm/open.ts";
 
 /** Options of {@link updateMany}: those of each update, which all VMs share. */
 export interface UpdateManyOptions
-  extends Omit<UpdateOptions, "command" | "onStep" | "onPlan" | "onCopy" | "onWait" | "binaries"> {
+  extends Omit<UpdateOptions, "command" | "onStep" | "onPlan" | "onCopy" | "onWait" | "sharing"> {
   /** How many updates may be under way at the same time. Default: as many as there are cores. */
   readonly atOnce?: number | undefined;
   /** Told of everything that happens, in order. What it throws ends nothing. */
@@ -52,7 +51,7 @@ export async function updateMany(
   options: UpdateManyOptions = {},
 ): Promise<UpdateOutcome[]> {
   const { atOnce = availableParallelism(), onEvent, ...shared } = options;
-  const binaries: BinaryAnswers = new Map();
+  const sharing = {};
   const gates = { pause: makeGate(), copy: makeGate() };
   const tell = (event: UpdateManyEvent) => {
     try {
@@ -68,7 +67,7 @@ export async function updateMany(
       const vm = targets[at] as VmTarget;
       if (options.signal?.aborted !== true) {
         tell({ vm, event: "begun" });
-        outcomes[at] = await updateOne(vm, { ...shared, binaries }, gates, tell);
+        outcomes[at] = await updateOne(vm, { ...shared, sharing }, gates, tell);
       }
       tell({ vm, event: "ended", ...(outcomes[at] as UpdateOutcome) });
     }

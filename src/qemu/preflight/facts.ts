@@ -80,8 +80,8 @@ export interface UpdateRequest extends WaitOptions {
   readonly allowCopy?: boolean | undefined;
   /** Folder for journals, locks, sockets and logs, and of cpr-reboot's state. */
   readonly stateDir?: string | undefined;
-  /** What binaries have said before, to which it adds. Default: each is asked anew. */
-  readonly binaries?: BinaryAnswers | undefined;
+  /** Updates with the same object ask a new QEMU binary once. Default: each asks anew. */
+  readonly sharing?: object | undefined;
 }
 
 export interface Facts {
@@ -273,7 +273,7 @@ function tryTaking({ identity }: VmProcess, held: readonly Held[]): Pick<Facts, 
 /** A new QEMU that can't be used is an answer, too. */
 async function askNext(
   running: VmProcess,
-  { qemu, command, timeoutMs, signal, binaries }: UpdateRequest,
+  { qemu, command, timeoutMs, signal, sharing }: UpdateRequest,
 ): Promise<NewQemu> {
   const asked = command?.[0] ?? qemu;
   const how = newQemuCommand(running, asked);
@@ -288,7 +288,7 @@ async function askNext(
     const text = `the program of process ${running.identity.pid}, ${how.words[0]}, is not there any more`;
     return failed(new CprkitError("ERR_QEMU_NOT_FOUND", `${text}: name the new one with --qemu`));
   }
-  return askNewQemu(how, running, { timeoutMs, signal, binaries });
+  return askNewQemu(how, running, { timeoutMs, signal, sharing });
 }
 
 /** What the VM says by itself, without anything known of the new QEMU. */

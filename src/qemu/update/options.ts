@@ -5,7 +5,6 @@ import type { Finding } from "../finding.ts";
 import type { MachineComparison } from "../machine/compare.ts";
 import type { UpdateWay } from "../preflight/preflight.ts";
 import type { UpdateModeName } from "../vm/binary.ts";
-import type { BinaryAnswers } from "../vm/new-qemu.ts";
 import type { UpdateStep } from "./steps.ts";
 
 /** Options of {@link planUpdate} and {@link updateVm}. */
@@ -39,8 +38,8 @@ export interface UpdateOptions {
   /** Told what is waited for, such as "waiting for the mirror job j0 (running, 40 % done)". */
   readonly onWait?: ((text: string) => void) | undefined;
   readonly hooks?: UpdateHooks | undefined;
-  /** What binaries have said before, to which it adds. Default: each is asked anew. */
-  readonly binaries?: BinaryAnswers | undefined;
+  /** Updates with the same object ask a new QEMU binary once. Default: each asks anew. */
+  readonly sharing?: object | undefined;
   /** Of displays, which QEMU does not tell: given to the new one, and never written down. */
   readonly passwords?: DisplayPasswords | undefined;
   /** Rolls back while that can be done, and is too late after it. */

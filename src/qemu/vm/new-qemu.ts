@@ -52,8 +52,8 @@ export function newQemuCommand(vm: VmProcess, asked: string | undefined): NewQem
   return { words: [asked.includes("/") ? resolve(asked) : asked], env: isOld ? rest : vm.env };
 }
 
-/** What binaries have said, for updates of several VMs in one process: each is asked once. To be passed on as it is. */
-export type BinaryAnswers = Map<string, Promise<BinaryAnswer>>;
+/** What binaries have said, by the object that several updates share. */
+const answers = new WeakMap<object, Map<string, Promise<BinaryAnswer>>>();
 
 /**
  * Starts the program for a moment, without a guest, in the running VM's folder and with its rights. A program that can't
@@ -64,17 +64,17 @@ export type BinaryAnswers = Map<string, Promise<BinaryAnswer>>;
 export async function askNewQemu(
   command: NewQemuCommand,
   running: VmProcess,
-  options: WaitOptions & { readonly binaries?: BinaryAnswers | undefined },
+  options: WaitOptions & { readonly sharing?: object | undefined },
 ): Promise<NewQemu> {
   const { words, env } = command;
-  const { binaries, ...wait } = options;
+  const { sharing, ...wait } = options;
   const program = words.at(-1) ?? words[0];
   const ask = () => probeBinary(words, { ...wait, like: running, env });
   try {
     return {
       ...command,
       program,
-      said: await (binaries === undefined ? ask() : once(binaries, command, running, ask)),
+      said: await (sharing === undefined ? ask() : once(sharing, command, running, ask)),
     };
   } catch (error) {
     if (options.signal?.aborted === true || !isCprkitError(error)) throw error;
@@ -84,7 +84,7 @@ export async function askNewQemu(
 
 /** An answer counts for what was started in the same way with the same rights; a failure is not kept. */
 function once(
-  binaries: BinaryAnswers,
+  sharing: object,
   { words, env }: NewQemuCommand,
   { credentials, cwd, root, namespaces, identity }: VmProcess,
   ask: () => Promise<BinaryAnswer>,
@@ -94,6 +94,8 @@ function once(
   const place = namespaces.length === 0 ? [] : [root, identity.pid];
   const asText = (_key: string, value: unknown) => (typeof value === "bigint" ? value.toString(16) : value);
   const key = JSON.stringify([words, matters.toSorted(), credentials, folder, place], asText);
+  const binaries = answers.get(sharing) ?? new Map<string, Promise<BinaryAnswer>>();
+  answers.set(sharing, binaries);
   const known = binaries.get(key);
   if (known !== undefined) return known;
   const asked = ask();
