@@ -35,14 +35,7 @@ import {
 import { type Credentials, hasCapability, readCredentials } from "../vm/credentials.ts";
 import { type Launcher, launcherFor, notStartable } from "../vm/launcher.ts";
 import { askModes, isUnderWay } from "../vm/modes.ts";
-import {
-  askNewQemu,
-  type BinaryAnswers,
-  type NewQemu,
-  type NewQemuCommand,
-  newQemuCommand,
-  programWords,
-} from "../vm/new-qemu.ts";
+import { askNewQemu, type NewQemu, type NewQemuCommand, newQemuCommand, programWords } from "../vm/new-qemu.ts";
 import type { OpenVm } from "../vm/open.ts";
 import type { VmProcess } from "../vm/process.ts";
 import { stateBase } from "../vm/state-dir.ts";
