@@ -1,6 +1,6 @@
 // A network for a guest: a tap in a bridge, and behind it a peer in a network namespace of its own.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { openSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { offloadOf } from "../../src/linux/tap-offload.ts";
 import { endAll, startUpdatable, type Updatable, type UpdatableOptions } from "./update-support.ts";
@@ -20,6 +20,8 @@ interface Bridge {
   readonly tap: string;
   /** The guest's address. */
   readonly guest: string;
+  /** Where a macvtap is opened, and the address that its guest must have. */
+  readonly macvtap: { readonly device: string; readonly mac: string } | undefined;
   /** Starts to send; the returned function ends it. */
   startPeer(packetsPerSecond: number): Promise<() => Promise<PeerReport>>;
   /**
@@ -34,8 +36,15 @@ interface Bridge {
 
 let made = 0;
 
+interface BridgeOptions {
+  /** Default 1. */
+  readonly queues?: number;
+  /** A macvtap on the pair to the peer, without a bridge. */
+  readonly isMacvtap?: boolean;
+}
+
 /** @throws {Error} what is missing (root, bridges, network namespaces) */
-function makeBridge(options: { readonly queues?: number } = {}): Bridge {
+function makeBridge({ queues = 1, isMacvtap = false }: BridgeOptions): Bridge {
   const name = (kind: string) => `cprk${kind}${process.pid % 10000}x${made}`;
   made++;
   const [tap, bridge, outer, inner, space] = ["t", "b", "o", "i", "n"].map(name) as [
@@ -61,14 +70,16 @@ function makeBridge(options: { readonly queues?: number } = {}): Bridge {
   };
   try {
     ip("netns", "add", space);
-    ip("link", "add", bridge, "type", "bridge");
-    ip("tuntap", "add", "dev", tap, "mode", "tap", ...((options.queues ?? 1) > 1 ? ["multi_queue"] : []));
     ip("link", "add", outer, "type", "veth", "peer", "name", inner, "netns", space);
-    for (const port of [tap, outer]) {
-      ip("link", "set", port, "master", bridge);
-      ip("link", "set", port, "up");
+    if (isMacvtap) {
+      ip("link", "add", "link", outer, "name", tap, "type", "macvtap", "mode", "bridge");
+    } else {
+      ip("link", "add", bridge, "type", "bridge");
+      ip("tuntap", "add", "dev", tap, "mode", "tap", ...(queues > 1 ? ["multi_queue"] : []));
+      for (const port of [tap, outer]) ip("link", "set", port, "master", bridge);
+      ip("link", "set", bridge, "up");
     }
-    ip("link", "set", bridge, "up");
+    for (const port of [outer, tap]) ip("link", "set", port, "up");
     ip("-n", space, "addr", "add", "10.77.0.1/24", "dev", inner);
     ip("-n", space, "link", "set", inner, "up");
   } catch (error) {
@@ -76,15 +87,16 @@ function makeBridge(options: { readonly queues?: number } = {}): Bridge {
     throw error;
   }
   const guest = "10.77.0.2";
+  const about = (file: string) => readFileSync(`/sys/class/net/${tap}/${file}`, "utf8").trim();
   return {
     tap,
     guest,
+    macvtap: isMacvtap ? { device: `/dev/tap${about("ifindex")}`, mac: about("address") } : undefined,
     tapState: () => {
       const [, index = "", flags = ""] = /^(\d+): .*?<(.*?)>/.exec(ip("link", "show", tap)) ?? [];
-      const changes = readFileSync(`/sys/class/net/${tap}/carrier_changes`, "utf8").trim();
-      return [index, flags, changes, offloadOf(tap)].join(" ");
+      return [index, flags, about("carrier_changes"), offloadOf(tap)].join(" ");
     },
-    overflowed: () => Number(readFileSync(`/sys/class/net/${tap}/statistics/tx_dropped`, "utf8")),
+    overflowed: () => Number(about("statistics/tx_dropped")),
     remove,
     startPeer: async (rate) => {
       const script = fileURLToPath(new URL("children/net-peer.pl", import.meta.url));
@@ -134,9 +146,9 @@ export async function endOnTaps(): Promise<void> {
 }
 
 /** The bridge is removed by {@link endOnTaps}. */
-export function bridgeOrSkip(context: { skip(why: string): void }, queues = 1): Bridge {
+export function bridgeOrSkip(context: { skip(why: string): void }, options: BridgeOptions = {}): Bridge {
   try {
-    const bridge = makeBridge({ queues });
+    const bridge = makeBridge(options);
     bridges.push(bridge);
     return bridge;
   } catch (error) {
@@ -159,15 +171,19 @@ interface OnTap {
 /** A Linux guest that answers on the network. */
 export async function startOnTap(qemu: string, bridge: Bridge, how: OnTap): Promise<Updatable> {
   const { tap = "", scripts = "script=no,downscript=no", card = "", ram = "memfd", more, words = "" } = how;
+  const { macvtap } = bridge;
   const vm = await startUpdatable({
     qemu,
     machine: "pc-q35-10.0",
     accel: "tcg",
     linux: `net=${bridge.guest} ${words}`,
     ram,
+    // As a parent passes it: QEMU itself opens no macvtap.
+    given: () => (macvtap === undefined ? [] : [openSync(macvtap.device, "r+")]),
     extraArgs: (dir) => [
-      ...["-netdev", `tap,id=n0,ifname=${bridge.tap},${scripts}${tap}`],
-      ...["-device", `virtio-net-pci,netdev=n0,id=nic0${card}`, ...(more?.(dir) ?? [])],
+      ...["-netdev", `tap,id=n0,${macvtap === undefined ? `ifname=${bridge.tap},${scripts}` : "fd=3"}${tap}`],
+      ...["-device", `virtio-net-pci,netdev=n0,id=nic0${macvtap === undefined ? "" : `,mac=${macvtap.mac}`}${card}`],
+      ...(more?.(dir) ?? []),
     ],
   });
   await vm.serial.waitForText("NET READY", 60_000);

@@ -5,7 +5,7 @@ import { afterEach, expect, it } from "vitest";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { privateDir } from "../support/vm.ts";
-import { bridgeOrSkip, endOnTaps, startOnTap } from "./bridge.ts";
+import { bridgeOrSkip, endOnTaps, startOnTap, tell } from "./bridge.ts";
 
 afterEach(endOnTaps);
 
@@ -17,7 +17,7 @@ describeQemu(
   (qemu) => {
     for (const cpus of [1, 2]) {
       it(`keeps two queues, of which it uses ${cpus}, and has them again after a rollback`, async (context) => {
-        const bridge = bridgeOrSkip(context, 2);
+        const bridge = bridgeOrSkip(context, { queues: 2 });
         const vm = await startOnTap(qemu["10.0"], bridge, {
           tap: ",queues=2",
           card: ",mq=on,vectors=6",
@@ -45,6 +45,27 @@ describeQemu(
         expect(said.tcp.wrong).toBe(0);
       });
     }
+
+    it("keeps a macvtap that a parent has passed, there and back and by cpr-exec", async (context) => {
+      const bridge = bridgeOrSkip(context, { isMacvtap: true });
+      const vm = await startOnTap(qemu["10.0"], bridge, {});
+      const before = bridge.tapState();
+      const stop = await bridge.startPeer(rate);
+      const downtimes: number[] = [];
+      for (const [version, mode] of [
+        ["11.1", "cpr-transfer"],
+        ["11.1", "cpr-exec"],
+        ["10.0", "cpr-transfer"],
+      ] as const) {
+        const options = { qemu: qemu[version], mode, stateDir: vm.stateDir };
+        downtimes.push((await updateVm({ qmp: vm.qmp }, options)).downtimeMs ?? 0);
+        expect(bridge.tapState()).toBe(before);
+      }
+      const said = await stop();
+      tell("macvtap", downtimes, said);
+      expect(said.tcp.lines).toBeGreaterThan(rate / 10);
+      expect(said.tcp.wrong).toBe(0);
+    });
 
     it("has its scripts run once, and none at the end of the old QEMU", async (context) => {
       const bridge = bridgeOrSkip(context);

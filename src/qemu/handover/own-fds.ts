@@ -89,8 +89,9 @@ export function takeOwnFds(state: CprState): CprState {
 
 /** What an fd of this process is: as {@link describeFd}, but of a tap its interface, "tap tap0". */
 export function describeOwnFd(fd: number): string {
-  const iff = readFdLink("self", fd) === "/dev/net/tun" ? readFdInfo("self", fd).fields.get("iff") : undefined;
-  return iff === undefined ? describeFd(fd) : `tap ${iff}`;
+  const link = readFdLink("self", fd);
+  const tap = link === "/dev/net/tun" ? readFdInfo("self", fd).fields.get("iff") : /^\/dev\/tap\d+$/.exec(link)?.[0];
+  return tap === undefined ? describeFd(fd) : `tap ${tap}`;
 }
 
 /** Until the new QEMU, which is started with them, has built its machine the running one must keep its taps as they are. */
