@@ -337,6 +337,21 @@ describe("the comparison", () => {
     ]);
   });
 
+  it("RAM blocks without a name, of passed-through devices, are compared by size", () => {
+    const unnamed = (size: number) => ({ name: "", size });
+    const add = (machine: Machine, ...sizes: number[]) => {
+      machine.memory.blocks.push(...sizes.map(unnamed));
+    };
+    const of = (...sizes: number[]) => {
+      const machine = machineOf();
+      add(machine, ...sizes);
+      return machine;
+    };
+    const paths = (old: Machine, next: Machine) => compareMachines(old, next).differences.map(({ path }) => path);
+    expect(paths(of(8192, 8192, 4096), of(8192, 8192, 4096))).toEqual([]);
+    expect(paths(of(8192, 8192, 4096), of(8192, 4096))).toEqual(["memory.blocks[unnamed[1] of 8192 bytes]"]);
+  });
+
   it("a switch that only a newer QEMU has may be off, and not on; between two of one version neither", () => {
     const withSwitch = (version: string, value: boolean) => (machine: Machine) => {
       machine.qemu.version = version;

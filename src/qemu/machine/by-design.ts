@@ -2,6 +2,7 @@
 // difference. Pure.
 
 import { isMemoryFile } from "../fds/ram.ts";
+import { namedBlocks } from "./canonical.ts";
 import type { Machine } from "./schema.ts";
 
 /** One value that is not the same in both. */
@@ -79,7 +80,9 @@ const rules: readonly Rule[] = [
     reason: "memory",
     path: /^memory\.blocks\[.*\]\.file\.inode$/,
     when: ({ path }, old) =>
-      old.memory.blocks.some(({ name, file }) => path.includes(`[${name}]`) && isMemoryFile(file?.link ?? "")),
+      namedBlocks(old.memory.blocks).some(
+        ({ name, file }) => path.includes(`[${name}]`) && isMemoryFile(file?.link ?? ""),
+      ),
   },
   { reason: "waiting", path: /^status\./, when: (_, __, next) => next.status.status === "inmigrate" },
   {

@@ -10,13 +10,28 @@ export function canonicalMachine(machine: Machine): Tree {
   const objects = objectNames(machine.qom);
   const nodes = nodeNames(machine.block, (name) => objectName(objects, name));
   const rename = (text: string) => nodes.get(text) ?? withoutNewName(withoutChance(objectName(objects, text)));
-  const { block, net } = machine;
+  const { block, memory, net } = machine;
   const named = {
     ...machine,
+    memory: { ...memory, blocks: namedBlocks(memory.blocks) },
     block: { ...block, devices: block.devices.map((one) => ({ ...one, device: one.device || (one.qdev ?? "") })) },
     net: { ...net, forwards: net.forwards.map((one) => ({ id: `${one.netdev} ${one.protocol} ${one.host}`, ...one })) },
   };
   return tree(named, rename) as Tree;
+}
+
+/**
+ * RAM blocks, those without a name (memory of a passed-through device, a backend that nothing uses) named by size and
+ * number: QEMU lists them by size.
+ */
+export function namedBlocks(blocks: Machine["memory"]["blocks"]): Machine["memory"]["blocks"] {
+  const counts = new Map<number, number>();
+  return blocks.map((block) => {
+    if (block.name !== "") return block;
+    const count = counts.get(block.size) ?? 0;
+    counts.set(block.size, count + 1);
+    return { ...block, name: `unnamed[${count}] of ${block.size} bytes` };
+  });
 }
 
 /** A socket of the new QEMU has the old one's name with ".cprN" behind it, until the old one has ended. */
