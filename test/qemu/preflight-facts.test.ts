@@ -1,9 +1,14 @@
 // What can't be made on every machine: the facts of a real VM, with one thing in them changed.
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { carriedVfio } from "../../src/qemu/fds/vfio.ts";
+import { carriedVfio, countInterrupts } from "../../src/qemu/fds/vfio.ts";
 import { type Finding, findingCodes } from "../../src/qemu/finding.ts";
-import { checkHeldDevices, checkNetPeers, checkVfio } from "../../src/qemu/preflight/checks/devices.ts";
+import {
+  checkHeldDevices,
+  checkNetPeers,
+  checkVfio,
+  checkVfioAccelerator,
+} from "../../src/qemu/preflight/checks/devices.ts";
 import { checkCgroup, checkMonitor, checkRoom, checkService } from "../../src/qemu/preflight/checks/host.ts";
 import { checkFdLimits, checkHostMemory } from "../../src/qemu/preflight/checks/limits.ts";
 import { checkMemory } from "../../src/qemu/preflight/checks/memory.ts";
@@ -16,6 +21,21 @@ import { describeQemu } from "../support/qemu.ts";
 import { withVm } from "./preflight-support.ts";
 
 const text = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
+
+it("counts the interrupts of VFIO devices by the kernel's table", () => {
+  const table = [
+    "           CPU0       CPU1",
+    "  9:          0          3  IR-IO-APIC    9-fasteoi   acpi, vfio-intx(0000:01:00.0)",
+    " 38:          0         29  IR-PCI-MSIX-0000:07:00.0    0-edge      vfio-msix[0](0000:07:00.0)",
+    " 39:         29          0  IR-PCI-MSIX-0000:07:00.0    1-edge      vfio-msix[1](0000:07:00.0)",
+    " 40:          0          0  IR-PCI-MSI-0000:08:00.0    0-edge      vfio-msi[0](0000:08:00.0)",
+    " 41:          0          0  IR-PCI-MSIX-0000:09:00.0    0-edge      nvme0q0",
+  ].join("\n");
+  expect(countInterrupts(table, ["0000:07:00.0"], true)).toBe(2 + 4);
+  expect(countInterrupts(table, ["0000:07:00.0"], false)).toBe(2 + 2);
+  expect(countInterrupts(table, ["0000:01:00.0", "0000:08:00.0"], true)).toBe(4 + 2 + 2);
+  expect(countInterrupts(table, ["0000:09:00.0"], true)).toBe(2);
+});
 
 it("documents every code", () => {
   const documented = [...text("docs/preflight.md").matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, code]) => code);
@@ -31,7 +51,7 @@ it("names the VFIO fds that QEMU 10.1 and newer carry", () => {
     [11, "anon_inode:[eventfd]"],
     [12, "/memfd:pc.ram (deleted)"],
   ]);
-  const facts = { preserved: true, devices: ["0000:3b:00.0"], iommufds: ["iommufd0"] };
+  const facts = { preserved: true, devices: ["0000:3b:00.0"], iommufds: ["iommufd0"], interrupts: 4 };
   const named = [...carriedVfio(links, facts)].map(([fd, { fate, name, id }]) => [fd, fate, name, id]);
   expect(named).toEqual([
     [7, "carried", "vfio_container_for_group", 12],
@@ -43,6 +63,9 @@ it("names the VFIO fds that QEMU 10.1 and newer carry", () => {
   // Which of two is which can't be told from outside: no name rather than a wrong one.
   const two = carriedVfio(links, { ...facts, devices: ["0000:3b:00.0", "0000:3b:00.1"] });
   expect(two.get(9)).toMatchObject({ fate: "carried" });
+  // But for a kernel that tells it.
+  const told = carriedVfio(links, { ...facts, devices: ["0000:3b:00.0", "0000:3b:00.1"] }, () => "0000:3b:00.1");
+  expect(told.get(9)).toMatchObject({ name: "0000:3b:00.1", id: 0 });
   expect(two.get(9)).not.toHaveProperty("name");
   expect(carriedVfio(links, { ...facts, preserved: false }).size).toBe(0);
 });
@@ -89,6 +112,15 @@ describeQemu("checks on facts that can't be made here", ["10.0", "11.1"], (qemu)
       expect(seen(checkVfio, from11)).toEqual([]);
       const older = { ...next, said: { ...next.said, abilities: facts.abilities } };
       expect(seen(checkVfio, { ...from11, next: older })).toEqual(["blocker vfio"]);
+
+      // Without KVM its guest would be lost.
+      const kvm = { ...from11, accelerator: "kvm" } as const;
+      const tcg = { ...from11, accelerator: "tcg" } as const;
+      expect(seen(checkVfioAccelerator, kvm)).toEqual([]);
+      expect(seen(checkVfioAccelerator, { accelerator: "tcg" })).toEqual([]);
+      expect(seen(checkVfioAccelerator, tcg)).toEqual(["blocker qemu-crash"]);
+      expect(seen(checkVfioAccelerator, { ...tcg, mode: "cpr-exec" })).toEqual(["blocker qemu-crash"]);
+      expect(seen(checkVfioAccelerator, { ...tcg, mode: "cpr-reboot" })).toEqual([]);
 
       // By QEMU's own list of what it was built with.
       expect([...next.said.accelerators]).toContain("tcg");
@@ -142,5 +174,7 @@ describeQemu("checks on facts that can't be made here", ["10.0", "11.1"], (qemu)
       expect(seen(checkRoom, { ...full, backends: shared })).toEqual([]);
 
       expect(seen(checkFdLimits, { own: { ...facts.own, nofile: facts.own.fds + 3 } })).toEqual(["blocker nofile-own"]);
+      // What can't be named counts, too.
+      expect(seen(checkFdLimits, { interrupts: facts.own.nofile })).toContain("blocker nofile-own");
     }));
 });

@@ -310,7 +310,9 @@ function processesIn(dir: string): number[] {
     try {
       const isQemu = readFileSync(`/proc/${name}/cmdline`, "utf8").includes(`${dir}/guest.`);
       const isZombie = / [ZX] /.test(readFileSync(`/proc/${name}/stat`, "utf8").replace(/^.*\)/s, ""));
-      return isQemu && !isZombie ? [Number(name)] : [];
+      // The setsid(1) that stands before a new one has its words.
+      const isBetween = readFileSync(`/proc/${name}/comm`, "utf8").trim() === "setsid";
+      return isQemu && !isZombie && !isBetween ? [Number(name)] : [];
     } catch {
       return [];
     }

@@ -49,14 +49,16 @@ async function runFds({ pid, json }: FdsCommandOptions, signal: AbortSignal): Pr
   for (const text of report.warnings) printWarning(printable(text));
 }
 
-function asText({ pid, program, version, fds }: VmFdsReport): string {
+function asText({ pid, program, version, fds, interrupts }: VmFdsReport): string {
   const rows = fds.map(({ fd, what, fate, name, id, why }) =>
     [String(fd), what, fate, name ?? "", id === undefined ? "" : String(id), why].map(printable),
   );
   const of = version === undefined ? program : `QEMU ${version}, ${program}`;
   const given = fds.filter(({ fate }) => fate === "handed").length;
   const handed = given === 0 ? "" : `, cprkit hands over ${given}`;
-  const carried = fds.filter(({ fate }) => fate === "carried").length;
+  const named = fds.filter(({ fate }) => fate === "carried").length;
+  const carried =
+    interrupts === 0 ? named : `${named + interrupts} or so, ${interrupts} of them interrupts of VFIO devices`;
   return (
     table(["FD", "WHAT", "FATE", "NAME", "ID", "WHY"], rows, ["FD", "ID"]) +
     `Process ${pid} (${printable(of)}): ${counted(fds.length, "fd")}, CPR carries ${carried}${handed}\n`

@@ -75,7 +75,7 @@ function asText({ vm, new: next, mode, findings, ways, copy, carried, ok }: Pref
   const found =
     findings.length === 0 ? "nothing in the way" : `${counted(blockers, "blocker")}, ${counted(warnings, "warning")}`;
   return [
-    `VM       process ${vm.pid}, QEMU ${printable(vm.version)}, ${printable(vm.machine)}, ${printable(vm.runState)}; ${counted(vm.fds.open, "fd")}, CPR carries ${vm.fds.carried}`,
+    `VM       process ${vm.pid}, QEMU ${printable(vm.version)}, ${printable(vm.machine)}, ${printable(vm.runState)}; ${counted(vm.fds.open, "fd")}, CPR carries ${carriedText(vm.fds)}`,
     `New      QEMU ${printable(next.version ?? "?")}, ${printable(next.program)}`,
     `Mode     ${mode}`,
     "",
@@ -87,6 +87,10 @@ function asText({ vm, new: next, mode, findings, ways, copy, carried, ok }: Pref
     `This VM ${verdict}: ${found}.${ok ? "" : otherWays(ways)}`,
     "",
   ].join("\n");
+}
+
+function carriedText({ carried, interrupts }: PreflightReport["vm"]["fds"]): string {
+  return interrupts === 0 ? String(carried) : `${carried + interrupts} or so`;
 }
 
 function otherWays(ways: readonly UpdateWay[]): string {

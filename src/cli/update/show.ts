@@ -61,6 +61,7 @@ export function showReport(report: UpdateReport, json: boolean): void {
     return;
   }
   for (const warning of report.warnings) printWarning(printable(warning));
+  for (const line of report.said) printWarning(`the new QEMU says: ${printable(line)}`);
   const { from, to, pid, sourcePid, mode, downtimeMs, totalMs, fds } = report;
   const rows = report.phases.map(({ step, ms }) => [step, ms.toFixed(1)]);
   print(table(["STEP", "MS"], rows, ["MS"]));

@@ -8,7 +8,7 @@ import type { Qmp } from "../qmp/client.ts";
 import type { Fate, VmFd } from "./fate.ts";
 import { carriedRam } from "./ram.ts";
 import { readSockets, type SocketInfo } from "./sockets.ts";
-import { carriedVfio, vfioFacts } from "./vfio.ts";
+import { carriedVfio, deviceBehind, vfioFacts } from "./vfio.ts";
 
 /** What {@link listVmFds} needs to know. */
 export interface VmFdsOptions {
@@ -33,7 +33,7 @@ export async function listVmFds(pid: number, how: VmFdsOptions = {}): Promise<Vm
   const carried = new Map<number, Fate>();
   const vfio = qmp === undefined ? undefined : await vfioFacts(qmp);
   for (const [fd, fate] of await carriedRam(pid, links, options, qmp)) carried.set(fd, fate);
-  for (const [fd, fate] of carriedVfio(links, vfio)) carried.set(fd, fate);
+  for (const [fd, fate] of carriedVfio(links, vfio, (fd) => deviceBehind(pid, fd))) carried.set(fd, fate);
   const passed = passedFds(options);
   for (const fd of qmp === undefined ? [] : await fdsetFds(qmp)) passed.set(fd, "add-fd");
   const context: Context = { pid, sockets: readSockets(pid), passed, qmpPath };

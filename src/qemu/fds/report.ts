@@ -11,6 +11,7 @@ import { readOwnOptions } from "../vm/own-options.ts";
 import { readVmProcess } from "../vm/process.ts";
 import type { VmFd } from "./fate.ts";
 import { listVmFds } from "./list.ts";
+import { vfioFacts } from "./vfio.ts";
 
 /** What {@link reportVmFds} gives. Plain data. */
 export interface VmFdsReport {
@@ -22,6 +23,8 @@ export interface VmFdsReport {
   readonly version?: string;
   /** Ascending by number. */
   readonly fds: readonly VmFd[];
+  /** Carried as well, about as many: event notifiers of VFIO devices' interrupts. Which of them can't be seen from outside. */
+  readonly interrupts: number;
   /** What could not be found out, and why. */
   readonly warnings: readonly string[];
 }
@@ -44,7 +47,8 @@ export async function reportVmFds(target: VmTarget, options: WaitOptions = {}): 
       const { fds } = await fdsOfVm(vm);
       const { version } = qmp.greeting;
       const warnings = version.major < 10 ? [`QEMU ${versionText(version)} is older than CPR: it carries nothing`] : [];
-      return { pid, program: process.program, version: versionText(version), fds, warnings };
+      const { interrupts } = await vfioFacts(qmp);
+      return { pid, program: process.program, version: versionText(version), fds, interrupts, warnings };
     } finally {
       await qmp.close();
     }
@@ -59,6 +63,6 @@ export async function reportVmFds(target: VmTarget, options: WaitOptions = {}): 
     const warning = `the monitor could not be asked, so some names are missing and VFIO is left out: ${error.message}`;
     const looksRight = [program, ...argv].some((word) => word.includes("qemu"));
     const stranger = `process ${identity.pid} runs ${program}: is it a QEMU? FATE is right only for one`;
-    return { pid: identity.pid, program, fds, warnings: looksRight ? [warning] : [stranger, warning] };
+    return { pid: identity.pid, program, fds, interrupts: 0, warnings: looksRight ? [warning] : [stranger, warning] };
   }
 }

@@ -16,6 +16,7 @@ import type { VmFd } from "../fds/fate.ts";
 import { listVmFds } from "../fds/list.ts";
 import { type MemoryBackend, memoryBackends, memoryFileFds } from "../fds/ram.ts";
 import { readSockets } from "../fds/sockets.ts";
+import { vfioFacts } from "../fds/vfio.ts";
 import { type Held, heldFds } from "../handover/held.ts";
 import { takeFds } from "../handover/take.ts";
 import { readOpenMachine } from "../machine/read.ts";
@@ -129,6 +130,8 @@ export interface Facts {
   readonly blockNodes: QmpReturn<"query-named-block-nodes">;
   readonly jobs: QmpReturn<"query-jobs">;
   readonly fds: readonly VmFd[];
+  /** About how many further fds CPR carries: interrupts of VFIO devices. */
+  readonly interrupts: number;
   readonly taps: readonly Tap[];
   /** Paths of UNIX sockets on which somebody listens. */
   readonly listening: ReadonlySet<string>;
@@ -212,6 +215,7 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     blockNodes: own.blockNodes,
     jobs: own.jobs,
     fds,
+    interrupts: own.interrupts,
     taps: [...new Set(fds.flatMap(({ what }) => /^tap (.*)$/.exec(what)?.[1] ?? []))].map(tapOf),
     listening: listeningFor(process),
     inFlightUnlimited: [capSysResource, capSysAdmin].some((each) => hasCapability(process.credentials.effective, each)),
@@ -298,7 +302,7 @@ async function askVm(vm: OpenVm) {
   ]);
   // A migration's parameters must stay as they are.
   const modes = isUnderWay(migration.status) ? undefined : await askModes(qmp, parameters.mode);
-  const [machines, kvm, backends, devices, chardevs, blockNodes, jobs, fds, generationId] = await Promise.all([
+  const [machines, kvm, backends, devices, chardevs, blockNodes, jobs, fds, vfio, generationId] = await Promise.all([
     machinesOf(qmp),
     qmp.execute("query-kvm"),
     memoryBackends(qmp),
@@ -307,6 +311,7 @@ async function askVm(vm: OpenVm) {
     qmp.execute("query-named-block-nodes"),
     qmp.execute("query-jobs"),
     listVmFds(process.identity.pid, { qmp, qmpPath, options }),
+    vfioFacts(qmp),
     generationIdOf(qmp, options),
   ]);
   return {
@@ -325,6 +330,7 @@ async function askVm(vm: OpenVm) {
     blockNodes,
     jobs,
     fds,
+    interrupts: vfio.interrupts,
     memoryFiles: await movedMemoryFiles(vm, options, backends, fds),
     generationId,
   };

@@ -13,6 +13,7 @@ import {
   checkNetPeers,
   checkTaps,
   checkVfio,
+  checkVfioAccelerator,
 } from "./checks/devices.ts";
 import { checkBinary, checkImages, checkSockets, checkStartFiles } from "./checks/files.ts";
 import { checkCgroup, checkMonitor, checkRoom, checkService } from "./checks/host.ts";
@@ -41,7 +42,13 @@ export interface PreflightReport {
     readonly machine: string;
     readonly runState: string;
     /** How many fds it has open, how many of them CPR carries, and how many cprkit hands over itself. */
-    readonly fds: { readonly open: number; readonly carried: number; readonly handed: number };
+    readonly fds: {
+      readonly open: number;
+      readonly carried: number;
+      /** Carried as well, about as many: interrupts of VFIO devices. */
+      readonly interrupts: number;
+      readonly handed: number;
+    };
   };
   /** `version` is absent when it could not be asked. */
   readonly new: { readonly program: string; readonly version?: string };
@@ -67,6 +74,7 @@ const checks: readonly ((facts: Facts) => readonly Finding[])[] = [
   checkNewQemu,
   checkCrashes,
   checkVfio,
+  checkVfioAccelerator,
   checkTaps,
   checkHeldDevices,
   checkNetPeers,
@@ -208,6 +216,7 @@ function reportOf(vm: OpenVm, { facts, findings, ways }: Examined): PreflightRep
       fds: {
         open: fds.length,
         carried: fds.filter(({ fate }) => fate === "carried").length,
+        interrupts: facts.interrupts,
         handed: facts.derived.handed.length,
       },
     },

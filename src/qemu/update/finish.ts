@@ -4,6 +4,7 @@
 import { isRunning } from "../../linux/index.ts";
 import { endProcess } from "../../linux/process/end-process.ts";
 import { CprkitError } from "../../vmstate/error.ts";
+import { leaveToInit } from "../attributes/parent.ts";
 import { giveToThreads } from "../attributes/threads.ts";
 import { portOf } from "../carry/ports.ts";
 import { openDoors } from "../handover/doors.ts";
@@ -48,6 +49,11 @@ export async function goForward({ journal, source, destination, holders = [], st
     if (keepsGuest(here)) throw bothHaveIt(source, here);
     const pidfiles = journal.moved.filter(({ kind }) => kind === "pidfile");
     await step("source-ended", async () => {
+      // Before anybody is told of it: systemd looks whose child it is as soon as the pidfile names it.
+      await whatever(async () => {
+        const problem = await leaveToInit(destination.identity);
+        if (problem !== undefined) warn(problem);
+      });
       // Before the old one ends: systemd then finds the new process in it, and lets the service live.
       await whatever(async () => handOverThose(pidfiles));
       // One that would remove the pidfile at its exit, which is the new QEMU's by now, is killed: it has given up the

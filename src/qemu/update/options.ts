@@ -134,6 +134,8 @@ export interface UpdateReport {
   readonly phases: readonly { readonly step: UpdateStep; readonly ms: number }[];
   readonly totalMs: number;
   readonly warnings: readonly string[];
+  /** What the new QEMU has reported, warnings for the most part. With cpr-exec: what its trial has. */
+  readonly said: readonly string[];
   readonly command: readonly string[];
   /** What the new QEMU prints goes here. */
   readonly log: string;

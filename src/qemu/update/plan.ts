@@ -16,6 +16,7 @@ import { examine } from "../preflight/preflight.ts";
 import { compareVersions, type QemuAbilities, versionText } from "../vm/binary.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { vmFolder } from "../vm/state-dir.ts";
+import { type LeftOut, withoutExclusive } from "./modes/exclusive.ts";
 import type { UpdateOptions, UpdatePlan } from "./options.ts";
 
 /** A plan with all that carrying it out needs. */
@@ -53,6 +54,8 @@ interface Rehearsal {
   readonly qmp: string;
   readonly moved: readonly MovedName[];
   readonly handed: readonly Handed[];
+  /** Devices that only one process can open, and which the trial does without. */
+  readonly leftOut: readonly LeftOut[];
 }
 
 /** Holds the monitor of the VM in `vm` and looks further. Closes nothing. @throws CprkitError see updateVm */
@@ -102,14 +105,18 @@ function isHanded({ derived }: Facts, { qmpInside }: OpenVm): boolean {
   return derived.handed.some(({ what }) => what === `unix ${qmpInside}`);
 }
 
-/** Beside the running QEMU the names that it holds must be others, so the command line is derived for that, too. */
+/**
+ * Beside the running QEMU the names that it holds must be others, so the command line is derived for that, too; and it goes
+ * without what can be opened once.
+ */
 function rehearsalOf(facts: Facts, { qmpPath, qmpInside }: OpenVm, options: UpdateOptions): Rehearsal | undefined {
   const { process, machine, next, memoryFiles, generationId, carry, takable: held } = facts;
   const how = { machine, sideBySide: true, memoryFiles, generationId, held, sockets: false };
-  const { args, moved, handed, findings } = deriveFor(process, carry.options, options, how);
+  const { kept, leftOut } = withoutExclusive(carry.options);
+  const { args, moved, handed, findings } = deriveFor(process, kept, options, how);
   const name = moved.find(({ old }) => old === qmpInside)?.new;
   if (name === undefined || findings.some(isBlocker)) return undefined;
-  return { command: [...next.words, ...args], qmp: join(dirname(qmpPath), basename(name)), moved, handed };
+  return { command: [...next.words, ...args], qmp: join(dirname(qmpPath), basename(name)), moved, handed, leftOut };
 }
 
 /**

@@ -10,6 +10,7 @@ import type { Qmp } from "../qmp/client.ts";
 import { readVmProcess } from "../vm/process.ts";
 import { adopt, besideOf, connectDestination, sourceQmp, startBeside, switchedOn } from "./beside.ts";
 import { runHook } from "./hooks.ts";
+import { isOfLeftOut, type LeftOut } from "./modes/exclusive.ts";
 import { setOwners } from "./names.ts";
 import type { Destination } from "./peers/destination.ts";
 import { monitorOf, type Peer } from "./peers/peer.ts";
@@ -20,9 +21,10 @@ import type { Run } from "./run.ts";
 /**
  * Gives the new QEMU what the VM has since its start, and compares it with the running one.
  *
+ * @param leftOut what a trial has not got
  * @throws CprkitError ERR_UPDATE_REFUSED naming the first differences; as `Qmp.execute`
  */
-export async function makeReady(run: Run, peer: Peer, qmp: Qmp): Promise<void> {
+export async function makeReady(run: Run, peer: Peer, qmp: Qmp, leftOut: readonly LeftOut[] = []): Promise<void> {
   const { identity } = peer;
   const { prepared, timeoutMs, options } = run;
   const wait = { signal: options.signal, timeoutMs };
@@ -37,7 +39,9 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp): Promise<void> {
   ]);
   // The update has set those of both by now; what they were is given back at the end.
   const { migration } = prepared.machine;
-  const comparison = compareMachines({ ...here, migration }, { ...there, migration }, howToCompare(run));
+  const compared = compareMachines({ ...here, migration }, { ...there, migration }, howToCompare(run));
+  const differences = compared.differences.filter(({ path }) => !isOfLeftOut(path, leftOut));
+  const comparison = { ...compared, differences };
   run.machine = { ...here, migration };
   run.comparison.before = comparison;
   const { grave, light } = splitDifferences(comparison, options.command !== undefined);

@@ -21,6 +21,7 @@ import { runReboot } from "./modes/reboot.ts";
 import { runTransfer } from "./modes/transfer.ts";
 import { removeNames } from "./names.ts";
 import type { UpdateOptions, UpdateReport } from "./options.ts";
+import { reported } from "./peers/log.ts";
 import { findStartedFor } from "./peers/marked.ts";
 import { askPeer, type Peer, releasePeer } from "./peers/peer.ts";
 import { giveBack, givePasswords } from "./peers/tell.ts";
@@ -174,6 +175,7 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
     phases: run.phases,
     totalMs: performance.now() - start,
     warnings: run.warnings,
+    said: reported(journal.log),
     command: prepared.plan.command,
     log: journal.log,
   };

@@ -160,6 +160,20 @@ export function checkNetPeers({ runs: { net }, options, sideBySide }: Facts): Fi
 }
 
 /**
+ * A VFIO device needs KVM: without it QEMU 11.1.3 follows a null pointer when the guest stops for CPR, and the guest is
+ * lost with it. Whether another version does can't be asked without losing a guest, so none is trusted.
+ */
+export function checkVfioAccelerator({ devices, accelerator, mode }: Facts): Finding[] {
+  if (accelerator === "kvm" || (mode !== "cpr-transfer" && mode !== "cpr-exec")) return [];
+  return devices.flatMap(({ id, type }) => {
+    if (!type.startsWith("vfio-")) return [];
+    const subject = id ?? type;
+    const message = `${subject}: QEMU runs without KVM, and crashes when it hands ${type} over: the guest would be lost`;
+    return [blocker("qemu-crash", message, "unplug it (device_del) for the update, or start the VM with KVM", subject)];
+  });
+}
+
+/**
  * QEMU 11.1.3 ends with a segmentation fault, and the guest with it, when it saves an NVMe controller that has no drive
  * of its own (namespaces by nvme-ns, or none). Seen with plain migration, too. 10.0 refuses to migrate NVMe.
  */

@@ -53,10 +53,18 @@ export function checkNamespaces({ process, own, stateFolder, mode, sideBySide }:
 /** The channels of an update, and what a QEMU opens for a moment while it starts. */
 const spareFds = 16;
 
-export function checkFdLimits({ fds, process, own, mode, sideBySide, inFlightUnlimited }: Facts): Finding[] {
+export function checkFdLimits({
+  fds,
+  interrupts,
+  process,
+  own,
+  mode,
+  sideBySide,
+  inFlightUnlimited,
+}: Facts): Finding[] {
   const findings: Finding[] = [];
   const limit = process.limits.get("Max open files")?.soft ?? Number.POSITIVE_INFINITY;
-  const carried = fds.filter(({ fate }) => fate === "carried").length;
+  const carried = fds.filter(({ fate }) => fate === "carried").length + interrupts;
   const raise = (who: string) => `raise it: prlimit --pid PID --nofile=N for ${who}, LimitNOFILE= in its systemd unit`;
   if (fds.length + spareFds > limit) {
     findings.push(

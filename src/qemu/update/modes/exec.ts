@@ -55,12 +55,16 @@ async function rehearse(run: Run): Promise<void> {
     run.warnings.push("the new command could not be tried first: if it fails, the guest is lost");
     return;
   }
+  if (rehearsal.leftOut.length > 0) {
+    const names = rehearsal.leftOut.map(({ name }) => name).join(", ");
+    run.warnings.push(`the new command was tried without ${names}, which only one process can open`);
+  }
   const release = guardTaps(run);
   const trial = await startBeside(run, rehearsal, ["defer"]);
   try {
     const qmp = await connectDestination(run, trial, trial.orExit);
     release();
-    await trial.orExit(makeReady(run, trial, qmp));
+    await trial.orExit(makeReady(run, trial, qmp, rehearsal.leftOut));
   } finally {
     release();
     await releasePeer(trial);

@@ -1,15 +1,17 @@
 // Starts the new QEMU as a process that outlives cprkit, and tells when it ends.
 
 import type { ChildProcess } from "node:child_process";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { processIdentity } from "../../../linux/index.ts";
+import { isRunning, type ProcessIdentity, processIdentity } from "../../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
+import { behind, betweenWords, endOf } from "../../attributes/parent.ts";
 import { giveAtStart } from "../../attributes/threads.ts";
 import type { Machine } from "../../machine/schema.ts";
 import { throughRootOf } from "../../namespaces/paths.ts";
 import { spawnLike, startLike } from "../../vm/launcher.ts";
 import type { VmProcess } from "../../vm/process.ts";
+import { lastLine, lastLines } from "./log.ts";
 import type { Peer } from "./peer.ts";
 
 /** A QEMU that this process started. */
@@ -46,7 +48,8 @@ export interface StartOptions {
 export async function startDestination(options: StartOptions): Promise<Destination> {
   const { like, attributes, launcher, command, env, log, qmpPath, given = [] } = options;
   const [program = ""] = command;
-  const start = startLike(like, { words: command, env }, launcher);
+  const between = betweenWords();
+  const start = startLike(like, { words: command, env }, [...between, ...launcher]);
   let output: number | undefined;
   let child: ChildProcess;
   try {
@@ -58,12 +61,9 @@ export async function startDestination(options: StartOptions): Promise<Destinati
   }
   const { pid } = child;
   // At once: this process has not yet been told of an end, so even a zombie is still there to be identified.
-  const identity = pid === undefined ? undefined : processIdentity(pid);
-  if (pid !== undefined) giveAtStart(pid, attributes);
+  const own = pid === undefined ? undefined : processIdentity(pid);
   const exited = new Promise<string>((resolve) => {
-    child.once("exit", (code, signal) =>
-      resolve(signal === null ? `ended with status ${code}` : `was ended by ${signal}`),
-    );
+    child.once("exit", (code, signal) => resolve(endOf(code, signal, lastLine(log))));
   });
   await new Promise<void>((resolve, reject) => {
     child.once("spawn", resolve);
@@ -73,7 +73,11 @@ export async function startDestination(options: StartOptions): Promise<Destinati
   });
   // It must not keep cprkit alive: it lives on when cprkit is done.
   child.unref();
-  if (identity === undefined) throw new CprkitError("ERR_QEMU_NOT_FOUND", `${program} has no process id`);
+  if (own === undefined) throw new CprkitError("ERR_QEMU_NOT_FOUND", `${program} has no process id`);
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+  const identity = between.length === 0 ? own : await behind(own.pid, hasEnded);
+  if (identity === undefined) throw endedEarly(await exited, log);
+  giveAtStart(identity.pid, attributes);
   const said = () => lastLines(log);
   return {
     identity,
@@ -81,24 +85,34 @@ export async function startDestination(options: StartOptions): Promise<Destinati
     qmp: undefined,
     exited,
     said,
-    orExit: (work) => raceWithExit(work, exited, said),
+    orExit: (work) => raceWithExit(work, exited, identity, log),
   };
 }
 
-async function raceWithExit<T>(work: Promise<T>, exited: Promise<string>, said: () => string): Promise<T> {
+async function raceWithExit<T>(
+  work: Promise<T>,
+  exited: Promise<string>,
+  identity: ProcessIdentity,
+  log: string,
+): Promise<T> {
   const early = exited.then((how): never => {
-    const text = said();
-    throw new CprkitError("ERR_QEMU_EXITED", `the new QEMU ${how}${text === "" ? " and said nothing" : `: ${text}`}`);
+    throw endedEarly(how, log);
   });
   // Whichever loses must not count as unhandled.
   early.catch(() => undefined);
   const told = work.catch(async (error: unknown) => {
-    // One that ends closes its monitor first: what it has printed says why.
-    if (isCprkitError(error, "ERR_QEMU_EXITED")) await Promise.race([early, delay(1_000)]);
+    // One that ends closes its monitor first, and can't be looked at any more: what it has printed says why.
+    if (isCprkitError(error, "ERR_QEMU_EXITED") || !isRunning(identity)) await Promise.race([early, delay(1_000)]);
     throw error;
   });
   told.catch(() => undefined);
   return Promise.race([told, early]);
+}
+
+function endedEarly(how: string, log: string): CprkitError {
+  const said = lastLines(log);
+  const text = said === "" ? " and said nothing" : `: ${said}; its log is ${log}`;
+  return new CprkitError("ERR_QEMU_EXITED", `the new QEMU ${how}${text}`);
 }
 
 function openLog(log: string): number {
@@ -106,13 +120,5 @@ function openLog(log: string): number {
     return openSync(log, "a", 0o600);
   } catch (cause) {
     throw new CprkitError("ERR_FILE", `${log}: the new QEMU's log can't be opened: ${String(cause)}`, { cause });
-  }
-}
-
-function lastLines(log: string): string {
-  try {
-    return readFileSync(log, "utf8").trim().split("\n").slice(-3).join(" | ").slice(-600);
-  } catch {
-    return "";
   }
 }

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { isRunning, type ProcessIdentity, processIdentity } from "../../../linux/index.ts";
 import { endProcess } from "../../../linux/process/end-process.ts";
 import { isCprkitError } from "../../../vmstate/error.ts";
+import { isBetween } from "../../attributes/parent.ts";
 import type { Journal } from "../record/journal.ts";
 
 /** What a process that an update starts has in its environment: the update's id, and the QEMU that is updated. */
@@ -32,14 +33,14 @@ export function findStartedFor({ pid, startTime }: ProcessIdentity): ProcessIden
   return processesWith((words) => words.includes(mark));
 }
 
-/** Whose environment may be read: this user's, for root everybody's. */
+/** Whose environment may be read: this user's, for root everybody's. Not those that only stand between (attributes/parent.ts). */
 function processesWith(isMeant: (environment: readonly string[]) => boolean): ProcessIdentity[] {
   return readdirSync("/proc").flatMap((name) => {
     if (!/^\d+$/.test(name)) return [];
     try {
       const identity = processIdentity(Number(name));
       const words = readFileSync(`/proc/${name}/environ`, "utf8").split("\0");
-      return isMeant(words) && isRunning(identity) ? [identity] : [];
+      return isMeant(words) && isRunning(identity) && !isBetween(identity.pid) ? [identity] : [];
     } catch (error) {
       // Gone by now, or another user's.
       if (error instanceof Error && ("code" in error || isCprkitError(error))) return [];
