@@ -1,6 +1,6 @@
 // TCP sockets: the tables of a network namespace, and connecting to one that listens on this host.
 
-import { CprkitError } from "../../vmstate/error.ts";
+import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { errno } from "../errno.ts";
 import { closeFd } from "../fd.ts";
 import { libc } from "../ffi/koffi.ts";
@@ -28,9 +28,13 @@ const states: ReadonlyMap<string | undefined, TcpSocket["state"]> = new Map([
   ["0A", "listening"],
 ]);
 
-/** The TCP sockets of the network namespace of process `pid`. @throws CprkitError ERR_SYSCALL when there is no such process */
+/**
+ * The TCP sockets of the network namespace of process `pid`; of a kernel without IPv6 none for "tcp6".
+ *
+ * @throws CprkitError ERR_SYSCALL when there is no such process
+ */
 export function tcpSockets(pid: ProcessRef = "self", family: "tcp" | "tcp6" = "tcp"): TcpSocket[] {
-  return readProcessFile(pid, `net/${family}`)
+  return readTable(pid, family)
     .split("\n")
     .slice(1)
     .flatMap((line) => {
@@ -45,6 +49,17 @@ export function tcpSockets(pid: ProcessRef = "self", family: "tcp" | "tcp6" = "t
         },
       ];
     });
+}
+
+function readTable(pid: ProcessRef, family: "tcp" | "tcp6"): string {
+  try {
+    return readProcessFile(pid, `net/${family}`);
+  } catch (error) {
+    if (family === "tcp" || !isCprkitError(error) || error.errno !== "ENOENT") throw error;
+    // Throws if it is the process that is missing.
+    readProcessFile(pid, "net/tcp");
+    return "";
+  }
 }
 
 /** "0100007F:170C" is 127.0.0.1:5900: 32-bit words in the machine's byte order, as this process's own. */
