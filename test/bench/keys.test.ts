@@ -14,10 +14,11 @@ describe("the keys", () => {
     expect(benchKeys(540)).toEqual(keys.slice(0, 540));
   });
 
-  it("hold vectors, RAM blocks, iommufd, backends, and ids that are negative or far apart", () => {
+  it("hold vectors, RAM blocks, VFIO groups, backends, and ids that are negative or far apart", () => {
     const ids = (name: RegExp) => keys.filter((key) => name.test(key.name)).map(({ id }) => id);
     expect(Math.max(...ids(/_interrupt$/))).toBe(128);
-    expect(ids(/^pc\.ram$|^iommufd0$/)).toEqual([0, 0]);
+    expect(ids(/^pc\.ram$|^0000:00:03\.0_intx-(interrupt|unmask)$/)).toEqual([0, 0, 0]);
+    expect(ids(/^vfio_group$/).length).toBeGreaterThan(500);
     expect(ids(/^\/objects\/mem/).length).toBeGreaterThan(1000);
     const migrated = ids(/migrated$/);
     expect(migrated.filter((id) => id < 0).length).toBeGreaterThan(1000);

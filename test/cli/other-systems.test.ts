@@ -31,6 +31,25 @@ test.each([
   expect(stderr).toMatch(/^cprkit: .*Linux.* not on win32-.*\n$/);
 });
 
+test.each(["preflight", "update", "inspect"])(
+  "%s without koffi says that koffi is missing, and nothing of a monitor",
+  (command) => {
+    const without = `import Module from "node:module"; const load = Module._load;
+    Module._load = (name, ...rest) => { if (name === "koffi") throw new Error("gone"); return load(name, ...rest); };`;
+    const words = [
+      "--import",
+      `data:text/javascript,${encodeURIComponent(without)}`,
+      "bin/cprkit",
+      command,
+      "--qmp",
+      "/q",
+    ];
+    const { status, stderr } = spawnSync(process.execPath, words, { cwd: repoRoot, encoding: "utf8", timeout: 30_000 });
+    expect(stderr).toMatch(/^cprkit: the npm package koffi, which cprkit makes system calls through, cannot be loaded/);
+    expect(status).toBe(4);
+  },
+);
+
 test("the package can be imported whole", () => {
   const script = 'const all = await import("./dist/index.js"); console.log(typeof all.vmstate)';
   expect(onWindows("--input-type=module", "--eval", script)).toMatchObject({ status: 0, stdout: "function\n" });

@@ -161,6 +161,10 @@ describeQemu("checks on facts that can't be made here", ["10.0", "11.1"], (qemu)
       const service = { name: "vm1.service", mainPid: process.identity.pid, pidFile: "" };
       expect(seen(checkService, { service })).toEqual(["blocker systemd-main"]);
       expect(seen(checkService, { service, sideBySide: false })).toEqual([]);
+      // Outside the service's cgroup systemd would start a second one, whatever its pidfile says.
+      const outside = { ...closed, service: { ...service, pidFile: "/run/vm1.pid" } };
+      expect(seen(checkService, outside)).toEqual(["blocker systemd-main"]);
+      expect(seen(checkService, { ...outside, service: { ...outside.service, mainPid: 1 } })).toEqual([]);
       expect(seen(checkService, { service: { ...service, pidFile: "/run/vm1.pid" } })).toEqual([]);
       expect(seen(checkService, { service: { ...service, mainPid: 1 } })).toEqual([]);
       expect(seen(checkMonitor, { newQmp: undefined })).toEqual(["blocker no-qmp"]);

@@ -1,4 +1,5 @@
-// Names and ids as a QEMU with many passed-through devices registers them (QEMU 11.1 hw/vfio, system/physmem.c).
+// Names and ids as a QEMU with many passed-through devices registers them: VFIO by groups, with KVM, as seen of QEMU 11.1.
+// (With iommufd there would be "iommufd0", and no groups.)
 
 /** The key of an fd. */
 export interface FdKey {
@@ -21,7 +22,6 @@ const vectorCounts = [129, 64, 33, 9];
 /** The first `count` keys of such a QEMU, in the order of registration: always the same, no key twice. */
 export function realisticKeys(count: number): FdKey[] {
   const keys: FdKey[] = ramBlocks.map((name) => ({ name, id: 0 }));
-  keys.push({ name: "iommufd0", id: 0 });
   for (let device = 0; keys.length < count; device++) keys.push(...deviceKeys(device));
   return keys.slice(0, count);
 }
@@ -35,6 +35,8 @@ function deviceKeys(device: number): FdKey[] {
     { name: "vfio_group", id: 100 + device * 3 },
     { name: "vfio_container_for_group", id: 100 + device * 3 },
     { name, id: 0 },
+    // Of a device that has been updated before with a wired interrupt.
+    ...(vectors === 9 ? ["intx-interrupt", "intx-unmask"].map((kind) => ({ name: `${name}_${kind}`, id: 0 })) : []),
     { name: `${name}_err_notifier`, id: 0 },
     { name: `${name}_req_notifier`, id: 0 },
   ];

@@ -22,7 +22,7 @@ export async function connectMonitor(
   try {
     return await connectUnix(path, { signal, timeoutMs, waitForListener });
   } catch (error) {
-    if (!isCprkitError(error) || error.code === "ERR_ABORTED") throw error;
+    if (!isCprkitError(error) || error.code === "ERR_ABORTED" || error.code === "ERR_FFI_UNAVAILABLE") throw error;
     const { errno, syscall, reason } = error;
     const isLate = error.code === "ERR_TIMEOUT";
     const where = `${path}: no QMP monitor can be reached there${isLate ? ` within ${timeoutMs} ms` : ""}`;

@@ -10,19 +10,30 @@ export function checkMonitor({ newQmp }: Facts): Finding[] {
   return [blocker("no-qmp", message, "add -qmp unix:PATH,server=on,wait=off to it, with a PATH of its own")];
 }
 
-export function checkCgroup({ launcher: { closedCgroup }, sideBySide }: Facts): Finding[] {
+export function checkCgroup({ launcher: { closedCgroup }, own, sideBySide }: Facts): Finding[] {
   if (!sideBySide || closedCgroup === undefined) return [];
   const message = `QEMU is in the cgroup ${closedCgroup}, which cprkit may not put a process into`;
-  const remedy = "run cprkit in the same unit (systemd-run --slice, or as root), or allow this with --allow cgroup";
-  return [blocker("cgroup", message, remedy, closedCgroup)];
+  const way =
+    own.credentials.uid === 0
+      ? "run cprkit where it may write to that cgroup's cgroup.procs"
+      : "run cprkit as root: the new QEMU gets QEMU's own user, and this cgroup";
+  return [blocker("cgroup", message, `${way}; if the new QEMU may stay in cprkit's, --allow cgroup`, closedCgroup)];
 }
 
 /**
  * A QEMU that is the main process of a systemd service: when it ends, systemd ends the service and with it every
- * process in its cgroup, the new QEMU too, unless a PIDFile= leads to the new one by then.
+ * process in its cgroup, the new QEMU too, unless a PIDFile= leads to the new one by then. One that is not in the
+ * service's cgroup it does not take, and starts another QEMU beside it (Restart=).
  */
-export function checkService({ service, process, sideBySide }: Facts): Finding[] {
-  if (!sideBySide || service?.mainPid !== process.identity.pid || service.pidFile !== "") return [];
+export function checkService({ service, process, sideBySide, launcher: { closedCgroup } }: Facts): Finding[] {
+  if (!sideBySide || service?.mainPid !== process.identity.pid) return [];
+  if (closedCgroup !== undefined) {
+    const message =
+      `QEMU is the main process of ${service.name}, and the new one would not be in that service: systemd would take ` +
+      "the service for ended, and with Restart= run a second QEMU on the same disks";
+    return [blocker("systemd-main", message, "run cprkit as root, without --allow cgroup", service.name)];
+  }
+  if (service.pidFile !== "") return [];
   const message =
     `QEMU is the main process of ${service.name}, which has no PIDFile=: when it ends, systemd ends the service and ` +
     "the new QEMU with it";

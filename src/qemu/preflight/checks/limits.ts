@@ -13,11 +13,14 @@ export function checkRights({ process: { credentials }, own }: Facts): Finding[]
   const { uid } = own.credentials;
   if (uid !== credentials.uid) {
     const message = `QEMU runs as uid ${credentials.uid}, cprkit as uid ${uid}: the new QEMU must run as the old one's user`;
-    const remedy = `run cprkit as root, or as that user: sudo -u '#${credentials.uid}' cprkit update …`;
-    return [blocker("user", message, remedy)];
+    return [blocker("user", message, "run cprkit as root: the new QEMU gets QEMU's own user, groups and cgroup")];
   }
   const message = `the new QEMU can't be given the rights of the old one: ${problems.join("; ")}`;
-  return [blocker("rights", message, "run cprkit where QEMU was started, or as root")];
+  const remedy =
+    credentials.filters > own.credentials.filters + 1
+      ? "a seccomp filter can't be copied: run cprkit as root in a unit with the same SystemCallFilter= (systemd-run --pipe --wait -p …)"
+      : "run cprkit as root, or where QEMU was started";
+  return [blocker("rights", message, remedy)];
 }
 
 /** The new QEMU lives in the namespaces of the old one, and meets it in a folder that both see. */
