@@ -1,6 +1,6 @@
 // TCP ports: those of character devices are handed over, VNC's, gdb's and forwarded ones are opened again.
 import { readFileSync, readlinkSync } from "node:fs";
-import { connect } from "node:net";
+import { connect, createServer } from "node:net";
 import { afterEach, expect, it } from "vitest";
 import { listeningFds } from "../../src/qemu/fds/sockets.ts";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
@@ -64,6 +64,38 @@ describeQemu("TCP ports", ["10.0", "11.1"], (qemu) => {
     assertContiguous(vm.serial);
   });
 
+  it("of both families, which serial ports have, are opened when the old QEMU has ended", async (context) => {
+    if (!(await hasIpv6())) context.skip("there is no IPv6 here");
+    const [short, long] = [await freePort(), await freePort()];
+    const vm = await start(qemu["10.0"], [
+      ...["-serial", `tcp::${short},server=on,wait=off`],
+      ...["-chardev", `socket,id=long,host=,port=${long},server=on,wait=off`],
+      ...["-device", "virtio-serial", "-device", "virtserialport,chardev=long,name=agent"],
+    ]);
+    const ports = (pid: number) =>
+      [...listeningFds(pid)].flatMap(([, { family, at }]) =>
+        family === "tcp" ? [at.replace(/\[[0:]*\]/, "[::]")] : [],
+      );
+    const before = ports(vm.pid).sort();
+    expect(before).toEqual([short, long].flatMap((port) => [`0.0.0.0:${port}`, `[::]:${port}`]).sort());
+    for (const [version, mode] of [
+      ["11.1", "cpr-transfer"],
+      ["11.1", "cpr-exec"],
+      ["10.0", "cpr-transfer"],
+    ] as const) {
+      const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu[version], mode, stateDir: vm.stateDir });
+      const text = report.warnings.join("\n");
+      expect(text).not.toMatch(/differs|failed/);
+      if (mode === "cpr-transfer") {
+        expect(text).toMatch(new RegExp(`not open while .*serial1 on :${short} [\\d.]+ ms`));
+        expect(text).toMatch(new RegExp(`long on :${long} [\\d.]+ ms`));
+      }
+      expect(ports(report.pid).sort()).toEqual(before);
+    }
+    await vm.serial.waitForMore(3, 10_000);
+    assertContiguous(vm.serial);
+  });
+
   it("VNC, gdb and forwarded ports are opened when the old QEMU has ended, with their settings", async () => {
     const [vnc, gdb, forwarded, hmp] = [await freePort(), await freePort(), await freePort(), await freePort()];
     const vm = await start(qemu["10.0"], [
@@ -105,6 +137,14 @@ async function start(qemu: string, more: readonly string[]): Promise<Updatable> 
     machine: "pc-q35-10.0",
     accel: await usableAccel(qemu),
     extraArgs: () => more,
+  });
+}
+
+function hasIpv6(): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(0, "::", () => server.close(() => resolve(true)));
   });
 }
 

@@ -11,6 +11,7 @@ import { carryLimits } from "./limits.ts";
 import { carryMemory } from "./memory.ts";
 import { carryNetdevs } from "./netdevs.ts";
 import { carryObjects } from "./objects.ts";
+import { carryPortPairs } from "./port-pairs.ts";
 import { carryPorts } from "./ports.ts";
 import { carrySettings } from "./settings.ts";
 import type { CarryInput, CarryPlan, Subject } from "./subject.ts";
@@ -24,6 +25,7 @@ const subjects: readonly Subject[] = [
   carryBitmaps,
   carryDisks,
   carryChardevs,
+  carryPortPairs,
   carryNetdevs,
   carryPorts,
   carryDevices,

@@ -11,6 +11,7 @@ import {
   parseKeyValues,
 } from "../command-line/parse.ts";
 import type { Machine } from "../machine/schema.ts";
+import { pairInWords } from "./port-pairs.ts";
 import type { CarryInput, CarryPlan, QmpStep } from "./subject.ts";
 
 type Plan = Pick<CarryPlan, "options" | "carried" | "after">;
@@ -26,6 +27,7 @@ export function carryPorts(input: CarryInput): Plan {
 export function portOf({ execute, arguments: args = {} }: QmpStep): string | undefined {
   const line = String(args["command-line"] ?? "");
   if (execute === "display-update") return `VNC ${addressesOf(args).map(inWords).join(" and ")}`;
+  if (execute === "chardev-change") return pairInWords({ execute, arguments: args });
   if (execute !== "human-monitor-command") return undefined;
   return /^(?:hostfwd_add|gdbserver) /.test(line) ? line.replace(/^hostfwd_add/, "hostfwd") : undefined;
 }

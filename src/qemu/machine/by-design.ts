@@ -139,7 +139,7 @@ const rules: readonly Rule[] = [
       next.status.status === "inmigrate" &&
       Array.isArray(here) &&
       Array.isArray(there) &&
-      here.every((port) => there.includes(port) || isOpenedLater(String(port), old)),
+      here.every((port) => there.includes(port) || isOpenedLater(String(port), old, next)),
   },
   {
     reason: "update",
@@ -150,6 +150,11 @@ const rules: readonly Rule[] = [
     reason: "update",
     path: /^(chardevs\[(gdb|#chr\d+)\]|qom\[\/chardevs\/(gdb|#chr\d+)\])/,
     when: (difference, _, next) => next.status.status === "inmigrate" || difference.path.includes("#chr"),
+  },
+  {
+    reason: "update",
+    path: /^(chardevs|qom)\[.*\]/,
+    when: ({ path }, old, next) => isExchangedLater(/\[(?:\/chardevs\/)?(.*?)\]/.exec(path)?.[1] ?? "", old, next),
   },
   // What was added since the start is on the new command line.
   { reason: "update", path: /\.hotplugged$/ },
@@ -305,14 +310,23 @@ function isVirtioMem(path: string, { qom }: Machine): boolean {
   );
 }
 
-/** "*:80" is "0.0.0.0:80". */
-/** Forwarded ports, VNC's and gdb's. */
-function isOpenedLater(port: string, { net, vnc, chardevs }: Machine): boolean {
+/** A character device on a TCP port: the new QEMU has a null device in its place. */
+function isExchangedLater(label: string, old: Machine, next: Machine): boolean {
+  const [here, there] = [old, next].map(({ chardevs }) => chardevs.find((one) => one.label === label)?.filename);
+  return next.status.status === "inmigrate" && there === "null" && /^(disconnected:)?tcp:.*,server=on/.test(here ?? "");
+}
+
+/** Forwarded ports, VNC's and gdb's, and those of {@link isExchangedLater}; "*:80" is "0.0.0.0:80". */
+function isOpenedLater(port: string, old: Machine, next: Machine): boolean {
+  const { net, vnc, chardevs } = old;
   const number = port.slice(port.lastIndexOf(":") + 1);
   return (
     net.forwards.some(({ host }) => host.replace(/^\*/, "0.0.0.0") === port) ||
     vnc.some(({ server }) => server.some(({ service }) => service === number)) ||
-    chardevs.some(({ label, filename }) => label === "gdb" && filename.includes(`:${number},server=on`))
+    chardevs.some(
+      ({ label, filename }) =>
+        filename.includes(`:${number},server=on`) && (label === "gdb" || isExchangedLater(label, old, next)),
+    )
   );
 }
 
