@@ -32,6 +32,8 @@ export interface FieldFacts {
    * some may be null, or pointers that each have a marker before them.
    */
   readonly sequence?: "array" | "pointers" | "marked pointers" | undefined;
+  /** Elements of an array whose length is fixed. */
+  readonly length?: number | undefined;
   /** Whether one entry of the JSON description may stand for all elements. Default: decided as QEMU decides it. */
   readonly compressible?: boolean | undefined;
 }

@@ -208,6 +208,83 @@ describe("checkMigration with -dump-vmstate files", () => {
   });
 });
 
+describe("checkMigration with streams' descriptions", () => {
+  interface VmdescField {
+    name: string;
+    type: string;
+    size: number;
+    array_len?: number;
+    struct?: object;
+  }
+  const vmdesc = (fields: VmdescField[], more: object = {}) =>
+    JSON.stringify({
+      page_size: 4096,
+      devices: [{ name: "nic", instance_id: 0, vmsd_name: "nic", version: 1, fields, ...more }],
+    });
+  const one = (name: string, type: string, size: number, array_len?: number): VmdescField =>
+    array_len === undefined ? { name, type, size } : { name, type, size, array_len };
+  const inside = (fields: VmdescField[]): VmdescField => ({
+    name: "state",
+    type: "struct",
+    size: fields.reduce((sum, { size, array_len = 1 }) => sum + size * array_len, 0),
+    struct: { vmsd_name: "state", version: 1, fields },
+  });
+
+  it.each<[string, VmdescField[], VmdescField[], string[]]>([
+    [
+      "bytes that were split",
+      [one("all", "buffer", 100)],
+      [one("a", "buffer", 32), one("b", "uint8", 1), one("rest", "unused_buffer", 67)],
+      [],
+    ],
+    ["bytes that were merged", [one("a", "buffer", 32), one("b", "uint32", 4, 2)], [one("all", "buffer", 40)], []],
+    [
+      "other names",
+      [one("a", "uint32", 4), one("b", "uint16", 2)],
+      [one("x", "uint32", 4), one("unused[1]", "uint16", 2)],
+      [],
+    ],
+    ["signed and unsigned, compared or not", [one("a", "int32 equal", 4)], [one("a", "uint32 equal", 4)], []],
+    [
+      "fields that moved into a structure",
+      [one("a", "uint32", 4), one("b", "uint8", 1)],
+      [inside([one("a", "uint32", 4)]), one("b", "uint8", 1)],
+      [],
+    ],
+    ["an array that became fields", [one("a", "uint16", 2, 3)], [one("x", "uint16", 2), one("y", "uint16", 2, 2)], []],
+    [
+      "an array of another length",
+      [one("a", "uint16", 2, 3)],
+      [one("a", "uint16", 2, 4)],
+      ["warning count-differs nic a"],
+    ],
+    ["a number of another width", [one("a", "uint16", 2)], [one("a", "uint32", 4)], ["error type-differs nic a"]],
+    [
+      "a field more",
+      [one("a", "uint16", 2)],
+      [one("a", "uint16", 2), one("b", "uint8", 1)],
+      ["error field-unexpected nic b"],
+    ],
+    [
+      "a field less",
+      [one("a", "uint16", 2), one("b", "uint8", 1)],
+      [one("a", "uint16", 2)],
+      ["error field-missing nic b"],
+    ],
+  ])("%s", (_name, source, destination, expected) => {
+    expect(brief(check(vmdesc(source), vmdesc(destination)))).toEqual(expected);
+  });
+
+  it("takes the one of two subsections of a name that fits", () => {
+    const twice = dump(
+      body("card", [], {
+        Subsections: [body("card/modes", [field("a", { size: 8 })]), body("card/modes", [field("b"), field("c")])],
+      }),
+    );
+    expect(check(twice, twice)).toEqual([]);
+  });
+});
+
 describe("checkMigration with streams", () => {
   const captures = listMigrationCaptures();
   const sideOf = (name: string) => {

@@ -42,8 +42,10 @@ export function checkCommand(): Command {
         '"qemu-system-x86_64 -M <machine type> -dump-vmstate FILE".',
         "",
         "An error: the load fails, or reads wrong values. A warning: it depends on what the files do not show.",
-        "A stream shows what one machine sent; a dump, all that its device models can send, but only devices:",
-        "sections such as timer or cpu_common are not in a dump, and are not checked against one.",
+        "Two streams show two machines: best is one that the destination saved itself, configured as it will be, with",
+        "its firmware or guest started. Then values are compared as well: PCI configurations, virtio, RAM, UUID.",
+        "A dump shows what device models can send, not which devices a machine has, nor how they are set; sections",
+        "such as timer or cpu_common are not in it.",
         "",
         "Exit codes: 0 no errors (there may be warnings), 1 errors (with --strict: or warnings), 2 usage, 3 a file is",
         "neither a stream nor JSON, or is damaged, 4 a file cannot be opened.",
@@ -56,9 +58,12 @@ export function checkCommand(): Command {
     .action(async (source: string, destination: string, options: CheckOptions) => {
       const { inputs, close } = await openPair(source, destination, options);
       try {
-        const findings = checkMigration(await sideOf(inputs[0], options), await sideOf(inputs[1], options));
-        if (options.json === true) printJson({ findings });
-        else print(text(findings));
+        const sides = [await sideOf(inputs[0], options), await sideOf(inputs[1], options)] as const;
+        const findings = checkMigration(...sides);
+        // A description says what a device model can send, not which devices a machine has, nor how they are set.
+        const compared = sides.every(({ kind }) => kind === "stream") ? "machines" : "descriptions";
+        if (options.json === true) printJson({ compared, findings });
+        else print(text(findings, compared));
         const bad = findings.some(({ severity }) => severity === "error" || options.strict === true);
         process.exitCode = bad ? exitCodes.finding : exitCodes.fine;
       } finally {
@@ -87,7 +92,12 @@ async function sideOf(input: Input, { json }: CheckOptions): Promise<CheckSide> 
   }
 }
 
-function text(findings: readonly CheckFinding[]): string {
+const agreement = {
+  machines: "nothing is in the way",
+  descriptions: "descriptions agree; the machines were not compared",
+};
+
+function text(findings: readonly CheckFinding[], compared: "machines" | "descriptions"): string {
   const lines = findings.map(({ severity, code, section, path, message }) => {
     const place = [section, path]
       .filter((part) => part !== "")
@@ -100,7 +110,7 @@ function text(findings: readonly CheckFinding[]): string {
   lines.push(
     errors > 0
       ? `the destination cannot load it: ${counted(errors, "error")}, ${counted(warnings, "warning")}`
-      : `nothing is in the way${warnings > 0 ? `, ${counted(warnings, "warning")}` : ""}`,
+      : `${agreement[compared]}${warnings > 0 ? `, ${counted(warnings, "warning")}` : ""}`,
   );
   return `${lines.join("\n")}\n`;
 }

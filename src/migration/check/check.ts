@@ -3,6 +3,7 @@
 import { type CheckContext, checkFields, checkVersions, note } from "./body.ts";
 import { type CheckFinding, type Found, finding } from "./findings.ts";
 import type { CheckBody, CheckSection, CheckSide } from "./side.ts";
+import { checkValues, lengthTravels, presenceTravels, type ValuesByPath, valuesByPath } from "./values.ts";
 
 /**
  * Compares what `source` sends with what `destination` takes, in the way of QEMU's vmstate-static-checker.py, and
@@ -71,7 +72,16 @@ function finder(
     if (same === undefined) byBody.set(section.body.name, [section]);
     else same.push(section);
   }
-  return ({ body }) => (body === undefined ? undefined : byBody.get(body.name));
+  return ({ name, body }) => {
+    const found = body === undefined ? undefined : byBody.get(body.name);
+    // A PCI device's section has its address in front: one without is something else of that name.
+    const fitting = found?.filter((other) => name.includes("/") || !hasPci(other.body) || hasPci(body));
+    return fitting?.length === 0 ? undefined : fitting;
+  };
+}
+
+function hasPci(body: CheckBody | undefined): boolean {
+  return body?.fields.some((field) => field.body?.name === "PCIDevice") ?? false;
 }
 
 function checkSection(
@@ -81,12 +91,20 @@ function checkSection(
   other: CheckSection,
 ): CheckFinding[] {
   const findings: CheckFinding[] = [];
+  const values: readonly [ValuesByPath, ValuesByPath] | undefined = section.values &&
+    other.values && [valuesByPath(section.values), valuesByPath(other.values)];
   const context: CheckContext = {
     findings,
     section: section.name,
     exhaustive: isDump(destination),
     comparableSizes: isDump(source) === isDump(destination),
     sourceIsDump: isDump(source),
+    destinationIsOld: destination.numbersElements === true,
+    ...(values && {
+      travels: (place, ours, theirs) => lengthTravels(...values, place, ours, theirs),
+      flagged: (place, isOurs) =>
+        isOurs ? presenceTravels(values[0], values[1], place) : presenceTravels(values[1], values[0], place),
+    }),
   };
   checkVersions(context, "", `section "${section.name}"`, section, other);
   // Another version has other fields.
@@ -101,7 +119,9 @@ function checkSection(
     return findings;
   }
   checkVersions(context, "", `description "${section.body.name}"`, section.body, other.body);
-  if (findings.length === 0) checkBody(context, "", section.body, other.body);
+  if (findings.length > 0) return findings;
+  checkBody(context, "", section.body, other.body);
+  if (values !== undefined) checkValues(context, ...values);
   return findings;
 }
 
@@ -116,6 +136,9 @@ function* checkWhole(ours: CheckSide, theirs: CheckSide): Generator<Found, void,
   }
   if (ours.pageSize !== undefined && theirs.pageSize !== undefined && ours.pageSize !== theirs.pageSize) {
     yield finding.pageSizeDiffers(ours.pageSize, theirs.pageSize);
+  }
+  if (ours.uuid !== undefined && theirs.uuid !== undefined && ours.uuid !== theirs.uuid) {
+    yield finding.uuidDiffers(ours.uuid, theirs.uuid);
   }
   if (ours.capabilities === undefined || theirs.capabilities === undefined) return;
   for (const name of ["x-ignore-shared", "mapped-ram"]) {

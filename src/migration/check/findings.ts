@@ -19,6 +19,13 @@ export const checkFindingCodes = [
   "type-differs",
   "size-differs",
   "subsection-missing",
+  "count-differs",
+  "value-differs",
+  "uuid-differs",
+  "run-state-unknown",
+  "pci-config-differs",
+  "virtio-differs",
+  "virtio-feature-missing",
 ] as const;
 
 /** One of {@link checkFindingCodes}. */
@@ -53,6 +60,10 @@ const missing = "a field that the destination does not have";
 
 function unexpected(names: string): string {
   return `${names}, which the destination reads, but the source does not send`;
+}
+
+function elements(count: number): string {
+  return `${count} element${count === 1 ? "" : "s"}`;
 }
 
 /** The table. What a message names: versions, names and sizes in bytes, first of the source, then of the destination. */
@@ -127,6 +138,32 @@ export const finding = {
     warning(
       "field-renamed",
       `the destination has "${theirs}" here, of the same size: names are not sent, so it is harmless if it means the same`,
+    ),
+
+  countDiffers: (ours: number, theirs: number) =>
+    error("count-differs", `${elements(ours)}, in the destination ${theirs}: it would read the next bytes wrong`),
+  /** From a description alone, without the values beside it. */
+  countMayDiffer: (ours: number, theirs: number) =>
+    warning("count-differs", `${elements(ours)}, in the destination ${theirs}, unless the number is sent beside it`),
+  valueDiffers: (ours: string, theirs: string) =>
+    error("value-differs", `${ours} in the source, ${theirs} in the destination: QEMU wants the same`),
+  valueTooLarge: (ours: string, theirs: string) =>
+    error("value-differs", `${ours} in the source: the destination takes up to ${theirs}`),
+  uuidDiffers: (ours: string, theirs: string) =>
+    error("uuid-differs", `the source's UUID is ${ours}, the destination's ${theirs}: QEMU refuses another one`),
+  runStateUnknown: (name: string) => error("run-state-unknown", `no QEMU has a run state "${name}"`),
+  pciConfigDiffers: (register: string, ours: string, theirs: string, hint: string) =>
+    error("pci-config-differs", `${register} is ${ours} in the source, ${theirs} in the destination${hint}`),
+  virtioDiffers: (message: string) => error("virtio-differs", message),
+  virtioFeatureMissing: (name: string, property: string | undefined) =>
+    error(
+      "virtio-feature-missing",
+      `the guest uses ${name}, which the destination does not offer${property === undefined ? "" : `: property "${property}"`}`,
+    ),
+  virtioFeatureUnknown: (name: string, property: string | undefined) =>
+    warning(
+      "virtio-feature-missing",
+      `the guest uses ${name}; whether the destination offers it is unknown, because no driver has used it there${property === undefined ? "" : ` (property "${property}")`}`,
     ),
 
   structureDiffers: (ours: string, theirs: string) =>

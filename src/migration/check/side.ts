@@ -1,11 +1,11 @@
 // What a check knows of one side: from a stream, from a stream's JSON, or from QEMU's -dump-vmstate.
 
 import { CprkitError } from "../../vmstate/error.ts";
-import type { AnyDescription } from "../../vmstate/types.ts";
+import type { AnyDescription, NamedField } from "../../vmstate/types.ts";
 import { type JsonNode, type JsonObject, parseJson } from "../../vmstate/vmdesc/json.ts";
 import { parseVmdesc, type VmdescDevice } from "../../vmstate/vmdesc/read.ts";
 import { bad, member, objectAt } from "../../vmstate/vmdesc/shape.ts";
-import type { Migration, RamBlock } from "../model.ts";
+import type { FieldNode, Migration, RamBlock } from "../model.ts";
 import { sectionLabel } from "../paths.ts";
 
 /** One side of a check: what a machine sent, or what it can send. Made by `checkSideOf` and `checkSideOfJson`. */
@@ -19,8 +19,15 @@ export interface CheckSide {
   readonly machine: string | undefined;
   /** Guest page size in bytes; undefined if unknown. */
   readonly pageSize: number | undefined;
+  /** Of the configuration section, as text; undefined if it was not sent. */
+  readonly uuid?: string | undefined;
   /** Of the configuration section; undefined if unknown. */
   readonly capabilities: readonly string[] | undefined;
+  /**
+   * Its description numbers the elements of arrays, as QEMU's do up to 10.x; false or undefined if none has to be, or it is
+   * unknown.
+   */
+  readonly numbersElements?: boolean | undefined;
   /** In the order of the input. */
   readonly sections: readonly CheckSection[];
   /** Undefined if unknown: only a stream has them. */
@@ -37,6 +44,8 @@ export interface CheckSection {
   readonly minimumVersion: number | undefined;
   /** Undefined if nothing describes it. */
   readonly body: CheckBody | undefined;
+  /** What it sent, with its values: only of a stream. */
+  readonly values?: readonly FieldNode[] | undefined;
 }
 
 /** A VMState description: of a section, a structure or a subsection. */
@@ -64,6 +73,8 @@ export interface CheckField {
   readonly since: number;
   /** A test decides at run time whether the field exists. */
   readonly conditional: boolean;
+  /** Its place in an array whose elements have a description each: a dump has one for all. */
+  readonly element?: number | undefined;
   /** Of a structure; undefined for everything else. */
   readonly body: CheckBody | undefined;
 }
@@ -84,10 +95,18 @@ export function checkSideOf(migration: Migration): CheckSide {
     .map((section) => {
       const name = sectionLabel(section);
       const device = devices.get(name);
-      return { name, version: section.version, minimumVersion: undefined, body: device && bodyOf(device) };
+      return {
+        name,
+        version: section.version,
+        minimumVersion: undefined,
+        body: device && bodyOf(device),
+        values: section.fields,
+      };
     });
   const capabilities = configuration?.capabilities;
-  return { kind: "stream", machine, pageSize, capabilities, sections, blocks: ram?.blocks };
+  const uuid = configuration?.uuid;
+  const numbersElements = /"index": ?\d/.test(vmdescription.text);
+  return { kind: "stream", machine, pageSize, uuid, capabilities, numbersElements, sections, blocks: ram?.blocks };
 }
 
 /**
@@ -122,17 +141,27 @@ function describedBody({ name, version, fields, subsections }: AnyDescription): 
     name,
     version,
     minimumVersion: undefined,
-    fields: fields.map(({ name: field, field: { type, size, descriptions } }) => ({
-      name: field,
-      type,
-      size,
-      count: undefined,
-      since: 0,
-      conditional: false,
-      body: descriptions?.[0] === undefined || isList(type) ? undefined : describedBody(descriptions[0]),
-    })),
+    fields: fields.flatMap(describedFields),
     subsections: subsections.map(({ description }) => describedBody(description)),
   };
+}
+
+function describedFields({ name, field }: NamedField): CheckField[] {
+  const { type, size, length, descriptions = [] } = field;
+  const plain = { name, type, size, count: length, since: 0, conditional: false, body: undefined };
+  const [first] = descriptions;
+  if (first === undefined || isList(type)) return [plain];
+  // Elements that are not all alike have a description each.
+  if (length === undefined || descriptions.length !== length || length === 1)
+    return [{ ...plain, body: describedBody(first) }];
+  return descriptions.map((description, at) => ({
+    ...plain,
+    name: `${name}[${at}]`,
+    element: at,
+    size: undefined,
+    count: 1,
+    body: describedBody(description),
+  }));
 }
 
 function isList(type: string): boolean {

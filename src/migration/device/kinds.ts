@@ -1,8 +1,10 @@
 // Field kinds of QEMU's devices that the JSON description names, but does not describe.
 
+import { uint8, uint16, uint32, uint64 } from "../../vmstate/fields/integers.ts";
 import type { AnyField } from "../../vmstate/types.ts";
 import { msixState, msixVectors, pciConfig, pciIrqState } from "../pci/fields.ts";
 import { virtioField } from "../virtio/field.ts";
+import { gpuField } from "../virtio/gpu.ts";
 
 /**
  * The kind of a field of this type and size in bytes, in a description of this name ("virtio-net"); undefined for one that
@@ -20,7 +22,22 @@ export function deviceKind(type: string, size: number, within: string): AnyField
     }
     case "virtio":
       return virtioField(within, size);
+    case "virtio-gpu":
+      return gpuField(size);
     default:
-      return undefined;
+      return registers.has(type) ? numbers.get(size)?.(type) : undefined;
   }
 }
+
+/** Registers of other CPUs than x86, each a number (QEMU 8.0 target/ARCH/machine.c). */
+const registers: ReadonlySet<string> = new Set([
+  ...["fpcr", "fpscr", "cpsr", "powered_off", "sreg", "rampD", "rampX", "rampY", "rampZ", "eind"],
+  ...["psw", "msr", "sr", "psr", "cpu/altivec/vscr"],
+]);
+
+const numbers: ReadonlyMap<number, (type: string) => AnyField> = new Map([
+  [1, (type: string) => ({ ...uint8(), type }) as AnyField],
+  [2, (type: string) => ({ ...uint16(), type }) as AnyField],
+  [4, (type: string) => ({ ...uint32(), type }) as AnyField],
+  [8, (type: string) => ({ ...uint64(), type }) as AnyField],
+]);

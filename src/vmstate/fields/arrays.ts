@@ -16,6 +16,7 @@ export function array<T>(element: Field<T>, length: number): Field<T[]> {
   checkNumber("an array's length", length);
   return {
     ...shape(element),
+    length,
     size: element.size === undefined ? undefined : element.size * length,
     minimum: fieldMinimum(element) * length,
     load: (reader, current, siblings) => loadElements(reader, element, length, current, siblings),

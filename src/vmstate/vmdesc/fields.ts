@@ -35,6 +35,7 @@ export function run(
     type,
     sequence: nullType === undefined ? "array" : "pointers",
     compressible,
+    length: parts.reduce((sum, { count }) => sum + count, 0),
     descriptions: parts.flatMap(({ field }) => field?.descriptions ?? []),
     minimum: parts.reduce((sum, { field, count }) => sum + count * (field === undefined ? 1 : fieldMinimum(field)), 0),
     load: (reader, _current, siblings) => {
