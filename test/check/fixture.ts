@@ -60,7 +60,7 @@ export function writeCorpus(measured: readonly Measured[], streamOf: (name: stri
 }
 
 /** Header, configuration, the RAM blocks' list, all devices, the description: a stream that reads the same but for RAM. */
-export function withoutRam(bytes: Uint8Array): Uint8Array {
+function withoutRam(bytes: Uint8Array): Uint8Array {
   const { sections, configuration, vmdescription } = readMigrationBytes(bytes) satisfies Migration;
   const copy = (offset: number, size: number) => bytes.subarray(offset, offset + size);
   const parts = [copy(0, 8)];

@@ -38,7 +38,7 @@ function comparedBits({ name, offset, compared }: PciRegister, theirs: Uint8Arra
 }
 
 /** The bytes of a configuration from its registers: a field with fields inside has no value of its own. */
-export function bytesOf({ size, offset, fields, value }: FieldNode): Uint8Array | undefined {
+function bytesOf({ size, offset, fields, value }: FieldNode): Uint8Array | undefined {
   if (value instanceof Uint8Array) return value;
   if (fields === undefined) return undefined;
   const bytes = new Uint8Array(size);
