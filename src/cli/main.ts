@@ -14,6 +14,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   inspect: async () => (await import("./commands/inspect.ts")).inspectCommand,
   diff: async () => (await import("./commands/diff.ts")).diffCommand,
   check: async () => (await import("./commands/check.ts")).checkCommand,
+  explain: async () => (await import("./commands/explain.ts")).explainCommand,
   convert: async () => (await import("./commands/convert.ts")).convertCommand,
   tap: async () => (await import("./commands/tap.ts")).tapCommand,
   preflight: async () => (await import("./commands/preflight.ts")).preflightCommand,

@@ -13,6 +13,9 @@ export {
 export { encodeDevice } from "./device/decode.ts";
 export { type Difference, type DifferenceKind, type DifferenceSide, diffMigrations } from "./diff.ts";
 export { encodeMigration } from "./encode.ts";
+export type { Cause } from "./explain/cause.ts";
+export { type Explanation, explainLog } from "./explain/explain.ts";
+export { type ExplanationCode, explanationCodes } from "./explain/rules.ts";
 export { selectFields, type WalkedField, walkFields } from "./fields.ts";
 export { fieldToJson, type JsonValue, migrationToJson, valueToJson } from "./json.ts";
 export type {

@@ -1,12 +1,21 @@
 // What the new QEMU, or a trial of it, has written to its log.
 
 import { readFileSync } from "node:fs";
+import { explainLog } from "../../../migration/explain/explain.ts";
 import { saysSignal } from "../../attributes/parent.ts";
 
-/** Its last lines, as one. */
+/** Its last lines, as one, and what they mean if it could not load the guest. */
 export function lastLines(log: string): string {
   const lines = linesOf(log).filter((line) => !saysSignal.test(line));
-  return lines.slice(-3).join(" | ").slice(-600);
+  return [lines.slice(-3).join(" | ").slice(-600), ...meaning(lines.slice(-20))].join(". ");
+}
+
+/** Why the load failed, if the lines say so: one failed load takes a handful. */
+function meaning(lines: readonly string[]): string[] {
+  const reason = explainLog(lines.join("\n")).at(-1);
+  if (reason === undefined || reason.code === "unknown") return [];
+  const { section, what, why, remedy } = reason;
+  return [`This means: ${section === undefined ? "" : `${section}: `}${what}; ${why}; ${remedy}`];
 }
 
 export function lastLine(log: string): string {
