@@ -188,6 +188,12 @@ describe("connectQmp", () => {
     await qmp.close();
   });
 
+  it("waits for a greeting that comes late, as long as for the socket", async () => {
+    const connecting = connectQmp(path, { waitMs: 20_000, timeoutMs: 50 });
+    await serve(() => {}, (client) => void setTimeout(() => say(client, greeting), 400));
+    await (await connecting).close();
+  });
+
   it("says what is wrong when there is no socket, or nobody listens", async () => {
     const absent = await codeOf(connectQmp(path));
     expect(absent.code).toBe("ERR_QMP");

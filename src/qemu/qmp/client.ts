@@ -102,12 +102,15 @@ export interface Qmp extends QmpEvents {
 export async function connectQmp(target: QmpTarget, options: ConnectQmpOptions = {}): Promise<Qmp> {
   const { timeoutMs = 5_000, waitMs = 0, signal, commandTimeoutMs = 30_000, maxEvents = 10_000 } = options;
   const label = typeof target === "string" ? target : `QMP on fd ${target.fd}`;
+  const start = performance.now();
   const fd = typeof target === "string" ? await connectMonitor(target, { waitMs, timeoutMs, signal }) : target.fd;
   const { socket, server } = openSocket(fd);
   const session = openSession(socket, label, maxEvents);
   void session.closed.then(server.close);
   try {
-    const greeting = await session.greet({ timeoutMs, signal });
+    // A QEMU with thousands of memory backends listens long before it greets.
+    const left = typeof target === "string" ? waitMs - (performance.now() - start) : 0;
+    const greeting = await session.greet({ timeoutMs: Math.max(timeoutMs, left), signal });
     const oob = (options.oob ?? true) && greeting.capabilities.includes("oob");
     await session.negotiate(oob, { timeoutMs, signal });
     return {
