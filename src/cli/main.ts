@@ -1,5 +1,6 @@
 // The command line: finds the command, loads only that one, and turns what it throws into one line and an exit code.
 
+import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { exitWithoutKoffi } from "../linux/ffi/koffi.ts";
 import { requireLinux } from "../linux/system.ts";
@@ -39,8 +40,9 @@ export async function run(argv: readonly string[]): Promise<number> {
     .showSuggestionAfterError()
     .helpCommand("help [command]", "the same as COMMAND --help, which has an example")
     .addHelpText("after", "\nExit codes: 0 fine, 1 a finding, 2 usage, 3 bad input, 4 the system or QEMU refused.")
-    .version(await version(argv), "-V, --version");
-  for (const make of asked === undefined ? Object.values(commands) : [asked]) {
+    .version(version(argv), "-V, --version");
+  const needed = isVersion(argv) ? [] : asked === undefined ? Object.values(commands) : [asked];
+  for (const make of needed) {
     const command = (await make())();
     program.addCommand(command.exitOverride().configureOutput(output));
   }
@@ -96,13 +98,16 @@ function isJsonAsked(argv: readonly string[]): boolean {
   return argv.slice(0, end < 0 ? argv.length : end).includes("--json");
 }
 
+/** Nothing but the version is asked for: no command needs to be loaded. */
+function isVersion([first]: readonly string[]): boolean {
+  return first === "-V" || first === "--version";
+}
+
 /** The package's version; read only when it is asked for. */
-async function version(argv: readonly string[]): Promise<string> {
-  if (!argv.includes("-V") && !argv.includes("--version")) return "";
-  const { readFile } = await import("node:fs/promises");
-  const { z } = await import("zod");
-  const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
-  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
+function version(argv: readonly string[]): string {
+  if (!isVersion(argv)) return "";
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { readonly version: string }).version;
 }
 
 const needsLinux: ReadonlySet<string> = new Set(["tap", "preflight", "fds", "update", "status", "demo"]);

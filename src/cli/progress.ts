@@ -1,6 +1,6 @@
 // Progress on standard error: a spinner on a terminal, nothing elsewhere, so that logs stay short.
 
-import ora from "ora";
+import type { Ora } from "ora";
 import { harmless } from "./view/text.ts";
 
 export interface Progress {
@@ -14,17 +14,27 @@ export interface Progress {
 
 /** Starts to show progress. `quiet`: nothing is shown, for --json. */
 export function startProgress(text: string, quiet: boolean): Progress {
-  const spinner = ora({ text: harmless(text), isSilent: quiet || !isScreen(process.stderr), discardStdin: false });
-  spinner.start();
+  let shown = harmless(text);
+  let spinner: Ora | undefined;
+  let stopped = quiet || !isScreen(process.stderr);
+  // Loaded only where it is seen, and while the work has begun.
+  if (!stopped) {
+    void import("ora").then(({ default: ora }) => {
+      if (!stopped) spinner = ora({ text: shown, discardStdin: false }).start();
+    });
+  }
   const lines = (texts: readonly string[]) => {
-    spinner.text = texts.map(harmless).join("\n");
+    shown = texts.map(harmless).join("\n");
+    if (spinner === undefined) return;
+    spinner.text = shown;
     spinner.render();
   };
   return {
     step: (now) => lines([now]),
     lines,
     stop: () => {
-      spinner.stop();
+      stopped = true;
+      spinner?.stop();
     },
   };
 }

@@ -1,10 +1,6 @@
 // cprkit demo: see it work. Needs only Node; with a QEMU, it also shows a real VM.
 
 import { Command, Option } from "commander";
-import { handOver } from "../demo/hand-over.ts";
-import { timeLookUps } from "../demo/look-up.ts";
-import { findQemu, moveRealVm } from "../demo/real-vm.ts";
-import { handOverText, lookUpText, realVmText } from "../demo/view.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { interruptible } from "../interrupt.ts";
 import { wholeNumber } from "../options.ts";
@@ -31,6 +27,13 @@ export function demoCommand(): Command {
 }
 
 async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void> {
+  const [{ handOver }, { timeLookUps }, { findQemu, moveRealVm }, { handOverText, lookUpText, realVmText }] =
+    await Promise.all([
+      import("../demo/hand-over.ts"),
+      import("../demo/look-up.ts"),
+      import("../demo/real-vm.ts"),
+      import("../demo/view.ts"),
+    ]);
   const json = options.json === true;
   const show = (text: string) => {
     if (!json) print(`${text}\n`);

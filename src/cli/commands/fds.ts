@@ -1,7 +1,7 @@
 // cprkit fds: every fd of a running QEMU, and what a CPR update does with it.
 
 import { Command, Option } from "commander";
-import { reportVmFds, type VmFdsReport } from "../../qemu/fds/report.ts";
+import type { VmFdsReport } from "../../qemu/fds/report.ts";
 import { interruptible } from "../interrupt.ts";
 import { wholeNumber } from "../options.ts";
 import { print, printJson, printWarning } from "../output.ts";
@@ -40,6 +40,7 @@ Run it as the user of QEMU, or as root. Names need QEMU's monitor; while another
 }
 
 async function runFds({ pid, json }: FdsCommandOptions, signal: AbortSignal): Promise<void> {
+  const { reportVmFds } = await import("../../qemu/fds/report.ts");
   const report = await reportVmFds({ pid }, { signal });
   if (json === true) {
     printJson(report);

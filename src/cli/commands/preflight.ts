@@ -3,7 +3,7 @@
 import { Command, Option } from "commander";
 import type { Finding } from "../../qemu/finding.ts";
 import type { CopyEstimate } from "../../qemu/preflight/copy-estimate.ts";
-import { type PreflightReport, preflight, type UpdateWay } from "../../qemu/preflight/preflight.ts";
+import type { PreflightReport, UpdateWay } from "../../qemu/preflight/preflight.ts";
 import type { UpdateModeName } from "../../qemu/vm/binary.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { colours } from "../colours.ts";
@@ -57,6 +57,7 @@ async function runPreflight(given: string[], options: PreflightCommandOptions, s
     throw new CprkitError("ERR_USAGE", "no VM named: give --qmp PATH or --pid PID");
   }
   const progress = startProgress("looking at the VM", json === true);
+  const { preflight } = await import("../../qemu/preflight/preflight.ts");
   let report: PreflightReport;
   try {
     report = await preflight({ qmp, pid }, { qemu, command, mode, stateDir, signal, onStep: progress.step });
