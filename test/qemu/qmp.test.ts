@@ -190,7 +190,10 @@ describe("connectQmp", () => {
 
   it("waits for a greeting that comes late, as long as for the socket", async () => {
     const connecting = connectQmp(path, { waitMs: 20_000, timeoutMs: 50 });
-    await serve(() => {}, (client) => void setTimeout(() => say(client, greeting), 400));
+    await serve(
+      () => {},
+      (client) => void setTimeout(() => say(client, greeting), 400),
+    );
     await (await connecting).close();
   });
 
