@@ -86,6 +86,21 @@ describe("the virtio field", () => {
     expect(changed.filter((byte, at) => byte !== device.body[at])).toEqual(new Uint8Array([0x83]));
   });
 
+  it("is decoded on s390x's channel subsystem, in a stream whose description has an array of null pointers", () => {
+    const url = new URL("../fixtures/check/s390x-7.2.mig.gz", import.meta.url);
+    const { sections } = readMigrationBytes(new Uint8Array(gunzipSync(readFileSync(url))));
+    const devices = sections.filter(({ name }) => /\/virtio-\w+$/.test(name));
+    expect(devices.map(({ name }) => name.replace(/.*\//, ""))).toEqual([
+      ...["virtio-blk", "virtio-net", "virtio-rng", "virtio-console", "virtio-balloon", "virtio-scsi"],
+    ]);
+    for (const [at, { fields, device }] of devices.entries()) {
+      expect(find(fields, "virtio/ccw/sch/devno")?.value).toBe(at);
+      expect(find(fields, "virtio/ccw/sch/id/cu_type")?.value).toBe(0x3832);
+      if (device === undefined) throw new Error("not decoded");
+      expect(Buffer.compare(encodeDevice(device), device.body)).toBe(0);
+    }
+  });
+
   it("keeps as bytes what it does not know, from there on", () => {
     const stream = listMigrationCaptures().find(({ name }) => name === "cpr-main-pc-linux-nvme-11.1");
     if (stream === undefined) throw new Error("the stream is missing");

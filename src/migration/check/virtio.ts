@@ -33,7 +33,7 @@ function inside(fields: readonly FieldNode[]): Values {
 
 function transportOf(values: Values): string {
   if (values.has("pci")) return "PCI";
-  return values.has("guest_page_shift") ? "MMIO" : "another bus";
+  return values.has("ccw") ? "ccw" : "MMIO";
 }
 
 function numberAt(values: Values, path: string): bigint {

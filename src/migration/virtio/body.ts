@@ -8,6 +8,7 @@ import { bool, int32, uint8, uint16, uint32, uint64 } from "../../vmstate/fields
 import { struct } from "../../vmstate/fields/struct.ts";
 import type { AnyField, NamedField } from "../../vmstate/types.ts";
 import { msixState, pciConfig, pciIrqState } from "../pci/fields.ts";
+import { ccwDevice } from "./ccw.ts";
 import { alikeAtEnd, featureBits, named, type PlainDescription, plain } from "./kinds.ts";
 
 /** How a virtio device is attached, as far as its bytes depend on it. */
@@ -15,8 +16,8 @@ export type Transport =
   /** `vectors`: of the MSI-X table; 0 without one. */
   | { readonly kind: "pci"; readonly configSize: number; readonly vectors: number }
   | { readonly kind: "mmio" }
-  /** ccw and whatever else: `size` bytes that stay as they are; each queue has a vector. */
-  | { readonly kind: "other"; readonly size: number };
+  /** s390x's channel subsystem: `size` bytes before the virtio part. */
+  | { readonly kind: "ccw"; readonly size: number };
 
 /** Queues that a device may have (VIRTIO_QUEUE_MAX). */
 const maxQueues = 1024;
@@ -58,13 +59,13 @@ function transportFields(transport: Transport): Readonly<Record<string, AnyField
     }
     case "mmio":
       return { host_features_sel: uint32(), guest_features_sel: uint32(), guest_page_shift: uint32() };
-    case "other":
-      return { transport: buffer(transport.size) };
+    case "ccw":
+      return { ccw: struct(ccwDevice) };
   }
 }
 
 function queue(transport: Transport): PlainDescription {
-  const hasVector = transport.kind === "other" || (transport.kind === "pci" && transport.vectors > 0);
+  const hasVector = transport.kind === "ccw" || (transport.kind === "pci" && transport.vectors > 0);
   return plain("queue", 0, {
     num: uint32(),
     ...(transport.kind === "mmio" ? { align: uint32() } : {}),

@@ -9,6 +9,7 @@ import { Writer } from "../../vmstate/wire/writer.ts";
 import { msixSize } from "../pci/fields.ts";
 import { pciCapabilities } from "../pci/registers.ts";
 import { type Transport, virtioBody } from "./body.ts";
+import { ccwDevice } from "./ccw.ts";
 import { virtioType } from "./features.ts";
 import type { PlainDescription } from "./kinds.ts";
 import { ownForms } from "./own.ts";
@@ -27,11 +28,6 @@ interface VirtioForm {
   /** Bytes of the whole field. */
   readonly size: number;
 }
-
-/** Blobs of another transport than PCI and MMIO are tried at each place, so not for any size. */
-const maxOtherSize = 256 * 1024;
-/** A ccw device takes some hundred bytes. */
-const maxOther = 2048;
 
 /**
  * The field of `size` bytes in a section of this device: "virtio-net" and the like. Its value is an object with "form" and the
@@ -123,8 +119,14 @@ function* transports(bytes: Uint8Array): Generator<Transport> {
       yield { kind: "pci", configSize, vectors };
   }
   yield { kind: "mmio" };
-  if (bytes.length > maxOtherSize) return;
-  for (let size = 0; size < Math.min(maxOther, bytes.length); size++) yield { kind: "other", size };
+  const reader = new Reader({ bytes });
+  try {
+    loadBody(reader, ccwDevice, 1);
+  } catch (error) {
+    if (isCprkitError(error)) return;
+    throw error;
+  }
+  yield { kind: "ccw", size: reader.pos };
 }
 
 function msixVectorsOf(config: Uint8Array): number {
@@ -147,9 +149,10 @@ function endOfQueues(transport: Transport, bytes: Uint8Array): number | undefine
   if (at + 4 > bytes.length) return undefined;
   const queues = view.getUint32(at);
   at += 4;
-  const vector = transport.kind === "other" || (transport.kind === "pci" && transport.vectors > 0) ? 2 : 0;
+  const vector = transport.kind === "ccw" || (transport.kind === "pci" && transport.vectors > 0) ? 2 : 0;
   const each = 14 + (transport.kind === "mmio" ? 4 : 0) + vector;
-  if (queues > 1024 || at + queues * each > bytes.length) return undefined;
+  // Every device has a queue.
+  if (queues === 0 || queues > 1024 || at + queues * each > bytes.length) return undefined;
   for (const end = at + queues * each; at < end; at += each) {
     const places = view.getUint32(at);
     if (places === 0 || places > 32768) return undefined;
@@ -159,7 +162,7 @@ function endOfQueues(transport: Transport, bytes: Uint8Array): number | undefine
 
 function transportSize(transport: Transport): number {
   if (transport.kind === "mmio") return 12;
-  if (transport.kind === "other") return transport.size;
+  if (transport.kind === "ccw") return transport.size;
   const { configSize, vectors } = transport;
   return 4 + configSize + 16 + (vectors > 0 ? msixSize(vectors) + 2 : 0);
 }

@@ -263,6 +263,9 @@ function countIn(entries: readonly EntryShape[], at: number): number {
 
 function buildEntry(entry: EntryShape, context: Context): Built {
   const { type, size } = entry;
+  // One null pointer stands for all of an array here: where others are set, only the section's footer shows its end.
+  if (type === "struct" && entry.struct === undefined)
+    return { field: opaque(type, size), length: undefined, weight: 1 };
   const body = bodyEntry(entry, context);
   if (body !== undefined) return body;
   const typed = scalars.get(type)?.();
@@ -362,7 +365,7 @@ function checkName(place: { readonly offset: number }, name: string, names: Set<
  * short description make a state of any size. Such an array stays bytes.
  */
 function tooManyValues(entry: EntryShape, count: number, element: Built, context: Context): Built | undefined {
-  const bytes = element.length ?? element.field.minimum ?? 0;
+  const bytes = element.length ?? element.field.size ?? element.field.minimum ?? 0;
   if (count * element.weight <= 16 * count * bytes + 16) return undefined;
   const reason = `${count} elements of ${bytes} bytes each make more values than their bytes can mean`;
   const length = count * bytes;

@@ -100,9 +100,14 @@ function entryShape(value: JsonNode): EntryShape {
     size: countOf(object, "size"),
     arrayLength: member(object, "array_len") === undefined ? undefined : countOf(object, "array_len"),
     index: member(object, "index") === undefined ? undefined : countOf(object, "index"),
-    struct: struct === undefined ? undefined : bodyShape(struct),
+    // QEMU before 10.0 writes {} for an array of pointers whose first one is null.
+    struct: struct === undefined || isEmpty(struct) ? undefined : bodyShape(struct),
     groups: groupsOf(object),
   };
+}
+
+function isEmpty(value: JsonNode): boolean {
+  return value.kind === "object" && value.members.length === 0;
 }
 
 // Each "vmsd_name" begins a group; QEMU writes version, fields and subsections after it, in this order.
