@@ -12,13 +12,21 @@ export interface Input extends Unwrapped {
   /** Length of the file, with what is around the stream; undefined for a pipe. */
   readonly fileSize: number | undefined;
   close(): void;
+  /** Opens it once more; undefined for what gives its bytes only once. */
+  readonly reopen: (() => Promise<Input>) | undefined;
 }
 
 /** Opens a file, a pipe or standard input, and looks for the stream in it. The caller closes it. Throws what `unwrap` throws. */
 export async function openInput(path: string, options: UnwrapOptions): Promise<Input> {
   const open = openSource(path, { offset: options.offset });
   try {
-    return { ...(await unwrap(open, options)), path, fileSize: open.size, close: () => open.close() };
+    return {
+      ...(await unwrap(open, options)),
+      path,
+      fileSize: open.size,
+      close: () => open.close(),
+      reopen: open.kind === "file" ? () => openInput(path, options) : undefined,
+    };
   } catch (error) {
     open.close();
     throw isCprkitError(error) ? error.within(inputName(path)) : error;

@@ -4,6 +4,7 @@ import { compressions } from "../../files/unwrap/compression.ts";
 import { type Migration, type ReadMigrationOptions, readMigration } from "../../migration/index.ts";
 import { sizeText } from "../view/values.ts";
 import type { Input } from "./open.ts";
+import { isPageSizeDoubtful, withLikelySize } from "./page-size.ts";
 
 /** A JSON description or dump is a few MB. */
 export const maxJsonBytes = 256 * 1024 * 1024;
@@ -54,7 +55,17 @@ export async function readWithProgress(
     const onStep = quiet || !process.stderr.isTTY ? {} : { onProgress };
     const migration = await readMigration(input.source, { ...options, ...onStep });
     const damage = input.problem();
-    return damage === undefined ? migration : { ...migration, complete: false, stopped: damage };
+    if (damage !== undefined) return { ...migration, complete: false, stopped: damage };
+    const { reopen } = input;
+    if (reopen === undefined || asked.pageSize !== undefined || !isPageSizeDoubtful(migration)) return migration;
+    return await withLikelySize(migration, async (pageSize) => {
+      const again = await reopen();
+      try {
+        return await readMigration(again.source, { ...options, pageSize, onPage: undefined });
+      } finally {
+        again.close();
+      }
+    });
   } catch (error) {
     // Not even the first bytes came.
     throw input.problem() ?? error;
