@@ -40,6 +40,8 @@ export interface Walk {
   /** Whether this stream's sections have footers; undefined before the first one's end. */
   footers: boolean | undefined;
   postcopyPageSizes: bigint;
+  /** Of the command POSTCOPY_ADVISE: the guest's page size. */
+  advisedPageSize: number | undefined;
   packaged: boolean;
   /** Bytes of devices' states so far. */
   stateBytes: number;
@@ -67,6 +69,7 @@ export function newWalk(offset: number, options: WalkOptions): Walk {
     soughtTo: -1,
     footers: undefined,
     postcopyPageSizes: 0n,
+    advisedPageSize: undefined,
     packaged: false,
     stateBytes: 0,
     trailing: undefined,
@@ -127,7 +130,8 @@ export function ramState(walk: Walk): RamState {
 export function pageSize(walk: Walk): { readonly size: number; readonly stated: boolean } {
   const { configuration, vmdesc, options } = walk;
   const bits = configuration?.targetPageBits;
-  const size = options.pageSize ?? vmdesc?.pageSize ?? (bits === undefined ? undefined : 2 ** bits);
+  const configured = bits === undefined ? walk.advisedPageSize : 2 ** bits;
+  const size = options.pageSize ?? vmdesc?.pageSize ?? configured;
   // AVR has pages of 256 bytes: the smallest of QEMU, and the lowest eight flags of RAM's records fit into it.
   if (size !== undefined && size >= 256 && size <= 2 ** 30 && (size & (size - 1)) === 0) return { size, stated: true };
   return { size: 4096, stated: false };

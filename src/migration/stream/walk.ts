@@ -207,6 +207,8 @@ function* command(w: Window, walk: Walk): Step<void> {
   }
   const [first] = read.fields;
   if (read.number === 3 && typeof first?.value === "bigint") walk.postcopyPageSizes = first.value;
+  const advised = read.number === 3 ? read.fields[1]?.value : undefined;
+  if (typeof advised === "bigint") walk.advisedPageSize = Number(advised);
   const length = read.number === 7 && typeof first?.value === "number" ? first.value : 0;
   walk.commands.push({ offset, packaged: walk.packaged, ...read, size: read.size + length });
   if (length > 0) yield* readPackage(w, walk, length);
