@@ -2,10 +2,12 @@ import { describe, expect, it } from "vitest";
 import { type Found, finding } from "../../src/migration/check/findings.ts";
 import {
   type CheckFinding,
+  type CheckSide,
   checkFindingCodes,
   checkMigration,
   checkSideOf,
   checkSideOfJson,
+  type FieldNode,
   readMigrationBytes,
 } from "../../src/migration/index.ts";
 import { bytes, configuration, end, header } from "./build.ts";
@@ -282,6 +284,83 @@ describe("checkMigration with streams' descriptions", () => {
       }),
     );
     expect(check(twice, twice)).toEqual([]);
+  });
+});
+
+describe("checkMigration with values", () => {
+  const node = (name: string, type: string, value: unknown, fields?: FieldNode[]): FieldNode => ({
+    name,
+    type,
+    offset: 0,
+    size: 0,
+    value,
+    fields,
+  });
+  const nic = { name: "nic", version: 1, minimumVersion: undefined, fields: [], subsections: [] };
+  const side = (name: string, values: FieldNode[] = [], more: Partial<CheckSide> = {}): CheckSide => ({
+    kind: "stream",
+    machine: "pc",
+    pageSize: 4096,
+    capabilities: [],
+    blocks: [],
+    sections: [{ name, version: 1, minimumVersion: undefined, body: nic, values }],
+    ...more,
+  });
+  const virtio = (status: number, features: number) => [
+    node("virtio", "virtio", undefined, [
+      node("pci", "struct", undefined, []),
+      node("status", "uint8", status),
+      node("guest_features", "uint32", undefined, [node("bits", "uint32", features)]),
+    ]),
+  ];
+  const ring = 0x3000_0000;
+
+  it.each<[string, CheckSide, CheckSide, string[]]>([
+    ["another UUID", side("nic", [], { uuid: "1" }), side("nic", [], { uuid: "2" }), ["error uuid-differs"]],
+    ["a UUID that only the source has", side("nic", [], { uuid: "1" }), side("nic"), []],
+    [
+      "a value that must be equal",
+      side("nic", [node("id", "uint8 equal", 2)]),
+      side("nic", [node("id", "uint8 equal", 1)]),
+      ["error value-differs nic id"],
+    ],
+    [
+      "a value that is too large",
+      side("nic", [node("id", "int32 le", 2)]),
+      side("nic", [node("id", "int32 le", 1)]),
+      ["error value-differs nic id"],
+    ],
+    [
+      "a run state that no QEMU has",
+      side("globalstate", [node("runstate", "buffer", new TextEncoder().encode("rolling\0"))]),
+      side("globalstate"),
+      ["error run-state-unknown globalstate runstate"],
+    ],
+    ["a section that is never sent any more", side("audio"), side("nic", [], { sections: [] }), []],
+    [
+      "a feature that an operating system would have taken",
+      side("virtio-net", virtio(15, ring + 0x8000)),
+      side("virtio-net", virtio(15, ring)),
+      ["error virtio-feature-missing virtio-net virtio/guest_features/VIRTIO_NET_F_MRG_RXBUF"],
+    ],
+    [
+      "a feature that other firmware leaves out",
+      side("virtio-net", virtio(15, 0x8020)),
+      side("virtio-net", virtio(15, 0x20)),
+      ["warning virtio-feature-missing virtio-net virtio/guest_features/VIRTIO_NET_F_MRG_RXBUF"],
+    ],
+    [
+      "a feature where no driver has run",
+      side("virtio-net", virtio(15, ring + 0x8000)),
+      side("virtio-net", virtio(0, 0)),
+      [
+        "warning virtio-feature-missing virtio-net virtio/guest_features/VIRTIO_NET_F_MRG_RXBUF",
+        "warning virtio-feature-missing virtio-net virtio/guest_features/VIRTIO_RING_F_INDIRECT_DESC",
+        "warning virtio-feature-missing virtio-net virtio/guest_features/VIRTIO_RING_F_EVENT_IDX",
+      ],
+    ],
+  ])("%s", (_name, source, destination, expected) => {
+    expect(brief(checkMigration(source, destination))).toEqual(expected);
   });
 });
 

@@ -2,6 +2,7 @@
 
 import { type CheckContext, checkFields, checkVersions, note } from "./body.ts";
 import { type CheckFinding, type Found, finding } from "./findings.ts";
+import { neverSent } from "./known.ts";
 import type { CheckBody, CheckSection, CheckSide } from "./side.ts";
 import { checkValues, lengthTravels, presenceTravels, type ValuesByPath, valuesByPath } from "./values.ts";
 
@@ -22,6 +23,7 @@ export function checkMigration(source: CheckSide, destination: CheckSide): Check
   for (const section of source.sections) {
     const others = find(section);
     if (others === undefined) continue;
+    if (others.length === 0 && neverSent.has(section.name)) continue;
     if (others.length === 0)
       findings.push({ ...finding.sectionMissing(section.name), section: section.name, path: "" });
     else for (const found of bestFit(source, destination, section, others)) findings.push(found);

@@ -16,3 +16,6 @@ export function knownEqual(section: string): readonly string[] {
   const name = section.slice(section.lastIndexOf("/") + 1).replace(/\(\d+\)$/, "");
   return compared.get(name) ?? [];
 }
+
+/** Sections without a path that every QEMU takes and newer ones never send: audio/audio.c, vmstate_audio_needed. */
+export const neverSent: ReadonlySet<string> = new Set(["audio"]);
