@@ -25,7 +25,7 @@ export const findingCodes = {
   "tap-queues": "a tap interface with several queues, which both QEMUs serve for a while",
   "tap-script": "a script that undoes the set-up of a tap interface is not run any more",
   "device-held": "a device of the host that only one QEMU can hold",
-  "qemu-crash": "the running QEMU is known to crash when it saves this device",
+  "qemu-crash": "QEMU is known to crash when it hands this device over",
   "vhost-user": "a vhost-user backend must accept the new QEMU while the old one is connected",
   "net-peer": "what a network is connected to may serve only the running QEMU",
   "device-hotplugged": "a device that is not on the command line",

@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
+import { updateModes } from "../../src/qemu/vm/binary.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { bridgeOrSkip, endOnTaps, startOnTap } from "./bridge.ts";
 import { expectedAfter, expectSettled, strike } from "./fault-injection.ts";
@@ -17,11 +18,9 @@ const rate = 200;
 const host = "127.0.0.1";
 const kinds: readonly string[] = [
   ...["kill-source", "kill-destination", "hang-destination", "ctrl-c", "disk-full"],
-  ...["kill-cprkit, then abort", "kill-cprkit, then resume"],
+  ...["kill-cprkit, then abort", "kill-cprkit, then resume", "state-disk-full", "state-garbage"],
 ];
-const points = [...faultPoints("cpr-transfer", false), ...faultPoints("cpr-exec", false)].filter(({ kind }) =>
-  kinds.includes(kind),
-);
+const points = updateModes.flatMap((mode) => faultPoints(mode, false)).filter(({ kind }) => kinds.includes(kind));
 
 describeQemu(
   "faults in an update of a guest on a tap",
@@ -36,7 +35,7 @@ describeQemu(
           ...["-monitor", `unix:${join(dir, "hmp.sock")},server=on,wait=off`],
           ...["-qmp", `tcp:${host}:${port},server=on,wait=off`],
         ];
-        const vm = await startOnTap(program, bridge, { more });
+        const vm = await startOnTap(program, bridge, { more, ram: point.mode === "copy" ? "plain" : "memfd" });
         const before = bridge.tapState();
         const struck = await strike(vm, point, { qemu: qemu["11.1"] });
         expect(struck.struck, `the step was not reached: ${struck.message}`).toBe(true);

@@ -1,6 +1,7 @@
 // TCP ports: those of character devices are handed over, VNC's, gdb's and forwarded ones are opened again.
-import { readFileSync, readlinkSync } from "node:fs";
+import { readFileSync, readlinkSync, statSync } from "node:fs";
 import { connect, createServer } from "node:net";
+import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { listeningFds } from "../../src/qemu/fds/sockets.ts";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
@@ -9,7 +10,7 @@ import { expectAsManyFds } from "../support/fds.ts";
 import { describeQemu, usableAccel } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
 import { freePort, queryInLoop, visitInLoop } from "./loops.ts";
-import { endAll, startUpdatable, type Updatable } from "./update-support.ts";
+import { ask, endAll, startUpdatable, type Updatable } from "./update-support.ts";
 
 afterEach(endAll);
 
@@ -130,6 +131,56 @@ describeQemu("TCP ports", ["10.0", "11.1"], (qemu) => {
     assertContiguous(vm.serial);
   });
 });
+
+describeQemu("networks that listen for their peer", ["10.0", "11.1"], (qemu) => {
+  it("keep path and port; nobody is refused, and after a rollback the old QEMU serves them", async () => {
+    const port = await freePort();
+    const vm = await startUpdatable({
+      qemu: qemu["10.0"],
+      machine: "pc-q35-10.0",
+      accel: await usableAccel(qemu["10.0"]),
+      extraArgs: (dir) => [
+        ...["-netdev", `stream,id=n0,server=on,addr.type=unix,addr.path=${dir}/net`, "-device", "e1000,netdev=n0"],
+        ...["-netdev", `stream,id=n1,server=on,addr.type=inet,addr.host=${host},addr.port=${port}`],
+        ...["-device", "virtio-net-pci,netdev=n1"],
+      ],
+    });
+    const path = join(vm.dir, "net");
+    const before = statSync(path).ino;
+    const clients = [visitInLoop({ path }), visitInLoop({ host, port })];
+    const steps = { "before-switch": () => Promise.reject(new Error("not now")) } as Record<
+      string,
+      () => Promise<void>
+    >;
+    const onStep = (step: string) => steps[step]?.();
+    const failed = updateVm({ qmp: vm.qmp }, { qemu: qemu["11.1"], stateDir: vm.stateDir, onStep });
+    await expect(failed).rejects.toThrow(/rolled back.*not now/);
+    expect(await isServed(vm, path)).toBe(true);
+    const report = await updateVm({ qmp: vm.qmp }, { qemu: qemu["11.1"], stateDir: vm.stateDir });
+    expect(report.warnings.join("\n")).not.toMatch(/differs|serves nobody/);
+    expect(statSync(path).ino).toBe(before);
+    for (const { refused, count } of await Promise.all(clients.map((client) => client.end()))) {
+      // QEMU lets a single client wait there: the next that does not block is told to try again, with or without an update.
+      expect(refused.filter((code) => code !== "EAGAIN")).toEqual([]);
+      expect(count).toBeGreaterThan(3);
+    }
+    expect(await isServed(vm, path)).toBe(true);
+    await vm.serial.waitForMore(3, 10_000);
+    assertContiguous(vm.serial);
+  });
+});
+
+/** Whether the QEMU that has the guest takes a client there for the network's peer. */
+async function isServed(vm: Updatable, path: string): Promise<boolean> {
+  const socket = connect(path);
+  try {
+    const info = () => ask(vm, (qmp) => qmp.execute("human-monitor-command", { "command-line": "info network" }));
+    await expect.poll(info, { timeout: 10_000 }).toMatch(/n0: index=0,type=stream,unix:/);
+    return true;
+  } finally {
+    socket.destroy();
+  }
+}
 
 async function start(qemu: string, more: readonly string[]): Promise<Updatable> {
   return startUpdatable({

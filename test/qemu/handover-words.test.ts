@@ -179,3 +179,40 @@ describe("TCP ports on the new command line", () => {
     );
   });
 });
+
+describe("networks that listen for their peer, on the new command line", () => {
+  const tcp = (fd: number, at: string): Held => ({ fd, kind: "tcp", at, closeOnExec: true });
+
+  it("by path, by port, as JSON, and by the number of an update before", () => {
+    const held = [unix(5, "/vm/n"), tcp(6, "127.0.0.1:80"), unix(7, "/vm/j"), unix(12, "/vm/f")];
+    const json = '{"type":"stream","id":"j","server":true,"addr":{"type":"unix","path":"j"}}';
+    const line =
+      "-netdev stream,id=n,server=on,addr.type=unix,addr.path=n -netdev stream,id=t,addr.type=inet,addr.host=127.0.0.1,addr.port=80,server=on " +
+      `-netdev ${json} -netdev stream,id=f,server=on,addr.type=fd,addr.str=12`;
+    const derived = derive(line, held);
+    expect(derived.words).toBe(
+      "-netdev stream,id=n,server=on,addr.type=fd,addr.str=10 -netdev stream,id=t,server=on,addr.type=fd,addr.str=11 " +
+        '-netdev {"type":"stream","id":"j","server":true,"addr":{"type":"fd","str":"12"}} ' +
+        "-netdev stream,id=f,server=on,addr.type=fd,addr.str=13",
+    );
+    expect(derived.handed.map(({ name, what }) => [name, what])).toEqual([
+      ["cprkit/netdev/n", "unix /vm/n"],
+      ["cprkit/netdev/t", "tcp 127.0.0.1:80"],
+      ["cprkit/netdev/j", "unix /vm/j"],
+      ["cprkit/netdev/f", "unix /vm/f"],
+    ]);
+    expect(derived.codes).toEqual([]);
+  });
+
+  it("where they can't be handed over: a name of its own, or refused", () => {
+    expect(derive("-netdev stream,id=n,server=on,addr.type=unix,addr.path=n", []).words).toBe(
+      "-netdev stream,id=n,server=on,addr.type=unix,addr.path=n.cpr1",
+    );
+    expect(derive("-netdev stream,id=t,server=on,addr.type=inet,addr.host=::1,addr.port=80", []).codes).toEqual([
+      "port-taken",
+    ]);
+    expect(derive("-netdev stream,id=f,server=on,addr.type=fd,addr.str=12", []).codes).toEqual(["fd-option"]);
+    // One that connects is another subject.
+    expect(derive("-netdev stream,id=c,server=off,addr.type=unix,addr.path=n", [unix(5, "/vm/n")]).fds).toEqual([]);
+  });
+});

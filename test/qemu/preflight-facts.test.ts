@@ -5,6 +5,7 @@ import { carriedVfio, countInterrupts } from "../../src/qemu/fds/vfio.ts";
 import { type Finding, findingCodes } from "../../src/qemu/finding.ts";
 import {
   checkHeldDevices,
+  checkListeningNetworks,
   checkNetPeers,
   checkVfio,
   checkVfioAccelerator,
@@ -127,6 +128,13 @@ describeQemu("checks on facts that can't be made here", ["10.0", "11.1"], (qemu)
       const without = { ...next, said: { ...next.said, accelerators: new Set(["kvm"]) } };
       expect(seen(checkNewQemu, {})).toEqual([]);
       expect(seen(checkNewQemu, { next: without })).toEqual(["blocker accelerator-missing"]);
+
+      // QEMU itself would crash while it loads.
+      const nets = { clients: [{ name: "n", type: "stream", info: "listening", peer: "nic" }], forwards: [] };
+      const value = "stream,id=n,server=on,addr.type=unix,addr.path=p";
+      const listening = { runs: { ...facts.runs, net: nets }, options: [{ name: "netdev", value }] };
+      expect(seen(checkListeningNetworks, { ...listening, mode: "cpr-exec" })).toEqual(["blocker qemu-crash"]);
+      expect(seen(checkListeningNetworks, listening)).toEqual([]);
 
       expect(seen(checkHeldDevices, device("vhost-vsock-pci"))).toEqual(["blocker device-held"]);
       expect(seen(checkHeldDevices, device("usb-host"))).toEqual(["blocker device-held"]);

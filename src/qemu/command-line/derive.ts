@@ -8,6 +8,7 @@ import { type Handed, openDesk } from "../handover/desk.ts";
 import { hasItsSets } from "../handover/fd-sets.ts";
 import type { Held } from "../handover/held.ts";
 import { byPath } from "../handover/sockets.ts";
+import { listeningStream, streamByPlace, withAddress } from "../handover/streams.ts";
 import { isMachine, withMember } from "./members.ts";
 import { legacyUnixSocket, objectParts } from "./monitors.ts";
 import {
@@ -103,7 +104,7 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
   let serials = 0;
   for (const given of options) {
     const handed = desk.rewrite(given);
-    const option = handed === undefined ? byPath(given, held) : given;
+    const option = handed === undefined ? byPath(streamByPlace(given, held, cwd), held) : given;
     const { name, value } = option;
     if (dropped.has(name)) continue;
     if (name === "L" && value !== undefined && isBelow(resolve(cwd, value), how.oldPrefix)) continue;
@@ -174,7 +175,7 @@ function rewritten(name: string, value: string, context: Context): string {
     case "netdev":
     case "nic":
       lookForListeners(`-${name}`, value, context);
-      return value;
+      return rewrittenStream(name, value, context);
     default:
       return value;
   }
@@ -286,6 +287,20 @@ function chrooted(option: string): Finding {
   return blocker("chroot", message, "start the VM without it, in a mount namespace or a container if need be");
 }
 
+/** A network that listens, whose socket is not handed over. */
+function rewrittenStream(name: string, value: string, { move, note, sideBySide }: Context): string {
+  const stream = listeningStream({ name, value });
+  if (stream === undefined) return value;
+  const { type, path, abstract } = stream.address;
+  if (type === "unix" && path !== undefined && abstract === undefined) {
+    const address = { ...stream.address, path: move(path, "socket") };
+    return withAddress({ name, value }, address).value ?? value;
+  }
+  if (type === "fd") note(fdOption(name, value));
+  else if (sideBySide) note(portTaken(`-${name} ${value}`));
+  return value;
+}
+
 function lookForListeners(option: string, value: string, { note, sideBySide }: Context): void {
   if (!sideBySide) return;
   const keys = objectParts(value).map(([key]) => key);
@@ -298,13 +313,14 @@ const fdKeys = new Set(["fd", "fds", "vhostfd", "vhostfds", "fd-list"]);
 function lookForFds({ name, value = "" }: CommandOption, held: readonly Held[], note: Context["note"]): void {
   const byNumber = objectParts(value).find(([key, number]) => fdKeys.has(key) && /^\d+(:\d+)*$/.test(number ?? ""));
   const found = name === "add-fd" || !hasItsSets(value, held) || value.includes("/dev/fd/") || byNumber !== undefined;
-  if (!found) return;
-  note(
-    blocker(
-      "fd-option",
-      `-${name} ${value}: this option names an fd that the parent process passed to QEMU`,
-      "use an option that names a path, or give the whole new command after -- from a process that passes the fd",
-    ),
+  if (found) note(fdOption(name, value));
+}
+
+function fdOption(name: string, value: string): Finding {
+  return blocker(
+    "fd-option",
+    `-${name} ${value}: this option names an fd that the parent process passed to QEMU`,
+    "use an option that names a path, or give the whole new command after -- from a process that passes the fd",
   );
 }
 

@@ -9,6 +9,7 @@ import { firstGivenFd } from "../vm/launcher.ts";
 import { setWords } from "./fd-sets.ts";
 import type { Held } from "./held.ts";
 import { countLabels, isOfOwnMonitor, listenerOf, listenerWords, staying } from "./sockets.ts";
+import { fdAddress, heldByStream, listeningStream, withAddress } from "./streams.ts";
 import { tapFindings, tapOwners, tapWords } from "./tap.ts";
 
 /** An fd that is handed over: what `getFdOf` takes from the running QEMU, and where the new one finds it. */
@@ -106,6 +107,11 @@ export function openDesk({ held, cwd, sockets, options, isNewProcess }: DeskOpti
       if (listener !== undefined && (isNewProcess || !listener.held.closeOnExec)) {
         const number = give(`cprkit/chardev/${listener.id}`, 0, listener.held);
         return listenerWords(option, listener, number);
+      }
+      const stream = sockets ? listeningStream(option) : undefined;
+      const heard = stream === undefined ? undefined : heldByStream(stream, held, cwd);
+      if (stream !== undefined && heard !== undefined && (isNewProcess || !heard.closeOnExec)) {
+        return [withAddress(option, fdAddress(give(`cprkit/netdev/${stream.id}`, 0, heard)))];
       }
       const queues = owners.get(option);
       // What is closed by exec can't be kept.

@@ -130,7 +130,7 @@ export function listenerOf(
  * The socket that listens there. A name, or none, may stand for several addresses, each with a socket of its own, and a
  * character device takes one fd only: then undefined, as if there were none.
  */
-function onPort(sockets: readonly Held[], host: string, port: string): Held | undefined {
+export function onPort(sockets: readonly Held[], host: string, port: string): Held | undefined {
   const address = host.replace(/^\[(.*)\]$/, "$1");
   const all = sockets.filter(({ kind, at }) => kind === "tcp" && at.endsWith(`:${port}`));
   const own =

@@ -170,11 +170,12 @@ const rules: readonly Rule[] = [
     path: /^chardevs\[.*\]\.filename$/,
     when: ({ old, new: next }) => withoutClient(old) === withoutClient(next),
   },
-  // A stream that connects does so after the machine is built.
+  // A stream that connects does so after the machine is built; one that listens has no peer, or cprkit, until then.
   {
     reason: "client",
     path: /^net\.clients\[.*\]\.info$/,
-    when: ({ old, new: next }) => [old, next].some((info) => info === "connecting"),
+    when: ({ old, new: next }) =>
+      [old, next].some((info) => info === "connecting") || [old, next].every((info) => isStreamState(info)),
   },
   { reason: "client", path: /^(vnc\[.*|spice)\.(clients|channels)|^qom\[\/chardevs\/.*\]\.properties\.connected$/ },
   { reason: "guest", path: /^chardevs\[.*\]\.frontend-open$/ },
@@ -328,6 +329,10 @@ function isOpenedLater(port: string, old: Machine, next: Machine): boolean {
         filename.includes(`:${number},server=on`) && (label === "gdb" || isExchangedLater(label, old, next)),
     )
   );
+}
+
+function isStreamState(info: unknown): boolean {
+  return typeof info === "string" && /^(listening$|(unix|tcp):)/.test(info);
 }
 
 function isMonitor(object: unknown): boolean {

@@ -3,6 +3,7 @@
 import { objectParts } from "../../command-line/monitors.ts";
 import { getValue, isOn } from "../../command-line/parse.ts";
 import { blocker, type Finding, warning } from "../../finding.ts";
+import { listeningStream } from "../../handover/streams.ts";
 import { compareVersions } from "../../vm/binary.ts";
 import type { Facts } from "../facts.ts";
 
@@ -189,6 +190,21 @@ export function checkCrashes({ devices, abilities }: Facts): Finding[] {
         id,
       ),
     );
+}
+
+/**
+ * A QEMU that loads as soon as it starts, as with cpr-exec, follows a null pointer where a network listens for its peer
+ * (`-netdev stream,server=on`, with a card), which it does only a little later: seen with 10.0.2 and 11.1.3.
+ */
+export function checkListeningNetworks({ runs: { net }, options, mode }: Facts): Finding[] {
+  if (mode !== "cpr-exec") return [];
+  return options.flatMap((option) => {
+    const stream = listeningStream(option);
+    const hasCard = net.clients.some(({ name, peer }) => name === stream?.id && peer !== undefined);
+    if (stream === undefined || !hasCard) return [];
+    const message = `network ${stream.id} listens for its peer: QEMU crashes when it executes itself with one, and the guest is lost`;
+    return [blocker("qemu-crash", message, "use --mode cpr-transfer", stream.id)];
+  });
 }
 
 export function checkChardevs({ chardevs, fds }: Facts): Finding[] {
