@@ -15,10 +15,15 @@ export interface SocketInfo {
   readonly at?: string;
 }
 
-/** By inode, the N of "socket:[N]". A table that can't be read is taken for empty. */
+/**
+ * By inode, the N of "socket:[N]": the UNIX sockets of the process's network namespace, and the TCP ones if the process has
+ * sockets that are not UNIX ones (the kernel takes tens of milliseconds for that table). A table that can't be read is
+ * taken for empty.
+ */
 export function readSockets(pid: number): Map<number, SocketInfo> {
   const sockets = new Map<number, SocketInfo>();
   for (const socket of orEmpty(() => unixSockets(pid))) sockets.set(socket.inode, describe(socket));
+  if (socketInodes(pid).every((inode) => sockets.has(inode))) return sockets;
   for (const family of ["tcp", "tcp6"] as const) {
     for (const { inode, state, local: at } of orEmpty(() => tcpSockets(pid, family))) {
       if (inode === 0) continue;

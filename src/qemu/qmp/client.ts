@@ -280,9 +280,18 @@ function openSession(socket: Socket, label: string, maxEvents: number): Session 
     }
     return waitFor<unknown>(doing, limits, onTimeout, (settle) => {
       pending.set(id, { ...settle, command });
-      socket.write(line);
+      writeSoon(line);
       return () => void pending.delete(id);
     });
+  };
+
+  /** What is asked in one go is one write: a machine is some thousand questions. */
+  const writeSoon = (line: string) => {
+    if (socket.writableCorked === 0) {
+      socket.cork();
+      process.nextTick(() => socket.uncork());
+    }
+    socket.write(line);
   };
 
   return {
