@@ -22,6 +22,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   fds: async () => (await import("./commands/fds.ts")).fdsCommand,
   update: async () => (await import("./commands/update.ts")).updateCommand,
   status: async () => (await import("./commands/status.ts")).statusCommand,
+  schema: async () => (await import("./commands/schema.ts")).schemaCommand,
   demo: async () => (await import("./commands/demo.ts")).demoCommand,
 };
 
