@@ -6,6 +6,7 @@ import { type Migration, migrationToJson, type ReadMigrationOptions } from "../.
 import { isByteSource } from "../../migration/stream/source.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { type ExitCode, exitCodeOf, exitCodes } from "../exit-codes.ts";
+import { extractBlock } from "../extract.ts";
 import { type Input, kindOf, openInput } from "../input/open.ts";
 import { maxJsonBytes, readWithProgress } from "../input/read.ts";
 import { nothingSelected, type Selection, select } from "../input/select.ts";
@@ -16,7 +17,6 @@ import { overview, tree } from "../view/migration.ts";
 import { printable } from "../view/text.ts";
 import { sizeText } from "../view/values.ts";
 import { wrappingJson } from "../view/wrapping.ts";
-import { extractBlock } from "./extract.ts";
 
 export interface MigrationInspectOptions extends Selection {
   readonly json?: boolean | undefined;

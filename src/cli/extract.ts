@@ -1,9 +1,9 @@
 // Writes the guest RAM of one block into a file.
 
 import { closeSync, ftruncateSync, openSync, readSync, statfsSync, statSync, writeSync } from "node:fs";
-import { systemReason } from "../../files/read.ts";
-import { applyXbzrle, type RamPage } from "../../migration/index.ts";
-import { CprkitError } from "../../vmstate/error.ts";
+import { systemReason } from "../files/read.ts";
+import { applyXbzrle, type RamPage } from "../migration/index.ts";
+import { CprkitError } from "../vmstate/error.ts";
 
 export interface Extraction {
   readonly onPage: (page: RamPage) => void;
