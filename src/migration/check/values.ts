@@ -12,9 +12,15 @@ import { checkVirtio } from "./virtio.ts";
 /** The fields of one section by their path. */
 export type ValuesByPath = ReadonlyMap<string, FieldNode>;
 
+/** Of sections that were asked for already: a destination may be compared with many sources. */
+const known = new WeakMap<readonly FieldNode[], ValuesByPath>();
+
 export function valuesByPath(fields: readonly FieldNode[]): ValuesByPath {
+  const before = known.get(fields);
+  if (before !== undefined) return before;
   const byPath = new Map<string, FieldNode>();
   for (const { path, field } of walkFields(fields)) byPath.set(path, field);
+  known.set(fields, byPath);
   return byPath;
 }
 

@@ -19,6 +19,11 @@ export function checkVirtio(context: CheckContext, path: string, source: FieldNo
     return;
   }
   checkFeatures(context, path, ours, theirs);
+  // Of QEMU 10.2 and later; all other subsections are as old as virtio 1.0.
+  for (const name of ["virtio/128bit_features", "virtio_pci/modern_state/features128"]) {
+    const has = (values: Values) => [...values.keys()].some((key) => key.endsWith(name));
+    if (has(ours) && !has(theirs)) note(context, path, finding.subsectionNotSent(name));
+  }
   for (const [at, reason] of context.destinationIsOld ? [] : queueDifferences(ours, theirs))
     note(context, `${path}/${at}`, finding.virtioDiffers(reason));
   for (const [at, reason] of ownDifferences(context.section, ours, theirs))
