@@ -145,6 +145,8 @@ describeQemu("checks on facts that can't be made here", ["10.0", "11.1"], (qemu)
       });
       expect(seen(checkNetPeers, network("user"))).toEqual([]);
       expect(seen(checkNetPeers, network("vhost-user", ",chardev=c"))).toEqual(["blocker vhost-user"]);
+      expect(seen(checkNetPeers, network("dgram", "", "udp=127.0.0.1:1/127.0.0.1:2"))).toEqual(["warning net-peer"]);
+      expect(seen(checkNetPeers, network("dgram", "", "mcast=230.0.0.1:1"))).toEqual([]);
       expect(seen(checkNetPeers, network("vhost-vdpa", ",vhostdev=/dev/vhost-vdpa-0"))).toEqual([
         "blocker device-held",
       ]);

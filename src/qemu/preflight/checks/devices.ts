@@ -153,6 +153,18 @@ export function checkNetPeers({ runs: { net }, options, sideBySide }: Facts): Fi
                 ),
               ];
         }
+        case "dgram":
+        case "socket":
+          // A group's packets go to all who have joined it.
+          if (!info.includes("udp=") || peer === undefined) return [];
+          return [
+            warning(
+              "net-peer",
+              `network ${name}: both QEMUs have its port (${info}) while one follows the other, and the new one gets what comes`,
+              "expect a gap; it waits until the guest is handed over, and is lost if the update is rolled back",
+              name,
+            ),
+          ];
         default:
           return [];
       }
