@@ -21,7 +21,7 @@ function bodyOf(fields: readonly FieldNode[], section: Section): Record<string, 
 }
 
 /** Opened here, but not there. */
-const opaque = new Set(["virtio", "pci config", "pci irq state", "msix state"]);
+const opaque = new Set(["virtio", "virtio-gpu", "pci config", "pci irq state", "msix state", "shpc", "scsi-requests"]);
 
 function show(field: FieldNode, section: Section): unknown {
   const { type, value, fields } = field;

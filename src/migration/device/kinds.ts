@@ -1,8 +1,8 @@
 // Field kinds of QEMU's devices that the JSON description names, but does not describe.
 
 import { uint8, uint16, uint32, uint64 } from "../../vmstate/fields/integers.ts";
-import type { AnyField } from "../../vmstate/types.ts";
-import { msixState, msixVectors, pciConfig, pciIrqState } from "../pci/fields.ts";
+import { type AnyField, type Field, misfit } from "../../vmstate/types.ts";
+import { msixState, msixVectors, pciConfig, pciIrqState, shpcHead, shpcState } from "../pci/fields.ts";
 import { virtioField } from "../virtio/field.ts";
 import { gpuField } from "../virtio/gpu.ts";
 
@@ -22,11 +22,32 @@ export function deviceKind(type: string, size: number, within: string): AnyField
     }
     case "virtio":
       return virtioField(within, size);
+    case "shpc":
+      return size >= shpcHead && size <= 0x400 && size % 4 === 0 ? (shpcState(size) as AnyField) : undefined;
+    case "scsi-requests":
+      return size === 1 ? noRequests() : undefined;
     case "virtio-gpu":
       return gpuField(size);
     default:
       return registers.has(type) ? numbers.get(size)?.(type) : undefined;
   }
+}
+
+/** The end of a list without a request. */
+function noRequests(): AnyField {
+  const field: Field<readonly unknown[]> = {
+    type: "scsi-requests",
+    size: 1,
+    load: (reader) => {
+      if (reader.flag("one more request")) throw reader.error("ERR_COUNT", "a request does not fit into one byte", 1);
+      return [];
+    },
+    save: (writer, value) => {
+      if (!Array.isArray(value) || value.length > 0) throw misfit("an empty array", value);
+      writer.uint8(0);
+    },
+  };
+  return field as AnyField;
 }
 
 /** Registers of other CPUs than x86, each a number (QEMU 8.0 target/ARCH/machine.c). */

@@ -68,6 +68,52 @@ export function msixState(vectors: number): Field<Uint8Array> {
   };
 }
 
+/** The registers of a bridge's hot plug controller ("shpc"), of `size` bytes. Its value is bytes. */
+export function shpcState(size: number): Field<Uint8Array> {
+  const bytes = opaque("shpc", size);
+  return {
+    ...bytes,
+    load: (reader, current, siblings) => {
+      const start = reader.offset;
+      const value = bytes.load(reader, current, siblings);
+      const { observer } = reader;
+      if (observer === undefined) return value;
+      for (const [name, at, length] of [...shpcRegisters, ...slotRegisters(size)]) {
+        observer.enter(name, "register", start + at);
+        observer.leave(start + at + length, Number(littleEndian(value, at, length)));
+      }
+      return value;
+    },
+  };
+}
+
+/** Bytes before the slots' registers, of which each has four. */
+export const shpcHead = 0x24;
+
+// QEMU 8.0 hw/pci/shpc.c.
+const shpcRegisters = [
+  ["base_offset", 0x00, 4],
+  ["slots_33", 0x04, 4],
+  ["slots_66", 0x08, 4],
+  ["slots", 0x0c, 1],
+  ["first_device", 0x0d, 1],
+  ["physical_slot", 0x0e, 2],
+  ["secondary_bus", 0x10, 2],
+  ["msi_control", 0x12, 1],
+  ["programming_interface", 0x13, 1],
+  ["command", 0x14, 1],
+  ["target", 0x15, 1],
+  ["status", 0x16, 2],
+  ["interrupt_locator", 0x18, 4],
+  ["error_locator", 0x1c, 4],
+  ["error_interrupt", 0x20, 4],
+] as const;
+
+function slotRegisters(size: number): (readonly [name: string, at: number, length: number])[] {
+  const slots = (size - shpcHead) / 4;
+  return Array.from({ length: slots }, (_, slot) => [`slot_${slot}`, shpcHead + 4 * slot, 4] as const);
+}
+
 function showConfig(observer: Observer, config: Uint8Array, start: number): void {
   let open: PciRegister["capability"];
   const close = (end: number) => {
