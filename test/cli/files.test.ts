@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, test } from "vitest";
 import { qcow2 } from "../files/qcow2-image.ts";
-import { be32, bytes, repeat } from "../migration/build.ts";
+import { be32, bytes, command, configuration, header, repeat } from "../migration/build.ts";
 import { cprkit, repoRoot } from "../support/cli.ts";
 
 const capture = join(repoRoot, "test/fixtures/migration/cpr-main-microvm-10.0.mig");
@@ -72,6 +72,13 @@ describe("cprkit inspect", () => {
     for (const source of [json, saved]) {
       expect(cprkit(["inspect", bare, "--vmdesc", source, "--section", "cpu"]).stdout).toContain("env.eip");
     }
+  });
+
+  test("of a stream with COLO says that its checkpoints are not read", () => {
+    const colo = file("colo.mig", bytes(header, configuration("none"), command(8), 0));
+    expect(cprkit(["inspect", colo]).stdout).toContain(
+      "COLO: the checkpoints that follow the first state are not read",
+    );
   });
 
   test("names what it is given and can't read", () => {

@@ -147,6 +147,21 @@ qemu-system-x86_64: failed to load cpr state: Invalid argument`,
     ],
   },
   {
+    name: "QEMU 10.0 gets CPR's state of 11.1",
+    log: "qemu-system-x86_64: vmstate_load_state error -2",
+    reasons: [["cpr-state", undefined, "another form than 10.0", "cprkit convert STATE --for VERSION"]],
+  },
+  {
+    name: "CPR's memory is handed over, and the new machine wants more",
+    log: "qemu-system-x86_64: pc.ram backing store size 0x2000000 is too small for 'size' option 0x4000000 plus 'offset' option 0x0",
+    reasons: [["ram-size", "ram", "32 MiB in the stream and 64 MiB here"]],
+  },
+  {
+    name: "the source finds nobody",
+    log: "qemu-system-x86_64: Failed to connect to '/run/vm/main.sock': No such file or directory",
+    reasons: [["connection-lost", undefined, "nobody listens at /run/vm/main.sock"]],
+  },
+  {
     name: "what can't be migrated, on the source",
     log: "Error: State blocked by non-migratable device '0000:00:01.0/nvme'",
     reasons: [["not-migratable", "0000:00:01.0/nvme", "device_del"]],

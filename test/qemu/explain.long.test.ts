@@ -5,7 +5,30 @@ import { expect, test } from "vitest";
 import { explainLog, readMigrationBytes } from "../../src/migration/index.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { privateDir } from "../support/vm.ts";
-import { failedLoads, failToLoad } from "./failed-loads.ts";
+import { failedLoads, failToLoad, failToUpdate } from "./failed-loads.ts";
+
+describeQemu("live updates that QEMU refuses", ["10.0", "11.1"], (qemu) => {
+  const shared = (size: number) =>
+    `-M pc-q35-10.0,memory-backend=r,aux-ram-share=on -m ${size} -object memory-backend-memfd,id=r,size=${size}M,share=on`;
+  const cases = [
+    {
+      name: "private memory",
+      from: "10.0",
+      to: "11.1",
+      source: "-M pc-q35-10.0 -m 32",
+      memory: 32,
+      code: "cpr-memory",
+    },
+    { name: "a state of 11.1 for 10.0", from: "11.1", to: "10.0", source: shared(32), memory: 32, code: "cpr-state" },
+    { name: "more memory", from: "10.0", to: "11.1", source: shared(32), memory: 64, code: "ram-size" },
+  ] as const;
+  for (const { name, from, to, source, memory, code } of cases) {
+    test(name, async () => {
+      const said = await failToUpdate([qemu[from], qemu[to]], [source, shared(memory)], privateDir());
+      expect(said.flatMap((text) => explainLog(text).map((reason) => reason.code))).toContain(code);
+    }, 60_000);
+  }
+});
 
 describeQemu("loads that QEMU refuses", ["10.0", "11.1"], (qemu) => {
   for (const pair of failedLoads) {

@@ -1,7 +1,7 @@
 // Pairs of machines of which the second refuses what the first has saved, and the reason that must be told. Run really.
 
 import { spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Migration, readMigrationBytes, walkFields } from "../../src/migration/index.ts";
@@ -263,6 +263,43 @@ export async function failToLoad(pair: FailedLoad, qemu: readonly [string, strin
   const log = readFileSync(destination.log, "utf8");
   if (!ended) throw new Error(`${pair.name}: the destination did not refuse it: ${log}`);
   return { log, path };
+}
+
+/** Tries cpr-transfer between two QEMUs. What the source's monitor and the two QEMUs said. */
+export async function failToUpdate(
+  qemu: readonly [string, string],
+  options: readonly [string, string],
+  folder: string,
+): Promise<string[]> {
+  const [main, cpr] = [join(folder, "main"), join(folder, "cpr")];
+  const channel = (type: string, path: string) => ({
+    "channel-type": type,
+    addr: { transport: "socket", type: "unix", path },
+  });
+  const common = ["-display", "none", "-serial", "none", "-nodefaults", "-S"];
+  const incoming = ["-incoming", `unix:${main}`, "-incoming", JSON.stringify(channel("cpr", cpr))];
+  const source = run(qemu[0], [...options[0].split(" "), ...common], join(folder, "from"), "from");
+  const destination = run(qemu[1], [...options[1].split(" "), ...common, ...incoming], join(folder, "to"), "to");
+  for (let tries = 0; !existsSync(cpr) && tries < 300; tries++) await delay(30);
+  const qmp = await connected(source.socket);
+  const said: string[] = [];
+  try {
+    await qmp.execute("migrate-set-parameters", { mode: "cpr-transfer" });
+    await qmp.execute("migrate", { channels: [channel("main", main), channel("cpr", cpr)] });
+    for (let status = ""; status !== "failed"; await delay(20)) {
+      status = ((await qmp.execute("query-migrate")) as { status?: string }).status ?? "";
+      if (status === "completed") throw new Error("the update did not fail");
+    }
+  } catch (error) {
+    said.push(String(error));
+  }
+  await Promise.race([destination.ended, delay(3_000)]);
+  qmp.close();
+  for (const { end, ended } of [source, destination]) {
+    end();
+    await ended;
+  }
+  return [...said, readFileSync(source.log, "utf8"), readFileSync(destination.log, "utf8")];
 }
 
 let count = 0;

@@ -135,6 +135,12 @@ export const rules: readonly Rule[] = [
     explain: ([, name = "", saved = "0", own = "0"]) => explainBlockSize(name, BigInt(saved), BigInt(own)),
   },
   {
+    code: "ram-size",
+    pattern: /(\S+) backing store size (0x[\da-f]+) is too small for 'size' option (0x[\da-f]+)/i,
+    section: () => "ram",
+    explain: ([, name = "", saved = "0", own = "0"]) => explainBlockSize(name, BigInt(saved), BigInt(own)),
+  },
+  {
     code: "ram-page-size",
     pattern:
       /(Received TARGET_PAGE_BITS is (\d+) but local is (\d+)|Mismatched RAM page size (\S+) .*|Mismatched GPAs for block .*)/,
@@ -396,7 +402,7 @@ export const rules: readonly Rule[] = [
   {
     code: "cpr-state",
     pattern:
-      /CprState|vmstate_load_state\(?.*cpr|failed to (?:load|read) cpr state|not a cpr (?:stream|state)|cpr_state_load|cpr fd/i,
+      /CprState|vmstate_load_state\(?\)? error|failed to (?:load|read) cpr state|not a cpr (?:stream|state)|cpr_state_load|cpr fd/i,
     explain: () => ({
       what: "the state of CPR, with the fds, could not be read",
       why: "the two QEMUs write it differently (11.0 and newer have another form than 10.0), or not all fds came along",
@@ -422,6 +428,15 @@ export const rules: readonly Rule[] = [
       why: "this is the consequence: the reason is in the other QEMU's log",
       remedy:
         "look at the log of the other host (libvirt: /var/log/libvirt/qemu/NAME.log), and give that to `cprkit explain`",
+    }),
+  },
+  {
+    code: "connection-lost",
+    pattern: /Failed to connect to '([^']+)': (?:No such file or directory|Connection refused)/,
+    explain: ([, path]) => ({
+      what: `nobody listens at ${path}`,
+      why: "the other QEMU has ended, or was not started with this -incoming",
+      remedy: "look at the other QEMU's log, and give that to `cprkit explain`",
     }),
   },
   {
