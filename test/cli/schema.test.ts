@@ -1,5 +1,5 @@
 // JSON Schemas of what the commands print: each is printed, has a version, and fits what is printed. Those of commands for a VM:
-// test/qemu/schema.test.ts.
+// test/qemu/schema.long.test.ts.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -98,9 +98,5 @@ describe("what is printed with --json is as its schema says", () => {
       expectSchema("error", cprkit([...args, "--json"]).stderr);
     }
     expectSchema("error", cprkit(["inspect", file("cut2.mig", stream.subarray(0, 9000)), "--json"]).stderr);
-  });
-
-  test("demo", () => {
-    printed("demo", ["demo", "--fds", "20", "--json"]);
   });
 });

@@ -23,6 +23,7 @@ describeQemu("JSON of the commands for a VM", ["10.0", "11.1"], (qemu) => {
       return stdout;
     };
     const common = ["--qmp", vm.qmp, "--state-dir", vm.stateDir];
+    expectSchema("demo", run("demo", "--fds", "20"));
     expectSchema("inspect-machine", run("inspect", "--qmp", vm.qmp));
     expectSchema("fds", run("fds", "--pid", String(vm.pid)));
     expectSchema("preflight", run("preflight", ...common, "--qemu", qemu["11.1"]));
