@@ -27,7 +27,9 @@ interface CheckOptions {
 
 export function checkCommand(): Command {
   return new Command("check")
-    .description("Say whether a machine saved by one QEMU can be loaded by another, as far as descriptions show.")
+    .description(
+      "Say whether a machine saved by one QEMU can be loaded by another: by two streams, or by descriptions alone.",
+    )
     .argument("<source>", "what was saved, or what saves: see below")
     .argument("<destination>", "what is to load it")
     .option("--strict", "treat warnings as errors")
@@ -50,7 +52,8 @@ export function checkCommand(): Command {
         "Exit codes: 0 no errors (there may be warnings), 1 errors (with --strict: or warnings), 2 usage, 3 a file is",
         "neither a stream nor JSON, or is damaged, 4 a file cannot be opened.",
         "",
-        "Example: can QEMU 11.1 load what a 10.0 machine saved?",
+        "Examples: can QEMU 11.1 load what a 10.0 machine saved? The machine, as 11.1 has it and saves it; the models alone.",
+        "  $ cprkit check saved.mig saved-by-11.1.mig",
         "  $ qemu-11.1 -M pc-q35-10.0 -dump-vmstate 11.1.json",
         "  $ cprkit check saved.mig 11.1.json",
       ].join("\n"),

@@ -1,4 +1,4 @@
-// Whether a machine saved by one QEMU can be loaded by another, as far as descriptions show.
+// Whether a machine saved by one QEMU can be loaded by another, as far as two streams or two descriptions show.
 
 import { type CheckContext, checkFields, checkVersions, note } from "./body.ts";
 import { type CheckFinding, type Found, finding } from "./findings.ts";
@@ -7,12 +7,14 @@ import type { CheckBody, CheckSection, CheckSide } from "./side.ts";
 import { checkValues, lengthTravels, presenceTravels, type ValuesByPath, valuesByPath } from "./values.ts";
 
 /**
- * Compares what `source` sends with what `destination` takes, in the way of QEMU's vmstate-static-checker.py, and
- * beyond it for streams: their sections by name and instance, RAM blocks, page size and capabilities.
+ * Compares what `source` sends with what `destination` takes. Two streams show two machines: sections by name and instance,
+ * the bytes of every description, RAM blocks, page size, capabilities, UUID, run state, and the values that QEMU compares with
+ * its own (PCI configurations, virtio, fields that must be equal). With a description on either side, descriptions are
+ * compared as QEMU's vmstate-static-checker.py does, and beyond it; then no finding does not mean that the machines fit.
  *
  * A finding of severity "error" means that the load fails, or reads wrong values; "warning" that it depends on
  * something that the input does not show. Without errors the load can succeed. What only the destination has is not
- * reported: QEMU leaves such sections as they are. Does not throw.
+ * reported: QEMU leaves such sections as they are. Does not throw. How often it is right: docs/check.md.
  */
 export function checkMigration(source: CheckSide, destination: CheckSide): CheckFinding[] {
   const findings: CheckFinding[] = [
