@@ -19,7 +19,7 @@ const ROOT = resolve(import.meta.dirname, "..");
 const HELP = `Usage: npm run lab -- [options] [command in the emulated host]
 
   --only TEXT   only the cases whose name holds this
-  --cores N     of the emulated host (default 2; 16 for more than some 400 interrupt vectors)
+  --cores N     of the emulated host (default 2; 11 for 2,000 interrupt vectors)
   --keep        leave the host running, for the next run or a command
   --stop        end a host that was left running
   --write       write the results into docs/lab.md
