@@ -10,6 +10,7 @@ import { expect, test } from "vitest";
 import { openSource, unwrap } from "../../src/files/index.ts";
 import { diffMigrations, readMigration, readMigrationBytes } from "../../src/migration/index.ts";
 import { connectQmp } from "../../src/qemu/index.ts";
+import { be32, bytes, repeat } from "../migration/build.ts";
 import { cacheDir } from "../support/cache-dir.ts";
 import { cprkit } from "../support/cli.ts";
 import { describeQemu } from "../support/qemu.ts";
@@ -58,6 +59,36 @@ describeQemu("files that QEMU makes", ["11.1"], (qemu) => {
     const shown = cprkit(["inspect", saved]);
     expect(shown).toMatchObject({ code: 0, stderr: "" });
     expect(shown.stdout).toMatch(/^[\d,]+ bytes follow the stream$/m);
+  }, 60_000);
+
+  test("a sparse save of libvirt: its header, and mapped-ram behind it", async () => {
+    const dir = privateDir();
+    const vm = await startVm({ ...machine, dir, extraArgs: ["-S"] });
+    const qmp = await connectQmp(vm.qmpPath, { waitMs: 10_000 });
+    const saved = join(dir, "vm.save");
+    // As libvirt does it: the header with the XML first, room up to where QEMU begins.
+    const xml = "<domain type='qemu'><name>vm</name></domain>\0";
+    const words = [2, xml.length, 0, 6, 0].map((word) => be32(word).reverse());
+    writeFileSync(saved, bytes("LibvirtQemudSave", words, repeat(0, 56), xml));
+    const capabilities = [{ capability: "mapped-ram", state: true }];
+    await qmp.execute("migrate-set-capabilities", { capabilities });
+    await qmp.execute("migrate", { uri: `file:${saved},offset=4096` });
+    for (let status = ""; status !== "completed"; await delay(20)) {
+      status = ((await qmp.execute("query-migrate")) as { status?: string }).status ?? "";
+    }
+    await qmp.close();
+    await vm.kill();
+    const { stdout, stderr, code } = cprkit(["inspect", saved, "--json"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const { ram, ...shown } = JSON.parse(stdout);
+    expect(shown).toMatchObject({
+      complete: true,
+      offset: 4096,
+      problems: [],
+      wrapping: [{ kind: "libvirt-save", format: "sparse", wasRunning: false }, { kind: "bytes-before" }],
+    });
+    expect(ram.mappedRam).toBe(true);
+    expect(ram.pages).toBeGreaterThan(10);
   }, 60_000);
 
   test("a capture of a migration with postcopy, and one of both directions", async () => {

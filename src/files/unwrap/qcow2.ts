@@ -32,6 +32,8 @@ const maxSnapshots = 65536;
 const offsetMask = 0x00ff_ffff_ffff_fe00n;
 const compressed = 1n << 62n;
 const allZero = 1n;
+/** QEMU 10.0 block/qcow2.h: QCOW_MAX_L1_SIZE, in entries. */
+const maxTables = (32 * 1024 * 1024) / 8;
 /** Bits of the header's incompatible features. */
 const feature = { dirty: 1n, corrupt: 2n, dataFile: 4n, compressionType: 8n, extendedL2: 16n } as const;
 
@@ -133,20 +135,19 @@ async function stateOf(source: ByteSource, entry: Entry, layout: Layout): Promis
   const perTable = clusterSize / layout.entrySize;
   const covered = clusterSize * perTable;
   const first = Number((entry.diskSize + BigInt(covered) - 1n) / BigInt(covered));
-  const used = new Uint8Array(Math.ceil(source.size / clusterSize / 8) + 1);
+  const isNew = firstUses();
   const claim = (cluster: number, at: number): number => {
     if (cluster % clusterSize !== 0 || cluster + 1 > source.size) {
       throw bad(`a table points to 0x${cluster.toString(16)}, where the image has no cluster`, at);
     }
-    const index = cluster / clusterSize;
-    const bit = 1 << (index & 7);
-    if (((used[index >> 3] as number) & bit) !== 0) {
+    if (!isNew(cluster / clusterSize)) {
       throw bad(`a table points to the cluster at 0x${cluster.toString(16)}, which is in use already`, at);
     }
-    used[index >> 3] = (used[index >> 3] as number) | bit;
     return cluster;
   };
   const tables = Math.ceil(snapshot.stateSize / covered);
+  if (tables > maxTables)
+    throw bad(`the snapshot "${snapshot.name}" claims ${snapshot.stateSize} bytes of state`, tableOffset);
   if (first + tables > tableLength) {
     throw bad(
       `the snapshot "${snapshot.name}" claims ${snapshot.stateSize} bytes of state, for which its table is too short`,
@@ -189,6 +190,26 @@ async function stateOf(source: ByteSource, entry: Entry, layout: Layout): Promis
     },
   };
 }
+
+/** Tells for each number whether it comes for the first time. Memory follows the numbers, not the file, which may be sparse. */
+function firstUses(): (index: number) => boolean {
+  const parts = new Map<number, Uint8Array>();
+  return (index) => {
+    const at = Math.floor(index / numbersPerPart);
+    let part = parts.get(at);
+    if (part === undefined) {
+      part = new Uint8Array(numbersPerPart / 8);
+      parts.set(at, part);
+    }
+    const place = index % numbersPerPart;
+    const bit = 1 << (place & 7);
+    const isNew = ((part[place >> 3] as number) & bit) === 0;
+    part[place >> 3] = (part[place >> 3] as number) | bit;
+    return isNew;
+  };
+}
+
+const numbersPerPart = 512;
 
 async function exactly(source: ByteSource, offset: number, length: number, what: string): Promise<DataView> {
   const end = source.size;
