@@ -17,7 +17,7 @@ export interface ListeningStream {
 export function listeningStream({ name, value = "" }: CommandOption): ListeningStream | undefined {
   if (name !== "netdev") return undefined;
   if (value.startsWith("{")) {
-    const { type, id, server, addr } = JSON.parse(value) as Readonly<Record<string, unknown>>;
+    const { type, id, server, addr } = membersOf(value);
     if (type !== "stream" || server !== true || typeof addr !== "object" || addr === null) return undefined;
     const entries = Object.entries(addr).map(([key, member]) => [key, String(member)] as const);
     return { id: String(id), address: Object.fromEntries(entries) };
@@ -28,6 +28,15 @@ export function listeningStream({ name, value = "" }: CommandOption): ListeningS
     key.startsWith(prefix) ? [[key.slice(prefix.length), text]] : [],
   );
   return { id: getValue(parts, "id") ?? "", address: Object.fromEntries(entries) as Record<string, string> };
+}
+
+/** None of a text that is not JSON: QEMU takes no such option, but a command line is not trusted. */
+function membersOf(json: string): Readonly<Record<string, unknown>> {
+  try {
+    return JSON.parse(json) as Readonly<Record<string, unknown>>;
+  } catch {
+    return {};
+  }
 }
 
 const prefix = "addr.";
