@@ -111,13 +111,12 @@ describeQemu("files that QEMU makes", ["11.1"], (qemu) => {
     }
     await from.execute("migrate-set-parameters", { "max-bandwidth": 1_000_000, "max-postcopy-bandwidth": 0 });
     await to.execute("migrate-incoming", { uri: `unix:${main}` });
-    const [forth, back, both]: [Buffer[], Buffer[], Buffer[]] = [[], [], []];
+    const [forth, back]: [Buffer[], Buffer[]] = [[], []];
     const between = createServer((one) => {
       const other = connect(main);
       const pass = (here: typeof one, there: typeof one, kept: Buffer[]) => {
         here.on("data", (chunk) => {
           kept.push(chunk);
-          both.push(chunk);
           there.write(chunk);
         });
         here.on("end", () => there.end());
@@ -147,7 +146,10 @@ describeQemu("files that QEMU makes", ["11.1"], (qemu) => {
     const answers = cprkit(["inspect", write(dir, "back", back)]);
     expect(answers.stderr).toContain("the return path of a migration");
     expect(answers.code).toBe(3);
-    const mixed = await readMigration(new Uint8Array(Buffer.concat(both)));
+    // As a capture of both directions has them between two sections.
+    const at = migration.sections[1]?.offset ?? 0;
+    const both = Buffer.concat([stream.subarray(0, at), ...back, stream.subarray(at)]);
+    const mixed = await readMigration(new Uint8Array(both));
     expect(mixed.sections.map(({ name }) => name)).toEqual(migration.sections.map(({ name }) => name));
     expect(mixed.problems.map(({ message }) => message).join()).toContain("answers of the return path");
   }, 60_000);
