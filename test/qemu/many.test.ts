@@ -1,12 +1,14 @@
 // Several VMs updated from one process: side by side, never two in the switch, each with an outcome of its own.
 import { spawn } from "node:child_process";
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, expect, it } from "vitest";
 import { findVms } from "../../src/qemu/many/find.ts";
 import { type UpdateManyEvent, updateMany } from "../../src/qemu/many/update-many.ts";
 import type { UpdateStep } from "../../src/qemu/update/steps.ts";
+import { askNewQemu, newQemuCommand } from "../../src/qemu/vm/new-qemu.ts";
+import { readVmProcess } from "../../src/qemu/vm/process.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
 import { privateDir } from "../support/vm.ts";
@@ -72,6 +74,22 @@ describeQemu("several VMs in one process", ["10.0", "11.1"], (qemu) => {
       expect([own[0], own.at(-1)]).toEqual(["begun", "ended"]);
       expect(own.filter((event) => event === "ended")).toHaveLength(1);
     }
+  });
+
+  it("a VM whose update is given up takes the binary's answer from nobody", async () => {
+    const program = join(privateDir(), "qemu-slow");
+    writeFileSync(program, `#!/bin/sh\nsleep 0.5\nexec '${qemu["11.1"]}' "$@"\n`, { mode: 0o755 });
+    const running = readVmProcess(process.pid);
+    const command = newQemuCommand(running, program);
+    const [sharing, abort] = [{}, new AbortController()];
+    const first = askNewQemu(command, running, { sharing, signal: abort.signal });
+    const second = askNewQemu(command, running, { sharing });
+    abort.abort();
+    await expect(first).rejects.toMatchObject({ code: "ERR_ABORTED" });
+    expect(Object.keys((await second).said)).toContain("abilities");
+    // That answer is kept.
+    rmSync(program);
+    expect((await askNewQemu(command, running, { sharing })).said).toBe((await second).said);
   });
 
   it("finds them by name, on the command line; Ctrl-C takes back what can be and begins no other", async () => {

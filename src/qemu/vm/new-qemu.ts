@@ -23,12 +23,17 @@ export interface NewQemu extends NewQemuCommand {
 }
 
 /** The words of a running QEMU's command line up to and with its program: several when a dynamic loader runs it. */
-export function programWords({ argv, program }: VmProcess): readonly [string, ...string[]] {
+export function programWords({ argv, program }: Pick<VmProcess, "argv" | "program">): readonly [string, ...string[]] {
   const [first = program, ...rest] = argv;
-  if (!/^ld(-linux[\w.-]*|-musl[\w.-]*|64)?\.so/.test(basename(program))) return [first];
+  if (!isLoader(program)) return [first];
   let end = 0;
   while ((rest[end] ?? "").startsWith("--")) end += loaderOptionsWithValue.has(rest[end] ?? "") ? 2 : 1;
   return [first, ...rest.slice(0, end + 1)];
+}
+
+/** Whether a program is the dynamic loader, which runs another. */
+export function isLoader(program: string): boolean {
+  return /^ld(-linux[\w.-]*|-musl[\w.-]*|64)?\.so/.test(basename(program));
 }
 
 /** ld.so(8). */
@@ -82,7 +87,10 @@ export async function askNewQemu(
   }
 }
 
-/** An answer counts for what was started in the same way with the same rights; a failure is not kept. */
+/**
+ * An answer counts for what was started in the same way with the same rights. A failure does not: it may be that of the
+ * other VM, whose update was given up meanwhile.
+ */
 function once(
   sharing: object,
   { words, env }: NewQemuCommand,
@@ -96,11 +104,11 @@ function once(
   const key = JSON.stringify([words, matters.toSorted(), credentials, folder, place], asText);
   const binaries = answers.get(sharing) ?? new Map<string, Promise<BinaryAnswer>>();
   answers.set(sharing, binaries);
-  const known = binaries.get(key);
-  if (known !== undefined) return known;
-  const asked = ask();
+  const asked = binaries.get(key)?.catch(ask) ?? ask();
   binaries.set(key, asked);
-  asked.catch(() => binaries.delete(key));
+  asked.catch(() => {
+    if (binaries.get(key) === asked) binaries.delete(key);
+  });
   return asked;
 }
 
