@@ -61,7 +61,7 @@ describe("a socket whose name holds a line of /proc/net/unix", () => {
         const pair = socketPair();
         const { ino } = fstatSync(pair[0]);
         await withListener(directory, `x\n${forged(ino, "/run/vm.qmp")}`, () => {
-          expect(readSockets(process.pid).get(ino)?.what).toBe("UNIX socket, connected");
+          expect(readSockets(process.pid, [ino]).get(ino)?.what).toBe("UNIX socket, connected");
         });
         closeFds(pair);
       }),

@@ -2,6 +2,7 @@
 
 import { compressions } from "../../files/unwrap/compression.ts";
 import { type Migration, type ReadMigrationOptions, readMigration } from "../../migration/index.ts";
+import { type Progress, startProgress } from "../progress.ts";
 import { sizeText } from "../view/values.ts";
 import type { Input } from "./open.ts";
 import { isPageSizeDoubtful, withLikelySize } from "./page-size.ts";
@@ -33,23 +34,15 @@ export async function readWithProgress(
   quiet: boolean,
 ): Promise<Migration> {
   const options: ReadMigrationOptions = { ...asked, offset: input.offset, toEnd: true, maxState: maxStateOf(input) };
-  let progress: { step(text: string): void; stop(): void } | undefined;
+  let progress: Progress | undefined;
   let next = performance.now() + patience;
-  let loading = false;
-  let over = false;
   const onProgress = (offset: number): void => {
     const now = performance.now();
     if (now < next) return;
     next = now + interval;
-    const of = input.size === undefined ? "" : ` of ${sizeText(input.size)}`;
-    if (progress !== undefined) progress.step(`${sizeText(offset)}${of}`);
-    else if (!loading) {
-      loading = true;
-      // Loaded only when something takes long: it costs a short command more than its work.
-      void import("../progress.ts").then(({ startProgress }) => {
-        if (!over) progress = startProgress(`${sizeText(offset)}${of}`, quiet);
-      });
-    }
+    const text = `${sizeText(offset)}${input.size === undefined ? "" : ` of ${sizeText(input.size)}`}`;
+    if (progress === undefined) progress = startProgress(text, quiet);
+    else progress.step(text);
   };
   try {
     const onStep = quiet || !process.stderr.isTTY ? {} : { onProgress };
@@ -70,7 +63,6 @@ export async function readWithProgress(
     // Not even the first bytes came.
     throw input.problem() ?? error;
   } finally {
-    over = true;
     progress?.stop();
   }
 }

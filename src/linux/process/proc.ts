@@ -9,6 +9,13 @@ import { libc } from "../ffi/koffi.ts";
 /** A process: its number, or "self". */
 export type ProcessRef = number | "self";
 
+/** The numbers of all processes that /proc shows, ascending. */
+export function processIds(): number[] {
+  return readdirSync("/proc")
+    .flatMap((name) => (/^\d+$/.test(name) ? [Number(name)] : []))
+    .toSorted((a, b) => a - b);
+}
+
 /** The numbers of all open fds of a process, ascending. @throws CprkitError ERR_SYSCALL (no such process, not ours) */
 export function listFds(pid: ProcessRef = "self"): number[] {
   const fds = read(`${processPath(pid)}/fd`, (path) => readdirSync(path)).map(Number);

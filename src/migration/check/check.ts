@@ -1,10 +1,11 @@
 // Whether a machine saved by one QEMU can be loaded by another, as far as two streams or two descriptions show.
 
 import { type CheckContext, checkFields, checkVersions, note } from "./body.ts";
+import { type ValuesByPath, valuesByPath } from "./by-path.ts";
 import { type CheckFinding, type Found, finding } from "./findings.ts";
 import { neverSent } from "./known.ts";
 import type { CheckBody, CheckSection, CheckSide } from "./side.ts";
-import { checkValues, lengthTravels, presenceTravels, type ValuesByPath, valuesByPath } from "./values.ts";
+import { checkValues, lengthTravels, presenceTravels } from "./values.ts";
 
 /**
  * Compares what `source` sends with what `destination` takes. Two streams show two machines: sections by name and instance,

@@ -2,13 +2,14 @@
 // (QEMU 10.0 hw/pci/pci.c, get_pci_config_device).
 
 import type { FieldNode } from "../model.ts";
+import { configBytes } from "../pci/bytes.ts";
 import { littleEndian, type PciRegister, pciRegisterName, pciRegisters } from "../pci/registers.ts";
 import { type CheckContext, note } from "./body.ts";
 import { finding } from "./findings.ts";
 
 /** Notes each register that the destination refuses. Of a capability that only one side has, its first one. */
 export function checkPciConfig(context: CheckContext, path: string, source: FieldNode, destination: FieldNode): void {
-  const [ours, theirs] = [bytesOf(source), bytesOf(destination)];
+  const [ours, theirs] = [configBytes(source), configBytes(destination)];
   if (ours === undefined || theirs === undefined || ours.length !== theirs.length) return;
   let skipped: number | undefined;
   for (const register of pciRegisters(theirs)) {
@@ -35,27 +36,6 @@ function comparedBits({ name, offset, compared }: PciRegister, theirs: Uint8Arra
   const before = littleEndian(theirs, offset - 4, 4);
   if (offset > 0x10 && (before & 7n) === 4n) return 0n;
   return (value & 1n) === 1n ? 3n : 0xfn;
-}
-
-/** The bytes of a configuration from its registers: a field with fields inside has no value of its own. */
-function bytesOf({ size, offset, fields, value }: FieldNode): Uint8Array | undefined {
-  if (value instanceof Uint8Array) return value;
-  if (fields === undefined) return undefined;
-  const bytes = new Uint8Array(size);
-  const fill = (nodes: readonly FieldNode[]) => {
-    for (const node of nodes) {
-      if (node.fields !== undefined) fill(node.fields);
-      else if (node.value instanceof Uint8Array) bytes.set(node.value, node.offset - offset);
-      else put(bytes, node.offset - offset, node.size, BigInt(Number(node.value ?? 0)), node.value);
-    }
-  };
-  fill(fields);
-  return bytes;
-}
-
-function put(bytes: Uint8Array, at: number, size: number, number: bigint, exact: unknown): void {
-  let rest = typeof exact === "bigint" ? exact : number;
-  for (let i = 0; i < size; i++, rest >>= 8n) bytes[at + i] = Number(rest & 0xffn);
 }
 
 function hex(value: bigint, size: number): string {

@@ -1,28 +1,12 @@
 // What a destination compares with its own values when it loads: fields that must be equal, PCI's configuration, virtio.
 
-import { walkFields } from "../fields.ts";
-import type { FieldNode } from "../model.ts";
 import { fieldPath } from "../paths.ts";
 import { type CheckContext, note } from "./body.ts";
+import type { ValuesByPath } from "./by-path.ts";
 import { finding } from "./findings.ts";
 import { knownEqual } from "./known.ts";
 import { checkPciConfig } from "./pci.ts";
 import { checkVirtio } from "./virtio.ts";
-
-/** The fields of one section by their path. */
-export type ValuesByPath = ReadonlyMap<string, FieldNode>;
-
-/** Of sections that were asked for already: a destination may be compared with many sources. */
-const known = new WeakMap<readonly FieldNode[], ValuesByPath>();
-
-export function valuesByPath(fields: readonly FieldNode[]): ValuesByPath {
-  const before = known.get(fields);
-  if (before !== undefined) return before;
-  const byPath = new Map<string, FieldNode>();
-  for (const { path, field } of walkFields(fields)) byPath.set(path, field);
-  known.set(fields, byPath);
-  return byPath;
-}
 
 /** Notes values that the destination refuses. */
 export function checkValues(context: CheckContext, source: ValuesByPath, destination: ValuesByPath): void {

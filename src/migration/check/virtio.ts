@@ -1,18 +1,16 @@
 // Virtio devices as QEMU compares them when it loads one (QEMU 10.0 hw/virtio/virtio.c, virtio_load; the devices' own).
 
-import { walkFields } from "../fields.ts";
 import type { FieldNode } from "../model.ts";
 import { virtioFeatures, virtioType } from "../virtio/features.ts";
 import { type CheckContext, note } from "./body.ts";
+import { type ValuesByPath, valuesByPath } from "./by-path.ts";
 import { finding } from "./findings.ts";
-
-type Values = ReadonlyMap<string, FieldNode>;
 
 /** Notes what the destination refuses. Its PCI configuration is compared as every other device's. */
 export function checkVirtio(context: CheckContext, path: string, source: FieldNode, destination: FieldNode): void {
   if (source.fields === undefined || destination.fields === undefined) return;
-  const ours = inside(source.fields);
-  const theirs = inside(destination.fields);
+  const ours = valuesByPath(source.fields);
+  const theirs = valuesByPath(destination.fields);
   if (transportOf(ours) !== transportOf(theirs)) {
     const reason = `a device on ${transportOf(ours)}, in the destination on ${transportOf(theirs)}`;
     note(context, path, finding.virtioDiffers(reason));
@@ -21,7 +19,7 @@ export function checkVirtio(context: CheckContext, path: string, source: FieldNo
   checkFeatures(context, path, ours, theirs);
   // Of QEMU 10.2 and later; all other subsections are as old as virtio 1.0.
   for (const name of ["virtio/128bit_features", "virtio_pci/modern_state/features128"]) {
-    const has = (values: Values) => [...values.keys()].some((key) => key.endsWith(name));
+    const has = (values: ValuesByPath) => [...values.keys()].some((key) => key.endsWith(name));
     if (has(ours) && !has(theirs)) note(context, path, finding.subsectionNotSent(name));
   }
   for (const [at, reason] of context.destinationIsOld ? [] : queueDifferences(ours, theirs))
@@ -30,24 +28,18 @@ export function checkVirtio(context: CheckContext, path: string, source: FieldNo
     note(context, `${path}/${at}`, finding.virtioDiffers(reason));
 }
 
-function inside(fields: readonly FieldNode[]): Values {
-  const values = new Map<string, FieldNode>();
-  for (const { path, field } of walkFields(fields)) values.set(path, field);
-  return values;
-}
-
-function transportOf(values: Values): string {
+function transportOf(values: ValuesByPath): string {
   if (values.has("pci")) return "PCI";
   return values.has("ccw") ? "ccw" : "MMIO";
 }
 
-function numberAt(values: Values, path: string): bigint {
+function numberAt(values: ValuesByPath, path: string): bigint {
   const value = values.get(path)?.value;
   return typeof value === "number" || typeof value === "bigint" ? BigInt(value) : 0n;
 }
 
 /** What the driver accepted. */
-function accepted(values: Values): bigint {
+function accepted(values: ValuesByPath): bigint {
   const low = numberAt(values, "virtio/64bit_features/guest_features/bits") || numberAt(values, "guest_features/bits");
   return low | (numberAt(values, "virtio/128bit_features/guest_features/bits") << 64n);
 }
@@ -58,7 +50,7 @@ const driverOk = 4n;
  * The host's features are not in a stream. What the destination's driver accepted shows them: one of an operating system takes
  * all that are of use, so what it left out was not offered. Firmware takes few, and each version of it others.
  */
-function checkFeatures(context: CheckContext, path: string, ours: Values, theirs: Values): void {
+function checkFeatures(context: CheckContext, path: string, ours: ValuesByPath, theirs: ValuesByPath): void {
   const missing = accepted(ours) & ~accepted(theirs) & ~surelyOffered(theirs);
   if (missing === 0n) return;
   const isReady = (numberAt(theirs, "status") & driverOk) !== 0n;
@@ -73,7 +65,7 @@ function checkFeatures(context: CheckContext, path: string, ours: Values, theirs
 const ringFeatures = (1n << 28n) | (1n << 29n);
 
 /** What the form of the destination's stream shows to be offered. */
-function surelyOffered(theirs: Values): bigint {
+function surelyOffered(theirs: ValuesByPath): bigint {
   const packed = theirs.has("virtio/packed_virtqueues") ? 1n << 34n : 0n;
   const modern = theirs.has("virtio/virtqueues") ? 1n << 32n : 0n;
   return packed | modern;
@@ -81,7 +73,7 @@ function surelyOffered(theirs: Values): bigint {
 
 type Difference = readonly [path: string, reason: string];
 
-function* ownDifferences(section: string, ours: Values, theirs: Values): Generator<Difference> {
+function* ownDifferences(section: string, ours: ValuesByPath, theirs: ValuesByPath): Generator<Difference> {
   switch (virtioType(section)) {
     case "net":
       yield* netDifferences(ours, theirs);
@@ -97,7 +89,7 @@ function* ownDifferences(section: string, ours: Values, theirs: Values): Generat
   }
 }
 
-function* netDifferences(ours: Values, theirs: Values): Generator<Difference> {
+function* netDifferences(ours: ValuesByPath, theirs: ValuesByPath): Generator<Difference> {
   const pairs = "device/max_queue_pairs";
   if (ours.has(pairs) !== theirs.has(pairs))
     yield [pairs, `only the ${ours.has(pairs) ? "source" : "destination"} sends it: its back end has several queues`];
@@ -113,7 +105,7 @@ function* netDifferences(ours: Values, theirs: Values): Generator<Difference> {
 }
 
 /** QEMU 11.1 refuses a queue that is larger than the destination's own, older ones take any. */
-function* queueDifferences(ours: Values, theirs: Values): Generator<Difference> {
+function* queueDifferences(ours: ValuesByPath, theirs: ValuesByPath): Generator<Difference> {
   const count = Number(numberAt(ours, "queues"));
   for (let at = 0; at < count; at++) {
     const places = numberAt(ours, `vq[${at}]/num`);
@@ -126,7 +118,7 @@ function* queueDifferences(ours: Values, theirs: Values): Generator<Difference> 
 }
 
 /** Places of a queue as the device was made: the driver may have chosen fewer. */
-function placesIn(values: Values, at: number): bigint {
+function placesIn(values: ValuesByPath, at: number): bigint {
   const made = "virtio/ringsize/vq";
   if (values.has(made)) {
     const own = `${made}[${at}]/vring.num_default`;
@@ -135,14 +127,14 @@ function placesIn(values: Values, at: number): bigint {
   return numberAt(values, `vq[${at}]/num`);
 }
 
-function* serialDifferences(ours: Values, theirs: Values): Generator<Difference> {
-  const map = (values: Values) => JSON.stringify(values.get("device/ports_map")?.value ?? []);
+function* serialDifferences(ours: ValuesByPath, theirs: ValuesByPath): Generator<Difference> {
+  const map = (values: ValuesByPath) => JSON.stringify(values.get("device/ports_map")?.value ?? []);
   if (ours.has("device/ports_map") && theirs.has("device/ports_map") && map(ours) !== map(theirs))
     yield ["device/ports_map", `ports ${portsOf(ours)}, in the destination ${portsOf(theirs)}`];
 }
 
 /** Numbers of the ports, such as "0, 1, 2". */
-function portsOf(values: Values): string {
+function portsOf(values: ValuesByPath): string {
   const words = values.get("device/ports_map")?.value;
   if (!Array.isArray(words)) return "none";
   const ports = words.flatMap((word, at) =>
@@ -153,7 +145,7 @@ function portsOf(values: Values): string {
   return ports.length === 0 ? "none" : ports.join(", ");
 }
 
-function* equal(ours: Values, theirs: Values, paths: readonly string[]): Generator<Difference> {
+function* equal(ours: ValuesByPath, theirs: ValuesByPath, paths: readonly string[]): Generator<Difference> {
   for (const path of paths) {
     if (!ours.has(path) || !theirs.has(path)) continue;
     const [a, b] = [numberAt(ours, path), numberAt(theirs, path)];

@@ -2,7 +2,8 @@
 
 import { walkFields } from "../fields.ts";
 import type { Section } from "../model.ts";
-import { type PciRegister, pciRegisters } from "../pci/registers.ts";
+import { configBytes } from "../pci/bytes.ts";
+import { isData, pciRegisterAt } from "../pci/registers.ts";
 import type { Cause } from "./cause.ts";
 
 /** A byte of a device's configuration that differs. */
@@ -13,8 +14,6 @@ export interface BadByte {
   readonly saved: number;
   /** What the new device has. */
   readonly own: number;
-  /** Bits that are compared. */
-  readonly compared: number;
 }
 
 /** What differs, in words. `section`: the device in the stream, if that is at hand. */
@@ -41,34 +40,18 @@ interface Named {
   readonly name: string;
   /** Undefined for a register of the header. */
   readonly capability: string | undefined;
-  readonly offset: number;
 }
 
+/** The register by the stream's own list of capabilities; without a stream those of every header. */
 function registerAt(at: number, section: Section | undefined): Named | undefined {
-  const inStream = section === undefined ? undefined : inSection(at, section);
-  if (inStream !== undefined) return inStream;
-  if (at >= headerEnd) return undefined;
-  const register: PciRegister | undefined = pciRegisters(new Uint8Array(256)).find(
-    ({ offset, size }) => at >= offset && at < offset + size,
-  );
-  return register === undefined ? undefined : { name: register.name, capability: undefined, offset: register.offset };
+  const config = section === undefined ? undefined : configOf(section);
+  const register = (config && pciRegisterAt(at, config)) ?? pciRegisterAt(at);
+  if (register === undefined || isData(register)) return undefined;
+  return { name: register.name, capability: register.capability?.name };
 }
 
-const headerEnd = 0x40;
-
-/** The register by the stream's own list of capabilities. */
-function inSection(at: number, section: Section): Named | undefined {
-  let start: number | undefined;
-  let capability: { readonly name: string; readonly end: number } | undefined;
-  for (const { field } of walkFields(section.fields)) {
-    if (field.type === "pci config") start = field.offset;
-    if (start === undefined) continue;
-    const from = field.offset - start;
-    if (field.type === "capability") capability = { name: String(field.name), end: from + field.size };
-    if (field.type !== "register" || at < from || at >= from + field.size) continue;
-    const inside = capability !== undefined && from < capability.end ? capability.name : undefined;
-    return { name: String(field.name), capability: inside, offset: from };
-  }
+function configOf({ fields }: Section): Uint8Array | undefined {
+  for (const { field } of walkFields(fields)) if (field.type === "pci config") return configBytes(field);
   return undefined;
 }
 
@@ -78,7 +61,7 @@ function isVirtio(device: string | undefined): boolean {
 
 /** virtio-pci's MSI-X comes last of its capabilities, at 0x98 (QEMU 10.0 hw/virtio/virtio-pci.c). */
 function virtioRegister(at: number): Named | undefined {
-  if (at === 0x9a || at === 0x9b) return { name: "control", capability: "msix", offset: 0x9a };
+  if (at === 0x9a || at === 0x9b) return { name: "control", capability: "msix" };
   return undefined;
 }
 

@@ -4,7 +4,7 @@
 import { opaque } from "../../vmstate/fields/buffers.ts";
 import { type Field, misfit } from "../../vmstate/types.ts";
 import type { Observer, Reader } from "../../vmstate/wire/reader.ts";
-import { littleEndian, type PciRegister, pciRegisters } from "./registers.ts";
+import { isData, littleEndian, type PciRegister, pciRegisters } from "./registers.ts";
 
 /** The configuration of `size` bytes: 256, or 4,096 with PCI Express ("pci config"). Its value is bytes. */
 export function pciConfig(size: number): Field<Uint8Array> {
@@ -127,12 +127,12 @@ function showConfig(observer: Observer, config: Uint8Array, start: number): void
       if (capability !== undefined) observer.enter(capability.name, "capability", start + offset);
       open = capability;
     }
-    const isData = name === "data" && (capability === undefined || size > 4);
-    const label = isData && capability === undefined ? `data_${offset.toString(16).padStart(2, "0")}` : name;
-    observer.enter(label, isData ? "buffer" : "register", start + offset);
+    const isBytes = isData(register);
+    const label = isBytes && capability === undefined ? `data_${offset.toString(16).padStart(2, "0")}` : name;
+    observer.enter(label, isBytes ? "buffer" : "register", start + offset);
     observer.leave(
       start + offset + size,
-      isData ? config.subarray(offset, offset + size) : registerValue(config, register),
+      isBytes ? config.subarray(offset, offset + size) : registerValue(config, register),
     );
   }
   close(config.length);

@@ -79,6 +79,11 @@ export function pciRegisterAt(offset: number, config?: Uint8Array): PciRegister 
   return registers.find((one) => offset >= one.offset && offset < one.offset + one.size);
 }
 
+/** Whether only the device knows what these bytes are. */
+export function isData({ name, capability, size }: PciRegister): boolean {
+  return name === "data" && (capability === undefined || size > 4);
+}
+
 /** The name of a register with its capability: "msix/control", "bar0". */
 export function pciRegisterName({ name, capability }: PciRegister): string {
   return capability === undefined ? name : `${capability.name}/${name}`;

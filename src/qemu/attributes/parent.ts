@@ -3,11 +3,10 @@
 // not notice when it crashes). So setsid(1) stands between: while it does, its exit tells how the process has ended.
 
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
 import { constants } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { endProcess } from "../../linux/process/end-process.ts";
-import { type ProcessIdentity, processIdentity, readProcessFile } from "../../linux/process/proc.ts";
+import { type ProcessIdentity, processIdentity, processIds, readProcessFile } from "../../linux/process/proc.ts";
 import { endedWithUs } from "../vm/probe-mark.ts";
 
 /** Words before a command, so that its process is a child of a setsid(1), which ends with us; none where that can't be had. */
@@ -69,9 +68,7 @@ function childrenOf(pid: number): number[] {
   try {
     return readProcessFile(pid, `task/${pid}/children`).split(" ").filter(Boolean).map(Number);
   } catch {
-    return readdirSync("/proc").flatMap((name) =>
-      /^\d+$/.test(name) && parentOf(Number(name)) === pid ? Number(name) : [],
-    );
+    return processIds().filter((each) => parentOf(each) === pid);
   }
 }
 

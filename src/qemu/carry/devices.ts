@@ -3,7 +3,7 @@
 
 import { formatJson, withMembers } from "../command-line/members.ts";
 import { objectParts } from "../command-line/monitors.ts";
-import { type CommandOption, getValue } from "../command-line/parse.ts";
+import { type CommandOption, getValue, kindIn } from "../command-line/parse.ts";
 import { blocker, type Finding } from "../finding.ts";
 import type { Machine } from "../machine/schema.ts";
 import { nodeNameFor } from "./block/state.ts";
@@ -86,7 +86,7 @@ function matchLine(options: readonly CommandOption[], present: readonly Device[]
     const parts = objectParts(option.value);
     // Of a pair for failover QEMU hides the one until the guest asks for it.
     if (getValue(parts, "failover_pair_id") !== undefined) return [];
-    const driver = getValue(parts, "driver") ?? parts[0]?.[0] ?? "";
+    const driver = kindIn(parts, "driver") ?? "";
     return [{ option, id: getValue(parts, "id"), driver }];
   });
   const kept = new Map<CommandOption, Device>();

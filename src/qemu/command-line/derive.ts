@@ -18,6 +18,7 @@ import {
   getValue,
   isOn,
   type KeyValues,
+  kindIn,
   parseKeyValues,
   withValue,
 } from "./parse.ts";
@@ -204,7 +205,7 @@ function rewrittenShort(name: string, value: string, { move, note, sideBySide }:
 
 function rewrittenChardev(value: string, { move, note, sideBySide }: Context): string {
   let parts = parseKeyValues(value);
-  const backend = parts[0]?.[1] === undefined ? parts[0]?.[0] : getValue(parts, "backend");
+  const backend = kindIn(parts, "backend");
   if (getValue(parts, "logfile") !== undefined) parts = withValue(parts, "logappend", "on");
   if (backend === "file") return formatKeyValues(withValue(parts, "append", "on"));
   if (backend === "stdio") note(stdioLost(`-chardev ${value}`));
@@ -239,8 +240,8 @@ function rewrittenObject(value: string, { memoryFiles, note, sideBySide }: Conte
 
 function rewrittenDevice(value: string, { generationId }: Context): string {
   const parts = objectParts(value);
-  const driver = getValue(parts, "driver") ?? parts[0]?.[0];
-  if (driver !== "vmgenid" || generationId === undefined || getValue(parts, "guid") !== "auto") return value;
+  if (kindIn(parts, "driver") !== "vmgenid" || generationId === undefined || getValue(parts, "guid") !== "auto")
+    return value;
   return withMember(value, "guid", generationId);
 }
 

@@ -1,7 +1,7 @@
 // Where a command line puts its QMP monitors.
 
 import { resolve } from "node:path";
-import { type CommandOption, getValue, isOn, parseKeyValues } from "./parse.ts";
+import { type CommandOption, getValue, isOn, kindIn, parseKeyValues } from "./parse.ts";
 
 /**
  * Absolute paths of the UNIX sockets on which this QEMU serves QMP, in the order of the command line.
@@ -27,10 +27,10 @@ function qmpPath(name: string, value: string, chardevs: ReadonlyMap<string, stri
   }
   const parts = objectParts(value);
   if (name === "mon" && getValue(parts, "mode") === "control") {
-    return ofChardev(getValue(parts, "chardev") ?? firstWord(parts));
+    return ofChardev(kindIn(parts, "chardev"));
   }
   // 11.1 has monitors as objects, too.
-  if (name === "object" && (firstWord(parts) ?? getValue(parts, "qom-type")) === "monitor-qmp") {
+  if (name === "object" && kindIn(parts, "qom-type") === "monitor-qmp") {
     return ofChardev(getValue(parts, "chardev"));
   }
   return [];
@@ -78,18 +78,13 @@ export function isWhole(options: readonly (CommandOption | undefined)[]): boolea
   return !options.some((option) => option?.name === "readconfig");
 }
 
-function firstWord(parts: ReturnType<typeof parseKeyValues>): string | undefined {
-  const first = parts[0];
-  return first !== undefined && first[1] === undefined ? first[0] : undefined;
-}
-
 function listeningChardevs(options: readonly CommandOption[]): Map<string, string> {
   const paths = new Map<string, string>();
   for (const { name, value } of options) {
     if (name !== "chardev" || value === undefined) continue;
     const parts = parseKeyValues(value);
     const [id, path] = [getValue(parts, "id"), getValue(parts, "path")];
-    if (firstWord(parts) === "socket" && id !== undefined && path !== undefined && isOn(parts, "server")) {
+    if (kindIn(parts, "backend") === "socket" && id !== undefined && path !== undefined && isOn(parts, "server")) {
       paths.set(id, path);
     }
   }

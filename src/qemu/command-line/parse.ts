@@ -85,6 +85,12 @@ export function getValue(parts: KeyValues, key: string): string | undefined {
   return parts.findLast(([name]) => name === key)?.[1];
 }
 
+/** What an option is of: its first word, or what `key` says ("-device e1000", "-device driver=e1000"). */
+export function kindIn(parts: KeyValues, key: string): string | undefined {
+  const [first] = parts;
+  return first !== undefined && first[1] === undefined ? first[0] : getValue(parts, key);
+}
+
 /** Whether a switch is on: "key=on", "key" alone; false when it is absent or off. */
 export function isOn(parts: KeyValues, key: string): boolean {
   const found = parts.findLast(([name]) => name === key);

@@ -7,7 +7,7 @@ import type { CommandOption } from "../command-line/parse.ts";
 import type { Qmp } from "../qmp/client.ts";
 import type { Fate, VmFd } from "./fate.ts";
 import { carriedRam } from "./ram.ts";
-import { readSockets, type SocketInfo } from "./sockets.ts";
+import { readSockets, type SocketInfo, socketInode } from "./sockets.ts";
 import { carriedVfio, deviceBehind, vfioFacts } from "./vfio.ts";
 
 /** What {@link listVmFds} needs to know. */
@@ -28,6 +28,14 @@ export interface VmFdsOptions {
  * are not root); whatever {@link Qmp.execute} throws.
  */
 export async function listVmFds(pid: number, how: VmFdsOptions = {}): Promise<VmFd[]> {
+  return (await readVmFds(pid, how)).fds;
+}
+
+/** As {@link listVmFds}, and about how many further fds CPR carries: interrupts of VFIO devices. */
+export async function readVmFds(
+  pid: number,
+  how: VmFdsOptions,
+): Promise<{ readonly fds: VmFd[]; readonly interrupts: number }> {
   const { qmp, options = [], qmpPath } = how;
   const links = new Map(listFds(pid).flatMap((fd) => present(() => [[fd, readFdLink(pid, fd)] as const]) ?? []));
   const carried = new Map<number, Fate>();
@@ -36,13 +44,15 @@ export async function listVmFds(pid: number, how: VmFdsOptions = {}): Promise<Vm
   for (const [fd, fate] of carriedVfio(links, vfio, (fd) => deviceBehind(pid, fd))) carried.set(fd, fate);
   const passed = passedFds(options);
   for (const fd of qmp === undefined ? [] : await fdsetFds(qmp)) passed.set(fd, "add-fd");
-  const context: Context = { pid, sockets: readSockets(pid), passed, qmpPath };
-  return [...links].flatMap(([fd, link]) => {
+  const inodes = [...links.values()].flatMap((link) => socketInode(link) ?? []);
+  const context: Context = { pid, sockets: readSockets(pid, inodes), passed, qmpPath };
+  const fds = [...links].flatMap(([fd, link]) => {
     const known = carried.get(fd);
     const what = present(() => whatIs(fd, link, context));
     if (what === undefined) return [];
     return [{ fd, link, what, ...(known ?? otherFate(fd, link, context)) }];
   });
+  return { fds, interrupts: vfio?.interrupts ?? 0 };
 }
 
 interface Context {
@@ -71,11 +81,6 @@ function whatIs(fd: number, link: string, { pid, sockets }: Context): string {
     return interfaceName === undefined ? link : `tap ${interfaceName}`;
   }
   return describeFd(fd, pid);
-}
-
-function socketInode(link: string): number | undefined {
-  const inode = /^socket:\[(\d+)\]$/.exec(link)?.[1];
-  return inode === undefined ? undefined : Number(inode);
 }
 
 function otherFate(fd: number, link: string, context: Context): Fate {

@@ -11,7 +11,6 @@ import { readOwnOptions } from "../vm/own-options.ts";
 import { readVmProcess } from "../vm/process.ts";
 import type { VmFd } from "./fate.ts";
 import { listVmFds } from "./list.ts";
-import { vfioFacts } from "./vfio.ts";
 
 /** What {@link reportVmFds} gives. Plain data. */
 export interface VmFdsReport {
@@ -44,10 +43,9 @@ export async function reportVmFds(target: VmTarget, options: WaitOptions = {}): 
     const { process, qmp } = vm;
     try {
       const { pid } = process.identity;
-      const { fds } = await fdsOfVm(vm);
+      const { fds, interrupts } = await fdsOfVm(vm);
       const { version } = qmp.greeting;
       const warnings = version.major < 10 ? [`QEMU ${versionText(version)} is older than CPR: it carries nothing`] : [];
-      const { interrupts } = await vfioFacts(qmp);
       return { pid, program: process.program, version: versionText(version), fds, interrupts, warnings };
     } finally {
       await qmp.close();

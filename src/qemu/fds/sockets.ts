@@ -16,14 +16,16 @@ export interface SocketInfo {
 }
 
 /**
- * By inode, the N of "socket:[N]": the UNIX sockets of the process's network namespace, and the TCP ones if the process has
- * sockets that are not UNIX ones (the kernel takes tens of milliseconds for that table). A table that can't be read is
- * taken for empty.
+ * The sockets of a process's network namespace by inode, the N of "socket:[N]". A table that can't be read is taken for
+ * empty.
+ *
+ * @param wanted those that must be there: TCP sockets are looked for only if one is no UNIX socket, for the kernel takes tens
+ * of milliseconds for that table
  */
-export function readSockets(pid: number): Map<number, SocketInfo> {
+export function readSockets(pid: number, wanted: readonly number[]): Map<number, SocketInfo> {
   const sockets = new Map<number, SocketInfo>();
   for (const socket of orEmpty(() => unixSockets(pid))) sockets.set(socket.inode, describe(socket));
-  if (socketInodes(pid).every((inode) => sockets.has(inode))) return sockets;
+  if (wanted.every((inode) => sockets.has(inode))) return sockets;
   for (const family of ["tcp", "tcp6"] as const) {
     for (const { inode, state, local: at } of orEmpty(() => tcpSockets(pid, family))) {
       if (inode === 0) continue;
@@ -42,9 +44,13 @@ export function listeningUnixFds(pid: number): Map<number, string> {
 
 /** All listening sockets that a process has open, by fd. */
 export function listeningFds(pid: number): Map<number, { readonly family: "unix" | "tcp"; readonly at: string }> {
-  const sockets = readSockets(pid);
+  const fds = socketFds(pid);
+  const sockets = readSockets(
+    pid,
+    fds.map(({ inode }) => inode),
+  );
   return new Map(
-    socketFds(pid).flatMap(({ fd, inode }) => {
+    fds.flatMap(({ fd, inode }) => {
       const { family, kind, at } = sockets.get(inode) ?? {};
       return family !== undefined && kind === "listening" && at !== undefined ? [[fd, { family, at }] as const] : [];
     }),
@@ -58,9 +64,15 @@ export function socketInodes(pid: number): number[] {
 
 function socketFds(pid: number): { readonly fd: number; readonly inode: number }[] {
   return listFds(pid).flatMap((fd) => {
-    const inode = /^socket:\[(\d+)\]$/.exec(linkOf(pid, fd))?.[1];
-    return inode === undefined ? [] : [{ fd, inode: Number(inode) }];
+    const inode = socketInode(linkOf(pid, fd));
+    return inode === undefined ? [] : [{ fd, inode }];
   });
+}
+
+/** The inode of an fd by its link; undefined for what is no socket. */
+export function socketInode(link: string): number | undefined {
+  const inode = /^socket:\[(\d+)\]$/.exec(link)?.[1];
+  return inode === undefined ? undefined : Number(inode);
 }
 
 function linkOf(pid: number, fd: number): string {

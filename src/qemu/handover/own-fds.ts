@@ -11,7 +11,7 @@ import {
   type WaitOptions,
 } from "../../linux/index.ts";
 import type { VmFd } from "../fds/fate.ts";
-import { listVmFds } from "../fds/list.ts";
+import { readVmFds } from "../fds/list.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
 import { type Handed, handedOf, withHanded } from "./desk.ts";
 import { heldFds } from "./held.ts";
@@ -58,13 +58,15 @@ export async function takeVmFds(target: VmTarget, options: WaitOptions = {}): Pr
 }
 
 /** Every fd of the VM with its fate, and which of them an update hands over. @throws CprkitError as `Qmp.execute` */
-export async function fdsOfVm(vm: OpenVm): Promise<{ readonly fds: VmFd[]; readonly handed: readonly Handed[] }> {
+export async function fdsOfVm(
+  vm: OpenVm,
+): Promise<{ readonly fds: VmFd[]; readonly handed: readonly Handed[]; readonly interrupts: number }> {
   const { process, qmp, qmpPath } = vm;
   const options = await vm.options();
-  const listed = await listVmFds(process.identity.pid, { qmp, qmpPath, options });
+  const { fds: listed, interrupts } = await readVmFds(process.identity.pid, { qmp, qmpPath, options });
   const held = heldFds(process, listed, await qmp.execute("query-fdsets"));
   const handed = handedOf(held, process.cwd, options);
-  return { fds: withHanded(listed, handed), handed };
+  return { fds: withHanded(listed, handed), handed, interrupts };
 }
 
 /** How names of these fds begin; QEMU gives none such. */

@@ -2,7 +2,7 @@
 // device, and takes the socket as an fd (QEMU 10.0 net/stream.c).
 
 import { resolve } from "node:path";
-import { type CommandOption, formatKeyValues, getValue, isOn, parseKeyValues } from "../command-line/parse.ts";
+import { type CommandOption, formatKeyValues, getValue, isOn, kindIn, parseKeyValues } from "../command-line/parse.ts";
 import type { Held } from "./held.ts";
 import { onPort } from "./sockets.ts";
 
@@ -23,7 +23,7 @@ export function listeningStream({ name, value = "" }: CommandOption): ListeningS
     return { id: String(id), address: Object.fromEntries(entries) };
   }
   const parts = parseKeyValues(value);
-  if ((getValue(parts, "type") ?? parts[0]?.[0]) !== "stream" || !isOn(parts, "server")) return undefined;
+  if (kindIn(parts, "type") !== "stream" || !isOn(parts, "server")) return undefined;
   const entries = parts.flatMap(([key, text = ""]) =>
     key.startsWith(prefix) ? [[key.slice(prefix.length), text]] : [],
   );

@@ -3,7 +3,7 @@
 
 import { existsSync } from "node:fs";
 import { objectParts } from "../command-line/monitors.ts";
-import { type CommandOption, formatKeyValues, getValue, type KeyValues } from "../command-line/parse.ts";
+import { type CommandOption, formatKeyValues, getValue, kindIn } from "../command-line/parse.ts";
 import { type Finding, warning } from "../finding.ts";
 import type { Held } from "./held.ts";
 
@@ -41,12 +41,7 @@ export function tapOwners(
 /** Whether an option makes a tap back end. */
 function isTap({ name, value = "" }: CommandOption): boolean {
   if (!["netdev", "nic", "net"].includes(name)) return false;
-  return ["tap", "bridge"].includes(typeOf(objectParts(value)) ?? "");
-}
-
-function typeOf(parts: KeyValues): string | undefined {
-  const [first] = parts;
-  return first !== undefined && first[1] === undefined ? first[0] : getValue(parts, "type");
+  return ["tap", "bridge"].includes(kindIn(objectParts(value), "type") ?? "");
 }
 
 /** What goes with opening an interface, and is refused beside an fd; an fd of /dev/vhost-net serves one process only. */
@@ -73,7 +68,8 @@ export function tapWords(
 /** Nobody runs the script that undoes what the first one did: the new QEMU knows of none. */
 export function tapFindings({ name, value = "" }: CommandOption): Finding[] {
   const parts = objectParts(value);
-  const opens = typeOf(parts) === "tap" && !["fd", "fds", "helper"].some((key) => getValue(parts, key) !== undefined);
+  const opens =
+    kindIn(parts, "type") === "tap" && !["fd", "fds", "helper"].some((key) => getValue(parts, key) !== undefined);
   const script = getValue(parts, "downscript") ?? defaultDownScript;
   if (!opens || script === "no" || script === "" || !existsSync(script)) return [];
   const message = `-${name} ${value}: ${script} will not be run when the new QEMU ends: it gets the interface as an fd`;

@@ -7,7 +7,7 @@ import { readScheduling } from "../../linux/process/scheduling.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
 import { cgroupsOf } from "../attributes/threads.ts";
-import { readSockets } from "../fds/sockets.ts";
+import { readSockets, socketInode } from "../fds/sockets.ts";
 import { namespacesOf } from "../namespaces/kinds.ts";
 import type { VmProcess } from "../vm/process.ts";
 import type { Machine } from "./schema.ts";
@@ -30,10 +30,12 @@ export function readProcess(
   const { pid } = identity;
   const { uid, gid, groups, umask, inheritable, permitted, bounding, ambient, noNewPrivs, filters, label } =
     credentials;
-  const own = new Set([...links.values()].flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []));
-  const listening = [...readSockets(pid)].flatMap(([inode, { kind, family, at }]) =>
-    kind === "listening" && at !== undefined && own.has(String(inode)) ? [{ family, at }] : [],
-  );
+  const own = [...links.values()].flatMap((link) => socketInode(link) ?? []);
+  const sockets = readSockets(pid, own);
+  const listening = [...new Set(own)].flatMap((inode) => {
+    const { kind, family, at } = sockets.get(inode) ?? {};
+    return kind === "listening" && at !== undefined ? [{ family, at }] : [];
+  });
   const of = (wanted: string) => listening.flatMap(({ family, at }) => (family === wanted ? [at] : [])).sort();
   return {
     pid,

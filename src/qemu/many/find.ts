@@ -1,11 +1,13 @@
 // The QEMUs that run on this host, by name: those whose process this user may look at.
 
-import { readdirSync, readlinkSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { basename } from "node:path";
+import { processIds, readProcessLink } from "../../linux/process/proc.ts";
 import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
+import { isLoader, programWords } from "../vm/new-qemu.ts";
 import { openVm, type VmTarget } from "../vm/open.ts";
 import { isProbe } from "../vm/probe-mark.ts";
-import { readVmProcess } from "../vm/process.ts";
+import { wordsOf } from "../vm/process.ts";
 
 /** A QEMU that runs on this host. */
 export interface RunningVm extends VmTarget {
@@ -25,7 +27,11 @@ export interface RunningVm extends VmTarget {
  * @throws CprkitError ERR_ABORTED
  */
 export async function findVms({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<RunningVm[]> {
-  return Promise.all(qemuProcesses().map((pid) => ask(pid, signal)));
+  return Promise.all(
+    processIds()
+      .filter(isOwnQemu)
+      .map((pid) => ask(pid, signal)),
+  );
 }
 
 async function ask(pid: number, signal: AbortSignal | undefined): Promise<RunningVm> {
@@ -42,27 +48,16 @@ async function ask(pid: number, signal: AbortSignal | undefined): Promise<Runnin
   }
 }
 
-function qemuProcesses(): number[] {
-  const pids = readdirSync("/proc").flatMap((name) => (/^\d+$/.test(name) ? [Number(name)] : []));
-  return pids.filter(isOwnQemu).toSorted((a, b) => a - b);
-}
-
 function isOwnQemu(pid: number): boolean {
   try {
     const uid = process.geteuid?.();
     if (uid !== 0 && statSync(`/proc/${pid}`).uid !== uid) return false;
-    // Of a kernel thread there is none. The dynamic loader may run it (see programWords).
-    const program = basename(readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, ""));
-    if (!/^(qemu-system-|qemu-kvm|kvm$|ld)/.test(program)) return false;
-    const { argv } = readVmProcess(pid);
-    const runs = /^ld/.test(program) ? argv.find((word) => isQemuName(basename(word))) : program;
-    return runs !== undefined && isQemuName(runs) && !isProbe(pid);
+    // Of a kernel thread there is none. The dynamic loader may run it.
+    const program = readProcessLink(pid, "exe").replace(/ \(deleted\)$/, "");
+    const runs = isLoader(program) ? programWords({ argv: wordsOf(pid, "cmdline"), program }).at(-1) : program;
+    return /^(qemu-system-.+|qemu-kvm.*|kvm)$/.test(basename(runs ?? "")) && !isProbe(pid);
   } catch {
     // It has ended, or is not ours to look at.
     return false;
   }
-}
-
-function isQemuName(name: string): boolean {
-  return /^(qemu-system-.+|qemu-kvm.*|kvm)$/.test(name);
 }

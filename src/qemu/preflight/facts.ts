@@ -13,10 +13,9 @@ import { type Derived, type DeriveOptions, deriveCommandLine, prefixOf, publicNa
 import { objectParts, qmpSocketPaths } from "../command-line/monitors.ts";
 import { type CommandOption, getValue, parseOptions } from "../command-line/parse.ts";
 import type { VmFd } from "../fds/fate.ts";
-import { listVmFds } from "../fds/list.ts";
+import { readVmFds } from "../fds/list.ts";
 import { type MemoryBackend, memoryBackends, memoryFileFds } from "../fds/ram.ts";
 import { readSockets } from "../fds/sockets.ts";
-import { vfioFacts } from "../fds/vfio.ts";
 import { type Held, heldFds } from "../handover/held.ts";
 import { takeFds } from "../handover/take.ts";
 import { readOpenMachine } from "../machine/read.ts";
@@ -302,18 +301,18 @@ async function askVm(vm: OpenVm) {
   ]);
   // A migration's parameters must stay as they are.
   const modes = isUnderWay(migration.status) ? undefined : await askModes(qmp, parameters.mode);
-  const [machines, kvm, backends, devices, chardevs, blockNodes, jobs, fds, vfio, generationId] = await Promise.all([
-    machinesOf(qmp),
-    qmp.execute("query-kvm"),
-    memoryBackends(qmp),
-    devicesOf(qmp),
-    qmp.execute("query-chardev"),
-    qmp.execute("query-named-block-nodes"),
-    qmp.execute("query-jobs"),
-    listVmFds(process.identity.pid, { qmp, qmpPath, options }),
-    vfioFacts(qmp),
-    generationIdOf(qmp, options),
-  ]);
+  const [machines, kvm, backends, devices, chardevs, blockNodes, jobs, { fds, interrupts }, generationId] =
+    await Promise.all([
+      machinesOf(qmp),
+      qmp.execute("query-kvm"),
+      memoryBackends(qmp),
+      devicesOf(qmp),
+      qmp.execute("query-chardev"),
+      qmp.execute("query-named-block-nodes"),
+      qmp.execute("query-jobs"),
+      readVmFds(process.identity.pid, { qmp, qmpPath, options }),
+      generationIdOf(qmp, options),
+    ]);
   return {
     options,
     machine: String(machineClass).replace(/-machine$/, ""),
@@ -330,7 +329,7 @@ async function askVm(vm: OpenVm) {
     blockNodes,
     jobs,
     fds,
-    interrupts: vfio.interrupts,
+    interrupts,
     memoryFiles: await movedMemoryFiles(vm, options, backends, fds),
     generationId,
   };
@@ -339,7 +338,7 @@ async function askVm(vm: OpenVm) {
 /** Those of its own network namespace and of ours: a path leads to a socket of any. */
 function listeningFor({ identity, namespaces }: VmProcess): ReadonlySet<string> {
   const pids = namespaces.includes("net") || namespaces.includes("mnt") ? [identity.pid, self.pid] : [identity.pid];
-  const sockets = pids.flatMap((pid) => [...readSockets(pid).values()]);
+  const sockets = pids.flatMap((pid) => [...readSockets(pid, []).values()]);
   return new Set(sockets.flatMap(({ kind, at }) => (kind === "listening" && at ? [at] : [])));
 }
 

@@ -2,8 +2,8 @@
 // handed over, or was to be, that may be another one than the QEMU that has accepted. So the kernel is asked whose the
 // other end is.
 
-import { readdirSync } from "node:fs";
 import { type ProcessIdentity, processIdentity } from "../../linux/index.ts";
+import { processIds } from "../../linux/process/proc.ts";
 import { unixSockets } from "../../linux/socket/unix-table.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
 import { socketInodes } from "../fds/sockets.ts";
@@ -20,8 +20,8 @@ export function answererOf({ server }: Qmp): ProcessIdentity | undefined {
   const end = otherEnd(server.socket);
   const { process } = server;
   if (end === undefined || (process !== undefined && isSocketOf(process.pid, end))) return process;
-  const pid = readdirSync("/proc").find((name) => /^\d+$/.test(name) && isSocketOf(Number(name), end));
-  return pid === undefined ? process : orUndefined(() => processIdentity(Number(pid)));
+  const pid = processIds().find((each) => isSocketOf(each, end));
+  return pid === undefined ? process : orUndefined(() => processIdentity(pid));
 }
 
 /** The inode of the other end of one of our connections. */

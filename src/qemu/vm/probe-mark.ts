@@ -3,7 +3,7 @@
 // environment who asked, and the next one who asks ends those whose asker is gone.
 
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { accessSync, constants, readFileSync, readlinkSync, statSync } from "node:fs";
 import {
   closeFd,
   isRunning,
@@ -12,6 +12,7 @@ import {
   processIdentity,
   signalPidfd,
 } from "../../linux/index.ts";
+import { processIds } from "../../linux/process/proc.ts";
 import { isCprkitError } from "../../vmstate/error.ts";
 
 /**
@@ -58,11 +59,10 @@ export function withProbeMark(env: Readonly<Record<string, string | undefined>>)
 
 /** Ends the probes of this user, for root of all, whose asker was killed. Never throws: it is not what the caller came for. */
 export function endStrayProbes(): void {
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
+  for (const pid of processIds()) {
     try {
-      const identity = processIdentity(Number(name));
-      if (isStray(name)) endProbe(identity);
+      const identity = processIdentity(pid);
+      if (isStray(pid)) endProbe(identity);
     } catch (error) {
       // Gone by now, or another user's.
       if (!(error instanceof Error && ("code" in error || isCprkitError(error)))) throw error;
@@ -72,20 +72,24 @@ export function endStrayProbes(): void {
 
 /** A QEMU that is only asked. @throws {Error} of the system, for a process that may not be looked at */
 export function isProbe(pid: number): boolean {
-  return markPattern.test(`\0${readFileSync(`/proc/${pid}/environ`, "latin1")}`);
+  return markOf(pid) !== null;
 }
 
 const variable = "CPRKIT_PROBE";
 
-function isStray(name: string): boolean {
+function isStray(probe: number): boolean {
   // Anybody can write such a mark, but only into a process of their own.
   const user = process.geteuid?.();
-  if (user !== 0 && statSync(`/proc/${name}`).uid !== user) return false;
-  const [, pid, startTime, namespace] = markPattern.exec(`\0${readFileSync(`/proc/${name}/environ`, "latin1")}`) ?? [];
+  if (user !== 0 && statSync(`/proc/${probe}`).uid !== user) return false;
+  const [, pid, startTime, namespace] = markOf(probe) ?? [];
   if (pid === undefined || startTime === undefined || Number(pid) === process.pid) return false;
   // A container's cprkit is named by the container's pids. Its probe may be in a namespace further below.
   if (namespace !== pidNamespace()) return false;
   return !isRunning({ pid: Number(pid), startTime: BigInt(startTime) });
+}
+
+function markOf(pid: number): RegExpExecArray | null {
+  return markPattern.exec(`\0${readFileSync(`/proc/${pid}/environ`, "latin1")}`);
 }
 
 const markPattern = new RegExp(`\\0${variable}=([1-9]\\d{0,9}):(\\d{1,20}):(\\d{1,20})\\0`);

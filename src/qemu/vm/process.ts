@@ -41,9 +41,9 @@ export interface VmProcess {
 export function readVmProcess(pid: number): VmProcess {
   const identity = processIdentity(pid);
   const link = readProcessLink(pid, "exe");
-  const argv = words(readProcessFile(pid, "cmdline"));
+  const argv = wordsOf(pid, "cmdline");
   const env = Object.fromEntries(
-    words(readProcessFile(pid, "environ")).flatMap((entry) => {
+    wordsOf(pid, "environ").flatMap((entry) => {
       const equals = entry.indexOf("=");
       const name = entry.slice(0, equals);
       // What a QEMU that came by cpr-exec was given; it has removed it, but the kernel still shows it.
@@ -83,8 +83,9 @@ function readLimits(pid: number): ReadonlyMap<string, ProcessLimit> {
   return limits;
 }
 
-function words(text: string): string[] {
-  const parts = text.split("\0");
+/** What /proc keeps as words with a NUL behind each. @throws CprkitError as {@link readVmProcess} */
+export function wordsOf(pid: number, file: "cmdline" | "environ"): string[] {
+  const parts = readProcessFile(pid, file).split("\0");
   if (parts.at(-1) === "") parts.pop();
   return parts;
 }

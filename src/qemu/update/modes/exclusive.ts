@@ -1,7 +1,7 @@
 // Devices that only one process can open. A trial of a new command beside the running QEMU has to do without them.
 
 import { objectParts } from "../../command-line/monitors.ts";
-import { type CommandOption, getValue } from "../../command-line/parse.ts";
+import { type CommandOption, getValue, kindIn } from "../../command-line/parse.ts";
 
 /** A device that was left out. */
 export interface LeftOut {
@@ -23,8 +23,7 @@ export function withoutExclusive(options: readonly CommandOption[]): {
   const kept = options.filter(({ name, value = "" }) => {
     if (name !== "device") return true;
     const parts = objectParts(value);
-    const [first] = parts;
-    const type = (first?.[1] === undefined ? first?.[0] : getValue(parts, "driver")) ?? "";
+    const type = kindIn(parts, "driver") ?? "";
     if (!exclusive.test(type)) return true;
     const id = getValue(parts, "id");
     const path = id === undefined ? `/machine/peripheral-anon/${type}[` : `/machine/peripheral/${id}`;

@@ -1,9 +1,10 @@
 // Finds the processes that an update started, also those that it had no time to write down: each carries the update's
 // id in its environment.
 
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { isRunning, type ProcessIdentity, processIdentity } from "../../../linux/index.ts";
 import { endProcess } from "../../../linux/process/end-process.ts";
+import { processIds } from "../../../linux/process/proc.ts";
 import { isCprkitError } from "../../../vmstate/error.ts";
 import { isBetween } from "../../attributes/parent.ts";
 import type { Journal } from "../record/journal.ts";
@@ -35,12 +36,11 @@ export function findStartedFor({ pid, startTime }: ProcessIdentity): ProcessIden
 
 /** Whose environment may be read: this user's, for root everybody's. Not those that only stand between (attributes/parent.ts). */
 function processesWith(isMeant: (environment: readonly string[]) => boolean): ProcessIdentity[] {
-  return readdirSync("/proc").flatMap((name) => {
-    if (!/^\d+$/.test(name)) return [];
+  return processIds().flatMap((pid) => {
     try {
-      const identity = processIdentity(Number(name));
-      const words = readFileSync(`/proc/${name}/environ`, "utf8").split("\0");
-      return isMeant(words) && isRunning(identity) && !isBetween(identity.pid) ? [identity] : [];
+      const identity = processIdentity(pid);
+      const words = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+      return isMeant(words) && isRunning(identity) && !isBetween(pid) ? [identity] : [];
     } catch (error) {
       // Gone by now, or another user's.
       if (error instanceof Error && ("code" in error || isCprkitError(error))) return [];
