@@ -12,18 +12,18 @@ type MakeCommand = () => Command;
 
 /** Each command's file, loaded only when it is called: a cold start pays for one. */
 const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
-  inspect: async () => (await import("./commands/inspect.ts")).inspectCommand,
-  diff: async () => (await import("./commands/diff.ts")).diffCommand,
-  check: async () => (await import("./commands/check.ts")).checkCommand,
-  explain: async () => (await import("./commands/explain.ts")).explainCommand,
-  convert: async () => (await import("./commands/convert.ts")).convertCommand,
-  tap: async () => (await import("./commands/tap.ts")).tapCommand,
-  preflight: async () => (await import("./commands/preflight.ts")).preflightCommand,
-  fds: async () => (await import("./commands/fds.ts")).fdsCommand,
-  update: async () => (await import("./commands/update.ts")).updateCommand,
-  status: async () => (await import("./commands/status.ts")).statusCommand,
-  schema: async () => (await import("./commands/schema.ts")).schemaCommand,
-  demo: async () => (await import("./commands/demo.ts")).demoCommand,
+  inspect: async () => (await import("./commands/streams/inspect.ts")).inspectCommand,
+  diff: async () => (await import("./commands/streams/diff.ts")).diffCommand,
+  check: async () => (await import("./commands/streams/check.ts")).checkCommand,
+  explain: async () => (await import("./commands/streams/explain.ts")).explainCommand,
+  convert: async () => (await import("./commands/streams/convert.ts")).convertCommand,
+  tap: async () => (await import("./commands/vms/tap.ts")).tapCommand,
+  preflight: async () => (await import("./commands/vms/preflight.ts")).preflightCommand,
+  fds: async () => (await import("./commands/vms/fds.ts")).fdsCommand,
+  update: async () => (await import("./commands/vms/update.ts")).updateCommand,
+  status: async () => (await import("./commands/vms/status.ts")).statusCommand,
+  schema: async () => (await import("./commands/about/schema.ts")).schemaCommand,
+  demo: async () => (await import("./commands/about/demo.ts")).demoCommand,
 };
 
 /** Runs the command line and returns the exit code. Prints what the user should see; of a bug, where it happened. */

@@ -1,12 +1,12 @@
 // cprkit fds: every fd of a running QEMU, and what a CPR update does with it.
 
 import { Command, Option } from "commander";
-import type { VmFdsReport } from "../../qemu/fds/report.ts";
-import { interruptible } from "../interrupt.ts";
-import { wholeNumber } from "../options.ts";
-import { print, printJson, printWarning } from "../output.ts";
-import { table } from "../view/table.ts";
-import { counted, printable } from "../view/text.ts";
+import type { VmFdsReport } from "../../../qemu/fds/report.ts";
+import { interruptible } from "../../interrupt.ts";
+import { wholeNumber } from "../../options.ts";
+import { print, printJson, printWarning } from "../../output.ts";
+import { table } from "../../view/table.ts";
+import { counted, printable } from "../../view/text.ts";
 
 interface FdsCommandOptions {
   readonly pid: number;
@@ -40,7 +40,7 @@ Run it as the user of QEMU, or as root. Names need QEMU's monitor; while another
 }
 
 async function runFds({ pid, json }: FdsCommandOptions, signal: AbortSignal): Promise<void> {
-  const { reportVmFds } = await import("../../qemu/fds/report.ts");
+  const { reportVmFds } = await import("../../../qemu/fds/report.ts");
   const report = await reportVmFds({ pid }, { signal });
   if (json === true) {
     printJson(report);

@@ -1,11 +1,11 @@
 // cprkit schema: what the other commands print with --json.
 
 import { Command } from "commander";
-import { CprkitError } from "../../vmstate/error.ts";
-import { nearWords } from "../near.ts";
-import { print, printJson } from "../output.ts";
-import { jsonSchema, outputs } from "../schema/all.ts";
-import { table } from "../view/table.ts";
+import { CprkitError } from "../../../vmstate/error.ts";
+import { nearWords } from "../../near.ts";
+import { print, printJson } from "../../output.ts";
+import { jsonSchema, outputs } from "../../schema/all.ts";
+import { table } from "../../view/table.ts";
 
 export function schemaCommand(): Command {
   return new Command("schema")

@@ -2,12 +2,12 @@
 
 import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
-import { type CprAbi, loadCprState, saveCprState } from "../../cpr/index.ts";
-import { maxCprStateBytes } from "../../cpr/limits.ts";
-import { readWhole, systemReason } from "../../files/read.ts";
-import { CprkitError } from "../../vmstate/error.ts";
-import { qemuVersion } from "../options.ts";
-import { printWarning } from "../output.ts";
+import { type CprAbi, loadCprState, saveCprState } from "../../../cpr/index.ts";
+import { maxCprStateBytes } from "../../../cpr/limits.ts";
+import { readWhole, systemReason } from "../../../files/read.ts";
+import { CprkitError } from "../../../vmstate/error.ts";
+import { qemuVersion } from "../../options.ts";
+import { printWarning } from "../../output.ts";
 
 interface ConvertOptions {
   readonly to?: CprAbi;

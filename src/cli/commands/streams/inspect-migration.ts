@@ -1,22 +1,22 @@
 // cprkit inspect, for a migration stream.
 
-import { inputName } from "../../files/read.ts";
-import { bytesAtOnce } from "../../files/unwrap/stage.ts";
-import { type Migration, migrationToJson, type ReadMigrationOptions } from "../../migration/index.ts";
-import { isByteSource } from "../../migration/stream/source.ts";
-import { CprkitError } from "../../vmstate/error.ts";
-import { type ExitCode, exitCodeOf, exitCodes } from "../exit-codes.ts";
-import { extractBlock } from "../extract.ts";
-import { type Input, kindOf, openInput } from "../input/open.ts";
-import { maxJsonBytes, readWithProgress } from "../input/read.ts";
-import { nothingSelected, type Selection, select } from "../input/select.ts";
-import { print, printError, printErrorJson, printJson } from "../output.ts";
-import type { BytesAt } from "../view/hex.ts";
-import { hexView } from "../view/hex-migration.ts";
-import { overview, tree } from "../view/migration.ts";
-import { printable } from "../view/text.ts";
-import { sizeText } from "../view/values.ts";
-import { wrappingJson } from "../view/wrapping.ts";
+import { inputName } from "../../../files/read.ts";
+import { bytesAtOnce } from "../../../files/unwrap/stage.ts";
+import { type Migration, migrationToJson, type ReadMigrationOptions } from "../../../migration/index.ts";
+import { isByteSource } from "../../../migration/stream/source.ts";
+import { CprkitError } from "../../../vmstate/error.ts";
+import { type ExitCode, exitCodeOf, exitCodes } from "../../exit-codes.ts";
+import { extractBlock } from "../../extract.ts";
+import { type Input, kindOf, openInput } from "../../input/open.ts";
+import { maxJsonBytes, readWithProgress } from "../../input/read.ts";
+import { nothingSelected, type Selection, select } from "../../input/select.ts";
+import { print, printError, printErrorJson, printJson } from "../../output.ts";
+import type { BytesAt } from "../../view/hex.ts";
+import { hexView } from "../../view/hex-migration.ts";
+import { overview, tree } from "../../view/migration.ts";
+import { printable } from "../../view/text.ts";
+import { sizeText } from "../../view/values.ts";
+import { wrappingJson } from "../../view/wrapping.ts";
 
 export interface MigrationInspectOptions extends Selection {
   readonly json?: boolean | undefined;

@@ -1,11 +1,11 @@
 // cprkit demo: see it work. Needs only Node; with a QEMU, it also shows a real VM.
 
 import { Command, Option } from "commander";
-import { exitCodes } from "../exit-codes.ts";
-import { interruptible } from "../interrupt.ts";
-import { wholeNumber } from "../options.ts";
-import { print, printJson } from "../output.ts";
-import { startProgress } from "../progress.ts";
+import { exitCodes } from "../../exit-codes.ts";
+import { interruptible } from "../../interrupt.ts";
+import { wholeNumber } from "../../options.ts";
+import { print, printJson } from "../../output.ts";
+import { startProgress } from "../../progress.ts";
 
 interface DemoOptions {
   readonly fds: number;
@@ -29,10 +29,10 @@ export function demoCommand(): Command {
 async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void> {
   const [{ handOver }, { timeLookUps }, { findQemu, moveRealVm }, { handOverText, lookUpText, realVmText }] =
     await Promise.all([
-      import("../demo/hand-over.ts"),
-      import("../demo/look-up.ts"),
-      import("../demo/real-vm.ts"),
-      import("../demo/view.ts"),
+      import("../../demo/hand-over.ts"),
+      import("../../demo/look-up.ts"),
+      import("../../demo/real-vm.ts"),
+      import("../../demo/view.ts"),
     ]);
   const json = options.json === true;
   const show = (text: string) => {

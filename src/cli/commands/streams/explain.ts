@@ -1,15 +1,15 @@
 // cprkit explain: why did a load fail?
 
 import { Command } from "commander";
-import { inputName, readWhole } from "../../files/read.ts";
-import { type Explanation, explainLog, type Migration } from "../../migration/index.ts";
-import { CprkitError } from "../../vmstate/error.ts";
-import { exitCodes } from "../exit-codes.ts";
-import { kindOf, openInput, refuse } from "../input/open.ts";
-import { readWithProgress } from "../input/read.ts";
-import { byteOffset } from "../options.ts";
-import { print, printJson } from "../output.ts";
-import { explanationsText } from "../view/explain.ts";
+import { inputName, readWhole } from "../../../files/read.ts";
+import { type Explanation, explainLog, type Migration } from "../../../migration/index.ts";
+import { CprkitError } from "../../../vmstate/error.ts";
+import { exitCodes } from "../../exit-codes.ts";
+import { kindOf, openInput, refuse } from "../../input/open.ts";
+import { readWithProgress } from "../../input/read.ts";
+import { byteOffset } from "../../options.ts";
+import { print, printJson } from "../../output.ts";
+import { explanationsText } from "../../view/explain.ts";
 
 interface ExplainOptions {
   readonly log: string;

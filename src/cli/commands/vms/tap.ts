@@ -4,17 +4,17 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { Command, Option } from "commander";
-import type { CprAbi, CprState } from "../../cpr/index.ts";
-import { systemReason } from "../../files/read.ts";
-import { takeVmFds } from "../../qemu/handover/own-fds.ts";
-import { type PassedState, tap } from "../../qemu/tap.ts";
-import { firstGivenFd } from "../../qemu/vm/launcher.ts";
-import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { interruptible } from "../interrupt.ts";
-import { qemuVersion } from "../options.ts";
-import { print, printJson, printWarning } from "../output.ts";
-import { table } from "../view/table.ts";
-import { counted, harmless, printable } from "../view/text.ts";
+import type { CprAbi, CprState } from "../../../cpr/index.ts";
+import { systemReason } from "../../../files/read.ts";
+import { takeVmFds } from "../../../qemu/handover/own-fds.ts";
+import { type PassedState, tap } from "../../../qemu/tap.ts";
+import { firstGivenFd } from "../../../qemu/vm/launcher.ts";
+import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
+import { interruptible } from "../../interrupt.ts";
+import { qemuVersion } from "../../options.ts";
+import { print, printJson, printWarning } from "../../output.ts";
+import { table } from "../../view/table.ts";
+import { counted, harmless, printable } from "../../view/text.ts";
 
 interface TapCommandOptions {
   readonly listen: string;

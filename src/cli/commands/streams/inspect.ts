@@ -1,12 +1,12 @@
 // cprkit inspect: what is in this stream, or in this running machine?
 
 import { Command, Option } from "commander";
-import { maxCprStateBytes } from "../../cpr/limits.ts";
-import { inputName } from "../../files/read.ts";
-import { CprkitError } from "../../vmstate/error.ts";
-import { kindOf, openInput, refuse } from "../input/open.ts";
-import { byteOffset, pageSize, wholeNumber } from "../options.ts";
-import { print } from "../output.ts";
+import { maxCprStateBytes } from "../../../cpr/limits.ts";
+import { inputName } from "../../../files/read.ts";
+import { CprkitError } from "../../../vmstate/error.ts";
+import { kindOf, openInput, refuse } from "../../input/open.ts";
+import { byteOffset, pageSize, wholeNumber } from "../../options.ts";
+import { print } from "../../output.ts";
 
 interface InspectOptions {
   readonly json?: true;
@@ -93,11 +93,11 @@ export function inspectCommand(): Command {
           throw new CprkitError("ERR_USAGE", "--snapshot goes with a qcow2 image, and this is something else");
         }
         if (options.xml === true || (input.snapshots !== undefined && kind === undefined)) {
-          const { showXml, showSnapshots } = await import("../view/wrapping.ts");
+          const { showXml, showSnapshots } = await import("../../view/wrapping.ts");
           if (options.xml === true) print(showXml(input.wrapping));
           else showSnapshots(input.snapshots ?? [], json === true);
         } else if (kind === "cpr") {
-          const { showCprState } = await import("../view/cpr.ts");
+          const { showCprState } = await import("../../view/cpr.ts");
           print(showCprState(await input.all(maxCprStateBytes), options));
         } else if (kind === "migration") {
           const { inspectMigration } = await import("./inspect-migration.ts");

@@ -1,18 +1,18 @@
 // cprkit preflight: can this VM be updated, and what is in the way?
 
 import { Command, Option } from "commander";
-import type { Finding } from "../../qemu/finding.ts";
-import type { CopyEstimate } from "../../qemu/preflight/copy-estimate.ts";
-import type { PreflightReport, UpdateWay } from "../../qemu/preflight/preflight.ts";
-import type { UpdateModeName } from "../../qemu/vm/binary.ts";
-import { CprkitError } from "../../vmstate/error.ts";
-import { colours } from "../colours.ts";
-import { exitCodes } from "../exit-codes.ts";
-import { interruptible } from "../interrupt.ts";
-import { modeOption, wholeNumber } from "../options.ts";
-import { print, printJson } from "../output.ts";
-import { startProgress } from "../progress.ts";
-import { counted, printable } from "../view/text.ts";
+import type { Finding } from "../../../qemu/finding.ts";
+import type { CopyEstimate } from "../../../qemu/preflight/copy-estimate.ts";
+import type { PreflightReport, UpdateWay } from "../../../qemu/preflight/preflight.ts";
+import type { UpdateModeName } from "../../../qemu/vm/binary.ts";
+import { CprkitError } from "../../../vmstate/error.ts";
+import { colours } from "../../colours.ts";
+import { exitCodes } from "../../exit-codes.ts";
+import { interruptible } from "../../interrupt.ts";
+import { modeOption, wholeNumber } from "../../options.ts";
+import { print, printJson } from "../../output.ts";
+import { startProgress } from "../../progress.ts";
+import { counted, printable } from "../../view/text.ts";
 
 interface PreflightCommandOptions {
   readonly qmp?: string;
@@ -57,7 +57,7 @@ async function runPreflight(given: string[], options: PreflightCommandOptions, s
     throw new CprkitError("ERR_USAGE", "no VM named: give --qmp PATH or --pid PID");
   }
   const progress = startProgress("looking at the VM", json === true);
-  const { preflight } = await import("../../qemu/preflight/preflight.ts");
+  const { preflight } = await import("../../../qemu/preflight/preflight.ts");
   let report: PreflightReport;
   try {
     report = await preflight({ qmp, pid }, { qemu, command, mode, stateDir, signal, onStep: progress.step });

@@ -1,11 +1,11 @@
 // cprkit update: replaces the QEMU under a running guest, or finishes an update that was cut off.
 
 import { Command, InvalidArgumentError, Option } from "commander";
-import { findingCodes } from "../../qemu/finding.ts";
-import { interruptible } from "../interrupt.ts";
-import { nearWords } from "../near.ts";
-import { modeOption, wholeNumber } from "../options.ts";
-import type { UpdateCommandOptions } from "../update/options.ts";
+import { findingCodes } from "../../../qemu/finding.ts";
+import { interruptible } from "../../interrupt.ts";
+import { nearWords } from "../../near.ts";
+import { modeOption, wholeNumber } from "../../options.ts";
+import type { UpdateCommandOptions } from "../../update/options.ts";
 
 export function updateCommand(): Command {
   return new Command("update")
@@ -69,7 +69,7 @@ Exit code: 0 done, 1 --dry-run found a blocker or --abort came too late (the upd
 back: the last line says where the guest is. \`cprkit status\` says it at any time.`,
     )
     .action((command: string[], options: UpdateCommandOptions) =>
-      interruptible(async (signal) => (await import("../update/run.ts")).runUpdate(command, options, signal)),
+      interruptible(async (signal) => (await import("../../update/run.ts")).runUpdate(command, options, signal)),
     );
 }
 

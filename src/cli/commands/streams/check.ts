@@ -1,22 +1,22 @@
 // cprkit check: can one QEMU load what another saved?
 
 import { Command } from "commander";
-import { inputName } from "../../files/read.ts";
+import { inputName } from "../../../files/read.ts";
 import {
   type CheckFinding,
   type CheckSide,
   checkMigration,
   checkSideOf,
   checkSideOfJson,
-} from "../../migration/index.ts";
-import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { exitCodes } from "../exit-codes.ts";
-import { type Input, kindOf, refuse } from "../input/open.ts";
-import { openPair } from "../input/pair.ts";
-import { maxJsonBytes, readWithProgress } from "../input/read.ts";
-import { byteOffset } from "../options.ts";
-import { print, printJson } from "../output.ts";
-import { counted, printable } from "../view/text.ts";
+} from "../../../migration/index.ts";
+import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
+import { exitCodes } from "../../exit-codes.ts";
+import { type Input, kindOf, refuse } from "../../input/open.ts";
+import { openPair } from "../../input/pair.ts";
+import { maxJsonBytes, readWithProgress } from "../../input/read.ts";
+import { byteOffset } from "../../options.ts";
+import { print, printJson } from "../../output.ts";
+import { counted, printable } from "../../view/text.ts";
 
 interface CheckOptions {
   readonly json?: true;

@@ -1,21 +1,21 @@
 // cprkit diff: what differs between two streams?
 
 import { Command, Option } from "commander";
-import { compareCprStates, reportCprState } from "../../cpr/index.ts";
-import { maxCprStateBytes } from "../../cpr/limits.ts";
-import { inputName } from "../../files/read.ts";
-import { diffMigrations, type Migration } from "../../migration/index.ts";
-import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { type ExitCode, exitCodes } from "../exit-codes.ts";
-import { ignorable, isOfTime } from "../input/ignore.ts";
-import { type Input, kindOf, refuse } from "../input/open.ts";
-import { openPair } from "../input/pair.ts";
-import { readWithProgress } from "../input/read.ts";
-import { select } from "../input/select.ts";
-import { byteOffset } from "../options.ts";
-import { print, printJson } from "../output.ts";
-import { cprDiffText } from "../view/cpr-diff.ts";
-import { diffJson, diffText } from "../view/migration-diff.ts";
+import { compareCprStates, reportCprState } from "../../../cpr/index.ts";
+import { maxCprStateBytes } from "../../../cpr/limits.ts";
+import { inputName } from "../../../files/read.ts";
+import { diffMigrations, type Migration } from "../../../migration/index.ts";
+import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
+import { type ExitCode, exitCodes } from "../../exit-codes.ts";
+import { ignorable, isOfTime } from "../../input/ignore.ts";
+import { type Input, kindOf, refuse } from "../../input/open.ts";
+import { openPair } from "../../input/pair.ts";
+import { readWithProgress } from "../../input/read.ts";
+import { select } from "../../input/select.ts";
+import { byteOffset } from "../../options.ts";
+import { print, printJson } from "../../output.ts";
+import { cprDiffText } from "../../view/cpr-diff.ts";
+import { diffJson, diffText } from "../../view/migration-diff.ts";
 import { refuseNothing, verdict } from "./inspect-migration.ts";
 
 interface DiffOptions {

@@ -1,11 +1,11 @@
 // cprkit status: which QEMU runs the guest, also after an update was cut off.
 
 import { Command, Option } from "commander";
-import type { VmStatus } from "../../qemu/update/status.ts";
-import { exitCodes } from "../exit-codes.ts";
-import { wholeNumber } from "../options.ts";
-import { print, printError, printJson } from "../output.ts";
-import { printable } from "../view/text.ts";
+import type { VmStatus } from "../../../qemu/update/status.ts";
+import { exitCodes } from "../../exit-codes.ts";
+import { wholeNumber } from "../../options.ts";
+import { print, printError, printJson } from "../../output.ts";
+import { printable } from "../../view/text.ts";
 
 interface StatusCommandOptions {
   readonly qmp?: string;
@@ -38,7 +38,7 @@ journal can't be read.`,
 }
 
 async function runStatus({ qmp, pid, stateDir, json }: StatusCommandOptions): Promise<void> {
-  const { allStatus, forgetEnded, vmStatus } = await import("../../qemu/update/status.ts");
+  const { allStatus, forgetEnded, vmStatus } = await import("../../../qemu/update/status.ts");
   const one = qmp !== undefined || pid !== undefined;
   const target = one ? await vmStatus({ qmp, pid }, { stateDir }) : undefined;
   const { vms, problems } = target === undefined ? await allStatus({ stateDir }) : { vms: [target], problems: [] };
