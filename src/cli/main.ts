@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   check: async () => (await import("./commands/streams/check.ts")).checkCommand,
   explain: async () => (await import("./commands/streams/explain.ts")).explainCommand,
   convert: async () => (await import("./commands/streams/convert.ts")).convertCommand,
+  list: async () => (await import("./commands/vms/list.ts")).listCommand,
   tap: async () => (await import("./commands/vms/tap.ts")).tapCommand,
   preflight: async () => (await import("./commands/vms/preflight.ts")).preflightCommand,
   fds: async () => (await import("./commands/vms/fds.ts")).fdsCommand,
@@ -111,7 +112,7 @@ function version(argv: readonly string[]): string {
   return (JSON.parse(text) as { readonly version: string }).version;
 }
 
-const needsLinux: ReadonlySet<string> = new Set(["tap", "preflight", "fds", "update", "status", "demo"]);
+const needsLinux: ReadonlySet<string> = new Set(["list", "tap", "preflight", "fds", "update", "status", "demo"]);
 
 /** Commands on which a VM depends: a reader that goes away must not end them. */
 const mustGoOn: ReadonlySet<string> = new Set(["tap", "update"]);

@@ -21,6 +21,27 @@ const carried = z.object({ subject: z.string(), what: z.string() });
 /** `inspect --qmp` and `--pid`. */
 export const inspectMachine = machineSchema;
 
+/** `list`. */
+export const list = z.object({
+  vms: z.array(
+    z.object({
+      pid: z.int(),
+      uid: z.int(),
+      user: z.string().optional(),
+      name: z.string().optional(),
+      qmp: z.string().optional(),
+      version: z.string().optional(),
+      machine: z.string().optional(),
+      runState: z.string().optional(),
+      fds: count.optional(),
+      mode: mode.optional(),
+      ways: z.array(way).optional(),
+      new: z.object({ program: z.string(), version: z.string().optional() }).optional(),
+      problem: z.object({ code: z.string(), message: z.string() }).optional(),
+    }),
+  ),
+});
+
 /** `fds`. */
 export const fds = z.object({
   pid: z.int(),

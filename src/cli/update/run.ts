@@ -24,6 +24,8 @@ export async function runUpdate(
 ): Promise<void> {
   const { qmp = [], pid, all = false, match, json } = options;
   if (qmp.length === 0 && pid === undefined && !all && match === undefined) {
+    if (json !== true)
+      await (await import("../vms/list.ts")).runList({ ...(options.qemu && { qemu: options.qemu }) }, signal);
     throw new CprkitError(
       "ERR_USAGE",
       "no VM named: give --qmp PATH or --pid PID, or for several --match GLOB or --all",

@@ -2,7 +2,7 @@
 
 import { statSync } from "node:fs";
 import { basename } from "node:path";
-import { processIds, readProcessLink } from "../../linux/process/proc.ts";
+import { processIds, readProcessFile, readProcessLink } from "../../linux/process/proc.ts";
 import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { isLoader, programWords } from "../vm/new-qemu.ts";
 import { openVm, type VmTarget } from "../vm/open.ts";
@@ -28,10 +28,34 @@ export interface RunningVm extends VmTarget {
  */
 export async function findVms({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<RunningVm[]> {
   return Promise.all(
-    processIds()
-      .filter(isOwnQemu)
-      .map((pid) => ask(pid, signal)),
+    qemuProcesses()
+      .filter(({ isOurs }) => isOurs)
+      .map(({ pid }) => ask(pid, signal)),
   );
+}
+
+/** A process that runs a QEMU system emulator. */
+export interface QemuProcess {
+  readonly pid: number;
+  /** Whose it is. */
+  readonly uid: number;
+  /** Whether this user may look at it: its own user, or root. */
+  readonly isOurs: boolean;
+}
+
+/** Every QEMU of every user, as far as /proc shows them; in order of their process ids. Nothing is asked of them. */
+export function qemuProcesses(): QemuProcess[] {
+  const own = process.geteuid?.();
+  return processIds().flatMap((pid) => {
+    try {
+      const { uid } = statSync(`/proc/${pid}`);
+      const isOurs = own === 0 || uid === own;
+      return (isOurs ? isOwnQemu(pid) : isOthersQemu(pid)) ? [{ pid, uid, isOurs }] : [];
+    } catch {
+      // It has ended, or is not ours to look at.
+      return [];
+    }
+  });
 }
 
 async function ask(pid: number, signal: AbortSignal | undefined): Promise<RunningVm> {
@@ -49,15 +73,20 @@ async function ask(pid: number, signal: AbortSignal | undefined): Promise<Runnin
 }
 
 function isOwnQemu(pid: number): boolean {
-  try {
-    const uid = process.geteuid?.();
-    if (uid !== 0 && statSync(`/proc/${pid}`).uid !== uid) return false;
-    // Of a kernel thread there is none. The dynamic loader may run it.
-    const program = readProcessLink(pid, "exe").replace(/ \(deleted\)$/, "");
-    const runs = isLoader(program) ? programWords({ argv: wordsOf(pid, "cmdline"), program }).at(-1) : program;
-    return /^(qemu-system-.+|qemu-kvm.*|kvm)$/.test(basename(runs ?? "")) && !isProbe(pid);
-  } catch {
-    // It has ended, or is not ours to look at.
-    return false;
-  }
+  // Of a kernel thread there is none. The dynamic loader may run it.
+  const program = readProcessLink(pid, "exe").replace(/ \(deleted\)$/, "");
+  const runs = isLoader(program) ? programWords({ argv: wordsOf(pid, "cmdline"), program }).at(-1) : program;
+  return isQemuName(runs) && !isProbe(pid);
+}
+
+/** Of another user's there are only the words, which it may have written itself, and the name of its main thread. */
+function isOthersQemu(pid: number): boolean {
+  const argv = wordsOf(pid, "cmdline");
+  const [program = ""] = argv;
+  const runs = isLoader(program) ? programWords({ argv, program }).at(-1) : program;
+  return isQemuName(runs) || isQemuName(readProcessFile(pid, "comm").trim());
+}
+
+function isQemuName(program: string | undefined): boolean {
+  return /^(qemu-system-.+|qemu-kvm.*|kvm)$/.test(basename(program ?? ""));
 }
