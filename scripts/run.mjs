@@ -26,10 +26,21 @@ function build() {
   if (bundled !== 0) fail("the command line could not be bundled", 1);
 }
 
+/** With both QEMUs, fetched as the tests do, unless the words say otherwise. */
 function demo() {
-  const own = resolve(process.env.CPRKIT_CACHE || join(root, ".cache"), "qemu/10.0/qemu-system-x86_64");
-  const qemu = existsSync(own) && !rest.includes("--qemu") ? ["--qemu", own] : [];
-  node("bin/cprkit", "demo", ...qemu, ...rest);
+  const cache = resolve(process.env.CPRKIT_CACHE || join(root, ".cache"));
+  const program = (version) => join(cache, "qemu", version, "qemu-system-x86_64");
+  const [from, to] = [program("10.0"), program("11.1")];
+  if (rest.some((word) => word.startsWith("--qemu") || word === "--no-vm" || word === "--help")) {
+    node("bin/cprkit", "demo", ...rest);
+    return;
+  }
+  if (!existsSync(from) || !existsSync(to)) process.stderr.write("fetching QEMU 10.0 and 11.1 into .cache (once)\n");
+  // What it says of QEMUs that are there already is of no interest here.
+  const fetched = run(process.execPath, ["scripts/qemu/fetch.mjs", "10.0", "11.1"], "ignore");
+  if (fetched !== 0) process.stderr.write("QEMU 10.0 and 11.1 could not be had: going on with what is there\n");
+  const pair = existsSync(from) && existsSync(to) ? ["--qemu", from, "--to", to] : [];
+  node("bin/cprkit", "demo", ...pair, ...rest);
 }
 
 function bench() {
@@ -82,10 +93,10 @@ function tool(path, ...args) {
   node(join("node_modules", path), ...args);
 }
 
-function run(program, args) {
+function run(program, args, stdout = "inherit") {
   // npm is a shell script on Windows.
   const shell = process.platform === "win32" && program === "npm";
-  const { status, error } = spawnSync(program, args, { cwd: root, stdio: "inherit", shell });
+  const { status, error } = spawnSync(program, args, { cwd: root, stdio: ["inherit", stdout, "inherit"], shell });
   if (error !== undefined) fail(`${program} cannot be run: ${error.message}`, 4);
   return status ?? 1;
 }

@@ -1,6 +1,7 @@
 // Progress on standard error: a spinner on a terminal, nothing elsewhere, so that logs stay short.
 
 import type { Ora } from "ora";
+import { print } from "./output.ts";
 import { harmless } from "./view/text.ts";
 
 export interface Progress {
@@ -8,6 +9,8 @@ export interface Progress {
   step(text: string): void;
   /** The same in several lines. */
   lines(texts: readonly string[]): void;
+  /** Prints lines to standard output that stay, above the progress. */
+  above(text: string): void;
   /** Ends it and removes the line. */
   stop(): void;
 }
@@ -32,6 +35,11 @@ export function startProgress(text: string, quiet: boolean): Progress {
   return {
     step: (now) => lines([now]),
     lines,
+    above: (text) => {
+      spinner?.clear();
+      print(text);
+      spinner?.render();
+    },
     stop: () => {
       stopped = true;
       spinner?.stop();

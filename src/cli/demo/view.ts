@@ -1,11 +1,13 @@
-// What the demo prints.
+// What the demo prints: with all its parts it fits a terminal of 80 columns and 24 lines.
 
 import chart from "simple-ascii-chart";
+import { colours } from "../colours.ts";
 import { table } from "../view/table.ts";
-import { counted } from "../view/text.ts";
+import { counted, grouped } from "../view/text.ts";
 import type { HandOver } from "./hand-over.ts";
 import { type LookUpTime, rfcFigures } from "./look-up.ts";
-import type { RealVm } from "./real-vm.ts";
+import type { Replacement, RoundTrips } from "./round-trips.ts";
+import { sparkline } from "./sparkline.ts";
 
 export function handOverText(result: HandOver): string {
   const leak =
@@ -13,9 +15,9 @@ export function handOverText(result: HandOver): string {
       ? "none leaked in either process"
       : `LEAKED ${result.leaked.old} in the old process, ${result.leaked.new} in the new one`;
   return [
-    `Handed ${counted(result.fds, "fd")} to a new process over a UNIX socket (${counted(result.bytes, "byte")} beside them):`,
-    `  found ${result.found.toLocaleString("en-US")}, the same open file ${result.same.toLocaleString("en-US")}, ${leak}`,
-    `  save ${ms(result.saveMs)}, transfer until the new process hung up ${ms(result.transferMs)}, load ${ms(result.loadMs)}, ${counted(result.fds, "look-up")} ${ms(result.findNs / 1e6)}`,
+    `${counted(result.fds, "fd")} to a new process over a UNIX socket (${counted(result.bytes, "byte")} beside them):`,
+    `  found ${grouped(result.found)}, the same open file ${grouped(result.same)}, ${leak}`,
+    `  save ${ms(result.saveMs)}, transfer ${ms(result.transferMs)}, load ${ms(result.loadMs)}, ${counted(result.fds, "look-up")} ${ms(result.findNs / 1e6)}`,
     "",
   ].join("\n");
 }
@@ -24,27 +26,39 @@ export function lookUpText(times: readonly LookUpTime[]): string {
   const rows = times.flatMap(({ fds, list, hash }) => {
     const rfc = rfcFigures[fds];
     if (rfc === undefined) return [];
-    return [[fds, list.min, hash.min, rfc.list, rfc.hash].map((value) => Math.round(value).toLocaleString("en-US"))];
+    return [[fds, list.min, hash.min, rfc.list, rfc.hash].map((value) => grouped(Math.round(value)))];
   });
   const head = ["FDS", "LIST HERE", "HASH HERE", "QLIST (RFC)", "GHASHTABLE (RFC)"];
-  return `Nanoseconds for N look-ups among N fds, least of seven rounds, beside the RFC's figures:\n\n${table(head, rows, head)}\n${plot(times)}\n`;
+  return `N look-ups among N fds, in ns, least of seven rounds, beside the RFC's figures:\n${table(head, rows, head)}`;
 }
 
-export function realVmText(result: RealVm): string {
-  return [
-    `A real VM, moved live from one QEMU ${result.from} to another ${result.to} through the tap:`,
-    table(
-      ["FD", "NAME", "WHAT"],
-      result.fds.map(({ fd, name, what }) => [String(fd), name, what]),
-      ["FD"],
-    ).trimEnd(),
-    `  ${counted(result.fds.length, "fd")} passed on in ${ms(result.relayMs)}; the guest counted to ${result.lastBefore} before and went on with ${result.firstAfter}${result.firstAfter === result.lastBefore + 1 ? ": nothing lost" : ": NUMBERS LOST"}`,
-    "",
-  ].join("\n");
+/** The heads of a table whose rows come one by one. */
+export const replacedHead = `${row(["FROM", "TO", "FDS", "COUNT", "GAP"])}  TIME BETWEEN NUMBERS\n`;
+
+export function replacedRow({ from, to, fds, lastBefore, firstAfter, gapMs, around }: Replacement): string {
+  const count = `${grouped(lastBefore)} → ${grouped(firstAfter)}`;
+  const gap = around.indexOf(gapMs);
+  const bars = sparkline(around);
+  const marked = `${bars.slice(0, gap)}${colours.yellow(bars.slice(gap, gap + 1))}${bars.slice(gap + 1)}`;
+  return `${row([from, to, String(fds), count, `${gapMs.toFixed(1)} ms`])}  ${marked}\n`;
+}
+
+function row([from = "", to = "", fds = "", count = "", gap = ""]: readonly string[]): string {
+  return `  ${from.padEnd(7)} ${to.padEnd(7)} ${fds.padStart(4)} ${count.padStart(15)} ${gap.padStart(9)}`;
+}
+
+export function roundTripsText({ replacements, counted: numbers, lost, usualMs }: RoundTrips): string {
+  const longest = Math.max(...replacements.map(({ gapMs }) => gapMs)).toFixed(1);
+  const verdict =
+    lost === 0 ? colours.green("none lost, none twice") : colours.red(`${counted(lost, "number")} LOST OR TWICE`);
+  return (
+    `  The guest counted ${counted(numbers, "number")}: ${verdict}. Usual time between two:\n` +
+    `  ${usualMs.toFixed(1)} ms; longest gap while a QEMU was replaced: ${longest} ms.\n`
+  );
 }
 
 /** Both scales are logarithmic: a straight line's slope is the exponent. */
-function plot(times: readonly LookUpTime[]): string {
+export function plotText(times: readonly LookUpTime[]): string {
   const line = (of: (time: LookUpTime) => number) =>
     times.map((time): [number, number] => [Math.log10(time.fds), Math.log10(of(time))]);
   const lines = [line(({ list }) => list.min), line(({ hash }) => hash.min)];

@@ -200,12 +200,20 @@ export const demo = z.object({
   lookUps: z.array(z.object({ fds: count, list: times, hash: times })),
   realVm: z
     .object({
-      from: z.string(),
-      to: z.string(),
-      fds: z.array(passed),
-      relayMs: z.number(),
-      lastBefore: z.int(),
-      firstAfter: z.int(),
+      replacements: z.array(
+        z.object({
+          from: z.string(),
+          to: z.string(),
+          fds: count,
+          lastBefore: z.int(),
+          firstAfter: z.int(),
+          gapMs: z.number().describe("between the guest's last number in the old QEMU and its first in the new one"),
+          around: z.array(z.number()).describe("ms between each two of the guest's numbers around the gap"),
+        }),
+      ),
+      counted: count,
+      lost: count.describe("numbers that are missing, or came twice"),
+      usualMs: z.number().describe("median time between two of the guest's numbers"),
     })
     .nullable(),
   realVmSkipped: z.string().optional(),
