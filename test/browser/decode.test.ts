@@ -1,24 +1,16 @@
 // The pure folders in a real browser: bundled, loaded by a page in headless Chromium, decoding captures there.
 
-import { execFile } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { build, type Rolldown } from "vite";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { reportCprState } from "../../src/cpr/index.ts";
 import { migrationToJson, readMigrationBytes } from "../../src/migration/index.ts";
-import { cacheDir } from "../support/cache-dir.ts";
+import { accessibilityFindings, describeBrowser } from "../support/browser.ts";
 import { repoRoot } from "../support/cli.ts";
 
-const chromium = [
-  process.env["CPRKIT_CHROMIUM"],
-  join(cacheDir(), "chromium/chromium-headless-shell"),
-  "/usr/bin/chromium",
-].find((path) => path !== undefined && existsSync(path));
-const missing = "Chromium is missing: run `npm run qemu`, or set CPRKIT_CHROMIUM";
 const fixture = (name: string) => readFileSync(join(repoRoot, "test/fixtures", name));
 
 const entry = `
@@ -26,7 +18,9 @@ const entry = `
   export { migrationToJson, readMigrationBytes } from ${JSON.stringify(join(repoRoot, "src/migration/index.ts"))};
 `;
 
-const page = (decode: string) => `<!doctype html><pre id="result">nothing yet</pre><script type="module">
+const page = (
+  decode: string,
+) => `<!doctype html><html lang="en"><title>cprkit</title><main><h1>cprkit</h1><pre id="result">nothing yet</pre></main><script type="module">
   const result = document.getElementById("result");
   try {
     const { reportCprState, migrationToJson, readMigrationBytes } = await import("/cprkit.js");
@@ -53,12 +47,7 @@ async function bundle(): Promise<string> {
   return chunk.code;
 }
 
-if (chromium === undefined) console.warn(`skipped: the browser tests: ${missing}`);
-if (chromium === undefined && process.env["CPRKIT_REQUIRE_QEMU"] === "1") {
-  test("the browser tests have a browser", () => expect.fail(missing));
-}
-
-describe.skipIf(chromium === undefined)(`in headless Chromium${chromium === undefined ? ` [${missing}]` : ""}`, () => {
+describeBrowser("in headless Chromium", (open) => {
   let server: Server;
   let origin: string;
   let served: { capture: Buffer; decode: string };
@@ -79,22 +68,12 @@ describe.skipIf(chromium === undefined)(`in headless Chromium${chromium === unde
 
   async function decodedInBrowser(capture: Buffer, decode: string): Promise<unknown> {
     served = { capture, decode };
-    const flags = [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ];
-    const { stdout } = await promisify(execFile)(
-      chromium as string,
-      [...flags, "--virtual-time-budget=20000", "--dump-dom", origin],
-      { maxBuffer: 64 << 20, timeout: 50_000 },
-    );
-    const text = /<pre id="result">([^<]*)<\/pre>/.exec(stdout)?.[1] ?? "";
+    const tab = await open();
+    await tab.goto(origin);
+    const result = tab.locator("#result").filter({ hasNotText: "nothing yet" });
+    const text = (await result.textContent({ timeout: 50_000 })) ?? "";
+    expect(await accessibilityFindings(tab)).toEqual([]);
+    await tab.close();
     const decoded = decodeURIComponent(text);
     expect(decoded).toMatch(/^\{/);
     return JSON.parse(decoded);
