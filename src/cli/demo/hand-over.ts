@@ -37,7 +37,8 @@ export async function handOver(count: number, onStep: (text: string) => void, si
   const keys = realisticKeys(count);
   const folder = await mkdtemp(join(tmpdir(), "cprkit-demo-"));
   const socket = join(folder, "cpr.sock");
-  const child = fork(fileURLToPath(new URL("./new-process.js", import.meta.url)), [socket, String(count)], { signal });
+  const program = fileURLToPath(new URL("./new-process.js", import.meta.url));
+  const child = fork(program, ["--demo-process", socket, String(count)], { signal });
   const answers = answersOf(child);
   let held: number[] = [];
   try {
