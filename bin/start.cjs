@@ -1,48 +1,54 @@
 "use strict";
 // Loads the bundled command line, and keeps what V8 has compiled of it in the user's cache folder: a later start neither
 // parses nor compiles it again. Whatever is wrong with the cache costs only time. CPRKIT_NO_CODE_CACHE=1 switches it off.
+// Only modules that Node has loaded anyway: node:crypto or node:zlib would take longer than all that is done here.
 
-const { createHash } = require("node:crypto");
 const fs = require("node:fs");
 const { userInfo } = require("node:os");
 const { join } = require("node:path");
-const { cachedDataVersionTag } = require("node:v8");
 const vm = require("node:vm");
 
 const bundle = join(__dirname, "../dist/cli/bundle");
 
-/** The function `run` of dist/cli/main.js. @throws {Error} when there is no bundle */
-exports.load = () => {
-  const { id } = JSON.parse(fs.readFileSync(join(bundle, "index.json"), "utf8"));
-  const folder = cacheFolder(`${id}-${process.arch}-${cachedDataVersionTag().toString(16)}`);
-  const chunks = new Map();
+/** Runs the command line as `run` of dist/cli/main.js does. @throws {Error} when there is no bundle */
+exports.run = async (words) => {
+  const { id, packs, apart } = JSON.parse(fs.readFileSync(join(bundle, "index.json"), "utf8"));
+  const asked = words[0] === "help" ? words[1] : words[0];
+  const command = Object.hasOwn(packs, asked ?? "") ? asked : "main";
+  const folder = cacheFolder(`${id}-${process.arch}-${process.versions.v8}${flags()}`);
   const fresh = [];
-  const require_ = (name) => {
+  /** The functions in a script; the code that is kept is what this command called. */
+  const open = (pack, name) => {
+    const file = join(bundle, `${pack}.pack`);
+    const cachedData = folder === undefined ? undefined : readCache(join(folder, name));
+    const script = new vm.Script(fs.readFileSync(file, "latin1"), { filename: file, cachedData });
+    if (cachedData === undefined || script.cachedDataRejected) fresh.push({ name, script });
+    return script.runInThisContext();
+  };
+  const isHelp = words.includes("--help") || words.includes("-h") || words[0] === "help";
+  const functions = open(packs[command], isHelp ? `${command}+help` : command);
+  const chunks = new Map();
+  const load = (name) => {
     const known = chunks.get(name);
     if (known !== undefined) return known.exports;
     const module = { exports: {} };
     chunks.set(name, module);
-    const file = join(bundle, name);
-    const cachedData = folder === undefined ? undefined : readCache(join(folder, name));
-    const script = new vm.Script(
-      `(function (exports, require, module, __filename, __dirname) {${fs.readFileSync(file, "utf8")}\n})`,
-      { filename: file, cachedData },
-    );
-    if (folder !== undefined && (cachedData === undefined || script.cachedDataRejected)) fresh.push({ name, script });
-    const body = script.runInThisContext();
-    const load = (wanted) => (wanted.startsWith("./") ? require_(wanted.slice(2)) : require(wanted));
-    body.call(module.exports, module.exports, load, module, file, bundle);
+    if (functions[name] === undefined) Object.assign(functions, open(apart[name], `${command}+${apart[name]}`));
+    const require_ = (wanted) => (wanted.startsWith("./") ? load(wanted.slice(2)) : require(wanted));
+    functions[name].call(module.exports, module.exports, require_, module, join(bundle, name), bundle);
     return module.exports;
   };
-  const { run } = require_("main.cjs");
-  return async (words) => {
-    try {
-      return await run(words);
-    } finally {
-      if (folder !== undefined && fresh.length > 0) writeCaches(folder, fresh);
-    }
-  };
+  const status = await load("main.cjs").run(words);
+  // What was refused has not called what the next one will call.
+  if (folder !== undefined && fresh.length > 0 && status <= 1) writeCaches(folder, fresh);
+  return status;
 };
+
+/** V8 takes code only if its flags are the same: with others it would be made again at each start. */
+function flags() {
+  const text = [...process.execArgv, process.env.NODE_OPTIONS ?? ""].join(" ").trim();
+  return text === "" ? "" : `-${Buffer.from(text).toString("base64url").slice(-100)}`;
+}
 
 /**
  * The folder for this build and this V8, if it is ours alone: what lies there is run with our rights. Under sudo HOME is
@@ -72,17 +78,18 @@ function isOurs(folder) {
   return uid === process.geteuid() && (mode & 0o170022) === 0o040000;
 }
 
-const hashBytes = 32;
-
-/** V8 checks that the code fits it, not that it is whole: a hash in front does. */
+/**
+ * V8 checks that the code fits it and its source's length, not that it is whole: it is there twice, and both must be the
+ * same. (A hash would take the loading of node:crypto.)
+ */
 function readCache(path) {
   let fd;
   try {
     fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
     if (fs.fstatSync(fd).uid !== process.geteuid()) return undefined;
     const file = fs.readFileSync(fd);
-    const data = file.subarray(hashBytes);
-    return hashOf(data).equals(file.subarray(0, hashBytes)) ? data : undefined;
+    const data = file.subarray(0, file.length / 2);
+    return data.equals(file.subarray(data.length)) ? data : undefined;
   } catch {
     return undefined;
   } finally {
@@ -96,7 +103,14 @@ function writeCaches(folder, fresh) {
     const part = `${path}.${process.pid}`;
     try {
       const data = script.createCachedData();
-      fs.writeFileSync(part, Buffer.concat([hashOf(data), data]), { flag: "wx", mode: 0o600 });
+      const fd = fs.openSync(part, "wx", 0o600);
+      try {
+        fs.writeFileSync(fd, Buffer.concat([data, data]));
+        // Else there may be a file of zeros of this name when the machine's power fails.
+        fs.fsyncSync(fd);
+      } finally {
+        fs.closeSync(fd);
+      }
       fs.renameSync(part, path);
     } catch {
       // A full disk, a folder that was removed: the next start compiles again.
@@ -117,8 +131,4 @@ function removeOld(all, own) {
   } catch {
     // It will be tried again.
   }
-}
-
-function hashOf(data) {
-  return createHash("sha256").update(data).digest();
 }

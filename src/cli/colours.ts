@@ -1,11 +1,11 @@
 // Colours for text that output.ts prints. A file of its own: most commands need none, and a cold start pays for each file.
 
 import pc from "picocolors";
-import { ownEscape } from "./output.ts";
+import { isTerminal, ownEscape } from "./output.ts";
 import { harmlessLines } from "./view/text.ts";
 
 /** Colour only on a terminal: picocolors by itself takes a CI log for one. */
-const onTerminal = pc.createColors(process.stdout.isTTY === true && pc.isColorSupported);
+const onTerminal = pc.createColors(isTerminal("stdout") && pc.isColorSupported);
 
 export const colours = {
   bold: paint(onTerminal.bold),

@@ -1,39 +1,99 @@
 // The command line: finds the command, loads only that one, and turns what it throws into one line and an exit code.
 
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
-import { exitWithoutKoffi } from "../linux/ffi/koffi.ts";
+import type { Command, CommanderError } from "commander";
+import { exitWithoutKoffi } from "../linux/ffi/at-exit.ts";
 import { requireLinux } from "../linux/system.ts";
 import { CprkitError, isCprkitError } from "../vmstate/error.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
-import { print, printBug, printError, printErrorJson } from "./output.ts";
+import { goOnWithoutReader, isTerminal, print, printBug, printError, printErrorJson } from "./output.ts";
 
 type MakeCommand = () => Command;
 
-/** Each command's file, loaded only when it is called: a cold start pays for one. */
-const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
-  inspect: async () => (await import("./commands/streams/inspect.ts")).inspectCommand,
-  diff: async () => (await import("./commands/streams/diff.ts")).diffCommand,
-  check: async () => (await import("./commands/streams/check.ts")).checkCommand,
-  explain: async () => (await import("./commands/streams/explain.ts")).explainCommand,
-  convert: async () => (await import("./commands/streams/convert.ts")).convertCommand,
-  list: async () => (await import("./commands/vms/list.ts")).listCommand,
-  tap: async () => (await import("./commands/vms/tap.ts")).tapCommand,
-  preflight: async () => (await import("./commands/vms/preflight.ts")).preflightCommand,
-  fds: async () => (await import("./commands/vms/fds.ts")).fdsCommand,
-  update: async () => (await import("./commands/vms/update.ts")).updateCommand,
-  status: async () => (await import("./commands/vms/status.ts")).statusCommand,
-  schema: async () => (await import("./commands/about/schema.ts")).schemaCommand,
-  demo: async () => (await import("./commands/about/demo.ts")).demoCommand,
+interface Entry {
+  /** As the command itself says it: the list of commands is shown without loading them. A test compares. */
+  readonly about: string;
+  /** Its file, loaded only when it is called: a cold start pays for one. */
+  readonly load: () => Promise<MakeCommand>;
+}
+
+const commands: Readonly<Record<string, Entry>> = {
+  inspect: {
+    about:
+      "Show what a stream holds: the fds of a CPR state, or the machine in a migration stream. Or a machine that runs.",
+    load: async () => (await import("./commands/streams/inspect.ts")).inspectCommand,
+  },
+  diff: {
+    about: "Show what differs between two streams: of CPR states the fds, of migration streams every device's fields.",
+    load: async () => (await import("./commands/streams/diff.ts")).diffCommand,
+  },
+  check: {
+    about:
+      "Say whether a machine saved by one QEMU can be loaded by another: by two streams, or by descriptions alone.",
+    load: async () => (await import("./commands/streams/check.ts")).checkCommand,
+  },
+  explain: {
+    about: "Say why a load failed: QEMU's error, or a log of libvirt, KubeVirt or Proxmox VE, in plain words.",
+    load: async () => (await import("./commands/streams/explain.ts")).explainCommand,
+  },
+  convert: {
+    about: "Write a CPR state in another ABI, or for another QEMU.",
+    load: async () => (await import("./commands/streams/convert.ts")).convertCommand,
+  },
+  list: {
+    about: "Say which VMs run here, and in which way each can be updated. Changes nothing.",
+    load: async () => (await import("./commands/vms/list.ts")).listCommand,
+  },
+  tap: {
+    about: "Sit on the CPR channel between two QEMUs: show each fd that passes, record the bytes, translate.",
+    load: async () => (await import("./commands/vms/tap.ts")).tapCommand,
+  },
+  preflight: {
+    about: "Say whether a running VM can be updated, and what is in the way. Changes nothing.",
+    load: async () => (await import("./commands/vms/preflight.ts")).preflightCommand,
+  },
+  fds: {
+    about: "List every fd of a running QEMU: what it is, and whether CPR would carry it, under which name.",
+    load: async () => (await import("./commands/vms/fds.ts")).fdsCommand,
+  },
+  update: {
+    about: "Replace the QEMU under a running guest. Until the new one runs the guest, any failure rolls back.",
+    load: async () => (await import("./commands/vms/update.ts")).updateCommand,
+  },
+  status: {
+    about: "Say which QEMU runs the guest: of one VM, or of every VM that cprkit has updated.",
+    load: async () => (await import("./commands/vms/status.ts")).statusCommand,
+  },
+  schema: {
+    about: "Print the JSON Schema of what a command prints with --json.",
+    load: async () => (await import("./commands/about/schema.ts")).schemaCommand,
+  },
+  demo: {
+    about:
+      "See it work: a real VM whose QEMU is replaced while its guest counts; thousands of real fds, found in O(1).",
+    load: async () => (await import("./commands/about/demo.ts")).demoCommand,
+  },
 };
 
 /** Runs the command line and returns the exit code. Prints what the user should see; of a bug, where it happened. */
 export async function run(argv: readonly string[]): Promise<number> {
-  const name = argv[0] ?? "";
-  surviveClosedOutput(mustGoOn.has(name));
-  const asked = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  const [name = "", about = ""] = argv;
+  process.on("exit", (code) => exitWithoutKoffi(Number(process.exitCode ?? code)));
+  if (mustGoOn.has(name)) goOnWithoutReader();
+  if (name === "-V" || name === "--version") {
+    print(`${version()}\n`);
+    return exitCodes.fine;
+  }
+  const { Command, CommanderError } = await import("commander");
   // What commander finds wrong is reported below, with everything else.
-  const output = { outputError: () => {}, writeOut: print };
+  const output = {
+    outputError: () => {},
+    writeOut: print,
+    getOutHelpWidth: () => (isTerminal("stdout") ? process.stdout.columns : undefined) as number,
+    getOutHasColors: () => false,
+    getErrHelpWidth: () => (isTerminal("stderr") ? process.stderr.columns : undefined) as number,
+    getErrHasColors: () => false,
+  };
   const program = new Command("cprkit")
     .description("QEMU CPR (live update): read, compare, translate and carry its states.")
     .exitOverride()
@@ -42,10 +102,10 @@ export async function run(argv: readonly string[]): Promise<number> {
     .showSuggestionAfterError()
     .helpCommand("help [command]", "the same as COMMAND --help, which has an example")
     .addHelpText("after", "\nExit codes: 0 fine, 1 a finding, 2 usage, 3 bad input, 4 the system or QEMU refused.")
-    .version(version(argv), "-V, --version");
-  const needed = isVersion(argv) ? [] : asked === undefined ? Object.values(commands) : [asked];
-  for (const make of needed) {
-    const command = (await make())();
+    .version("", "-V, --version");
+  const asked = entryOf(name) ?? (name === "help" ? entryOf(about) : undefined);
+  for (const [each, entry] of Object.entries(commands)) {
+    const command = entry === asked ? (await entry.load())() : new Command(each).description(entry.about);
     program.addCommand(command.exitOverride().configureOutput(output));
   }
   try {
@@ -56,17 +116,20 @@ export async function run(argv: readonly string[]): Promise<number> {
     await program.parseAsync([...argv], { from: "user" });
     return Number(process.exitCode ?? exitCodes.fine);
   } catch (error) {
-    return report(error, isJsonAsked(argv), asked === undefined ? "cprkit" : `cprkit ${name}`);
+    const json = isJsonAsked(argv);
+    if (!(error instanceof CommanderError)) return report(error, json);
+    // --help ends here, too, and help that was printed because nothing was asked for.
+    if (error.exitCode === 0) return exitCodes.fine;
+    if (error.code !== "commander.help") say(usageError(error, entryOf(name) ? `cprkit ${name}` : "cprkit"), json);
+    return exitCodes.usage;
   }
 }
 
-function report(error: unknown, json: boolean, command: string): number {
-  if (error instanceof CommanderError) {
-    // --help and --version end here, too, and help that was printed because nothing was asked for.
-    if (error.exitCode === 0) return exitCodes.fine;
-    if (error.code !== "commander.help") say(usageError(error, command), json);
-    return exitCodes.usage;
-  }
+function entryOf(name: string): Entry | undefined {
+  return Object.hasOwn(commands, name) ? commands[name] : undefined;
+}
+
+function report(error: unknown, json: boolean): number {
   const known = isCprkitError(error) ? error : systemError(error);
   if (known === undefined) {
     printBug(error);
@@ -100,14 +163,7 @@ function isJsonAsked(argv: readonly string[]): boolean {
   return argv.slice(0, end < 0 ? argv.length : end).includes("--json");
 }
 
-/** Nothing but the version is asked for: no command needs to be loaded. */
-function isVersion([first]: readonly string[]): boolean {
-  return first === "-V" || first === "--version";
-}
-
-/** The package's version; read only when it is asked for. */
-function version(argv: readonly string[]): string {
-  if (!isVersion(argv)) return "";
+function version(): string {
   const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
   return (JSON.parse(text) as { readonly version: string }).version;
 }
@@ -116,22 +172,3 @@ const needsLinux: ReadonlySet<string> = new Set(["list", "tap", "preflight", "fd
 
 /** Commands on which a VM depends: a reader that goes away must not end them. */
 const mustGoOn: ReadonlySet<string> = new Set(["tap", "update"]);
-
-/**
- * `cprkit ... | head` is not an error; a full disk is one, exit code 4. Both end the command, unless `goOn`. A terminal
- * that is gone shows no messages any more, but ends nothing.
- */
-function surviveClosedOutput(goOn: boolean): void {
-  process.on("exit", (code) => exitWithoutKoffi(Number(process.exitCode ?? code)));
-  process.stderr.on("error", () => {});
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    const refused = error.code !== "EPIPE";
-    if (refused) {
-      printError(`cannot write standard output: ${error.message}`);
-      process.prependListener("exit", () => {
-        process.exitCode = exitCodes.refused;
-      });
-    }
-    if (!goOn) process.exit(refused ? exitCodes.refused : exitCodes.fine);
-  });
-}

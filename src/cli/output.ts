@@ -1,21 +1,59 @@
 // The one place from which the command line writes to standard output and standard error. Whatever came from outside and
 // was not made printable on the way (names, QEMU's words, the system's) is made harmless here.
+//
+// Most commands write to the fd itself: what Node loads for process.stdout (streams, sockets) takes as long as a short
+// command. That blocks while the reader does not read, so a command on which a VM depends must not do it.
 
+import { fstatSync, writeSync } from "node:fs";
+import { exitCodes } from "./exit-codes.ts";
 import { harmless, harmlessLines, jsonLine } from "./view/text.ts";
+
+const stdout = 1;
+const stderr = 2;
+let mustGoOn = false;
+
+/**
+ * `cprkit ... | head` is not an error; a full disk is one, exit code 4. Both end the command. A terminal that is gone shows
+ * no messages any more, but ends nothing. After this call neither does a closed output, and no reader holds the command up.
+ */
+export function goOnWithoutReader(): void {
+  mustGoOn = true;
+  process.stderr.on("error", () => {});
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") return;
+    printError(`cannot write standard output: ${error.message}`);
+    process.prependListener("exit", () => {
+      process.exitCode = exitCodes.refused;
+    });
+  });
+}
+
+/** Whether a person may be looking. Node's own answer means loading streams, so it is asked of devices only. */
+export function isTerminal(stream: "stdout" | "stderr"): boolean {
+  try {
+    const stat = fstatSync(stream === "stdout" ? stdout : stderr);
+    return stat.isCharacterDevice() && stat.rdev >> 8 !== memoryDevices && process[stream].isTTY === true;
+  } catch {
+    return false;
+  }
+}
+
+/** Major number of /dev/null and its like (Linux Documentation/admin-guide/devices.txt). */
+const memoryDevices = 1;
 
 /** Writes lines for people to standard output. */
 export function print(text: string): void {
-  process.stdout.write(shown(text));
+  write(stdout, shown(text));
 }
 
 /** Writes `value` as one line of JSON to standard output. */
 export function printJson(value: unknown): void {
-  process.stdout.write(`${jsonLine(value)}\n`);
+  write(stdout, `${jsonLine(value)}\n`);
 }
 
 /** Writes one line to standard error, "cprkit: " before it. */
 export function printError(text: string): void {
-  process.stderr.write(`cprkit: ${harmless(text)}\n`);
+  write(stderr, `cprkit: ${harmless(text)}\n`);
 }
 
 /** The same, for what does not end the work. */
@@ -25,13 +63,13 @@ export function printWarning(text: string): void {
 
 /** Writes an error as one line of JSON to standard error. */
 export function printErrorJson(error: unknown): void {
-  process.stderr.write(`${jsonLine({ error })}\n`);
+  write(stderr, `${jsonLine({ error })}\n`);
 }
 
 /** Writes where an error that nobody expected happened: Node would print its message as it is. */
 export function printBug(error: unknown): void {
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`cprkit: this is a bug in cprkit: ${harmlessLines(stack)}\n`);
+  write(stderr, `cprkit: this is a bug in cprkit: ${harmlessLines(stack)}\n`);
 }
 
 /** Stands for the escape character of our own colours (colours.ts): nobody outside can know it. */
@@ -39,4 +77,26 @@ export const ownEscape = `escape ${Math.random()}`;
 
 function shown(text: string): string {
   return harmlessLines(text).replaceAll(ownEscape, "\x1b");
+}
+
+function write(fd: typeof stdout | typeof stderr, text: string): void {
+  if (mustGoOn) {
+    process[fd === stdout ? "stdout" : "stderr"].write(text);
+    return;
+  }
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(fd, bytes, at);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      // A pipe or terminal that somebody made non-blocking, and which is full.
+      if (code === "EAGAIN") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+      else {
+        if (fd === stderr) return;
+        if (code !== "EPIPE") printError(`cannot write standard output: ${message}`);
+        process.exit(code === "EPIPE" ? exitCodes.fine : exitCodes.refused);
+      }
+    }
+  }
 }

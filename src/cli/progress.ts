@@ -1,7 +1,7 @@
 // Progress on standard error: a spinner on a terminal, nothing elsewhere, so that logs stay short.
 
 import type { Ora } from "ora";
-import { print } from "./output.ts";
+import { isTerminal, print } from "./output.ts";
 import { harmless } from "./view/text.ts";
 
 export interface Progress {
@@ -19,9 +19,11 @@ export interface Progress {
 export function startProgress(text: string, quiet: boolean): Progress {
   let shown = harmless(text);
   let spinner: Ora | undefined;
-  let stopped = quiet || !isScreen(process.stderr);
+  let stopped = quiet || !isTerminal("stderr") || !isScreen(process.stderr);
   // Loaded only where it is seen, and while the work has begun.
   if (!stopped) {
+    // A terminal that is gone shows nothing any more, and ends nothing.
+    process.stderr.on("error", () => {});
     void import("ora").then(({ default: ora }) => {
       if (!stopped) spinner = ora({ text: shown, discardStdin: false }).start();
     });
@@ -51,6 +53,6 @@ export function startProgress(text: string, quiet: boolean): Progress {
  * Whether a line can be drawn again. A terminal without a size (a serial console, `script` in a job) has 0 columns: ora
  * would count a line as infinitely many, and clear them all while an update waits.
  */
-function isScreen({ isTTY, columns }: NodeJS.WriteStream): boolean {
-  return isTTY && columns > 0;
+function isScreen({ columns }: NodeJS.WriteStream): boolean {
+  return columns > 0;
 }

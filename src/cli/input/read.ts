@@ -2,6 +2,7 @@
 
 import { compressions } from "../../files/unwrap/compression.ts";
 import { type Migration, type ReadMigrationOptions, readMigration } from "../../migration/index.ts";
+import { isTerminal } from "../output.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { sizeText } from "../view/values.ts";
 import type { Input } from "./open.ts";
@@ -35,9 +36,9 @@ export async function readWithProgress(
 ): Promise<Migration> {
   const options: ReadMigrationOptions = { ...asked, offset: input.offset, toEnd: true, maxState: maxStateOf(input) };
   let progress: Progress | undefined;
-  let next = performance.now() + patience;
+  let next = Date.now() + patience;
   const onProgress = (offset: number): void => {
-    const now = performance.now();
+    const now = Date.now();
     if (now < next) return;
     next = now + interval;
     const text = `${sizeText(offset)}${input.size === undefined ? "" : ` of ${sizeText(input.size)}`}`;
@@ -45,7 +46,7 @@ export async function readWithProgress(
     else progress.step(text);
   };
   try {
-    const onStep = quiet || !process.stderr.isTTY ? {} : { onProgress };
+    const onStep = quiet || !isTerminal("stderr") ? {} : { onProgress };
     const migration = await readMigration(input.source, { ...options, ...onStep });
     const damage = input.problem();
     if (damage !== undefined) return { ...migration, complete: false, stopped: damage };

@@ -11,11 +11,14 @@ export function printable(text: string): string {
 
 /** The same for a message, in which names were made printable already: backslashes stay as they are. */
 export function harmless(text: string): string {
+  if (/^[ -~]*$/.test(text)) return text;
   return text.replace(unsafe, escaped);
 }
 
 /** The same for whole output: its line feeds and tabs stay. */
 export function harmlessLines(text: string): string {
+  // Nearly always. The classes of Unicode take a while to be made.
+  if (/^[\t\n -~]*$/.test(text)) return text;
   return text.replace(unsafe, (char) => (char === "\n" || char === "\t" ? char : escaped(char)));
 }
 

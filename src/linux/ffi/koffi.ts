@@ -7,6 +7,7 @@ import { CprkitError } from "../../vmstate/error.ts";
 import { asFd } from "../as-fd.ts";
 import { errno } from "../errno.ts";
 import { requireLinux } from "../system.ts";
+import { atExit } from "./at-exit.ts";
 import {
   controlLength,
   controlSpace,
@@ -32,16 +33,8 @@ let loaded: Libc | undefined;
  */
 export function libc(): Libc {
   loaded ??= makeLibc(loadKoffi());
+  atExit.end ??= (status) => loaded?.exitNow(status);
   return loaded;
-}
-
-/**
- * Ends the process at once if koffi has been loaded, else does nothing. At a usual exit koffi flushes stdout and stderr
- * with fsync, and if that fails (EIO, a full disk) it reports the failure on the stream that it holds locked: the process
- * would never end. For the last of the "exit" listeners, in a program of our own.
- */
-export function exitWithoutKoffi(status: number): void {
-  loaded?.exitNow(status);
 }
 
 /**

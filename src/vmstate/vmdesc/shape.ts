@@ -67,7 +67,11 @@ export function objectAt(value: JsonNode, what: string): JsonObject {
 
 /** The member `key`; the last, if it is repeated. */
 export function member(object: JsonObject, key: string): JsonNode | undefined {
-  return object.members.findLast((one) => one.key === key)?.value;
+  for (let i = object.members.length - 1; i >= 0; i--) {
+    const one = object.members[i];
+    if (one?.key === key) return one.value;
+  }
+  return undefined;
 }
 
 /** The items of the array `key`. Throws ERR_BAD_STREAM if it is not an array. */

@@ -8,10 +8,20 @@ import { CprkitError } from "../error.ts";
 
 /** Decodes `bytes[start..end)` without a loss; `encodeText` gives the same bytes back. Never throws. */
 export function decodeText(bytes: Uint8Array, start: number, end: number): string {
-  for (let i = start; i < end; i++) {
-    if ((bytes[i] as number) >= 0x80) return decodeNonAscii(bytes, start, end);
+  return isAscii(bytes, start, end) ? decodeAscii(bytes, start, end) : decodeNonAscii(bytes, start, end);
+}
+
+function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
+  let at = start;
+  if (end - start > 64) {
+    // Four at a time: a description is long, and this code not warm yet.
+    while (((bytes.byteOffset + at) & 3) !== 0) if ((bytes[at++] as number) >= 0x80) return false;
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset + at, (end - at) >> 2);
+    for (let i = 0; i < words.length; i++) if (((words[i] as number) & 0x8080_8080) !== 0) return false;
+    at += (end - at) & ~3;
   }
-  return decodeAscii(bytes, start, end);
+  for (; at < end; at++) if ((bytes[at] as number) >= 0x80) return false;
+  return true;
 }
 
 /** Bytes that `text` takes when encoded. Throws ERR_VALUE for a lone surrogate outside U+DC80..U+DCFF. */
