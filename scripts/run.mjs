@@ -24,6 +24,7 @@ function build() {
   tool("typescript/bin/tsc", "-b");
   const bundled = run(process.execPath, ["scripts/bundle.mjs"]);
   if (bundled !== 0) fail("the command line could not be bundled", 1);
+  node("scripts/package/man.mjs");
 }
 
 /** With both QEMUs, fetched as the tests do, unless the words say otherwise. */

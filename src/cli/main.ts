@@ -5,10 +5,11 @@ import type { Command, CommanderError } from "commander";
 import { exitWithoutKoffi } from "../linux/ffi/at-exit.ts";
 import { requireLinux } from "../linux/system.ts";
 import { CprkitError, isCprkitError } from "../vmstate/error.ts";
+import type { WholeProgram } from "./commands/about/man.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { goOnWithoutReader, isTerminal, print, printBug, printError, printErrorJson } from "./output.ts";
 
-type MakeCommand = () => Command;
+type MakeCommand = (program: WholeProgram) => Command;
 
 interface Entry {
   /** As the command itself says it: the list of commands is shown without loading them. A test compares. */
@@ -68,11 +69,28 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Print the JSON Schema of what a command prints with --json.",
     load: async () => (await import("./commands/about/schema.ts")).schemaCommand,
   },
+  completion: {
+    about: "Print a script that makes a shell complete cprkit's commands, options and values.",
+    load: async () => (await import("./commands/about/completion.ts")).completionCommand,
+  },
+  man: {
+    about: "Print a manual page, for `man -l -`; or write all of them.",
+    load: async () => (await import("./commands/about/man.ts")).manCommand,
+  },
   demo: {
     about:
       "See it work: a real VM whose QEMU is replaced while its guest counts; thousands of real fds, found in O(1).",
     load: async () => (await import("./commands/about/demo.ts")).demoCommand,
   },
+};
+
+const description = "QEMU CPR (live update): read, compare, translate and carry its states.";
+
+/** For the commands that are about all commands. */
+const wholeProgram: WholeProgram = {
+  description,
+  version,
+  commands: () => Promise.all(Object.values(commands).map(async ({ load }) => (await load())(wholeProgram))),
 };
 
 /** Runs the command line and returns the exit code. Prints what the user should see; of a bug, where it happened. */
@@ -95,7 +113,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     getErrHasColors: () => false,
   };
   const program = new Command("cprkit")
-    .description("QEMU CPR (live update): read, compare, translate and carry its states.")
+    .description(description)
     .exitOverride()
     .configureOutput(output)
     .configureHelp({ subcommandTerm: (command) => command.name() })
@@ -105,7 +123,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     .version("", "-V, --version");
   const asked = entryOf(name) ?? (name === "help" ? entryOf(about) : undefined);
   for (const [each, entry] of Object.entries(commands)) {
-    const command = entry === asked ? (await entry.load())() : new Command(each).description(entry.about);
+    const command = entry === asked ? (await entry.load())(wholeProgram) : new Command(each).description(entry.about);
     program.addCommand(command.exitOverride().configureOutput(output));
   }
   try {
