@@ -33,7 +33,12 @@ exports.run = async (words) => {
     if (known !== undefined) return known.exports;
     const module = { exports: {} };
     chunks.set(name, module);
-    if (functions[name] === undefined) Object.assign(functions, open(apart[name], `${command}+${apart[name]}`));
+    // What is about all commands loads those, too, from wherever they are.
+    const elsewhere = apart[name] === undefined ? new Set(Object.values(packs)) : [apart[name]];
+    for (const pack of functions[name] === undefined ? elsewhere : []) {
+      Object.assign(functions, open(pack, `${command}+${pack}`));
+      if (functions[name] !== undefined) break;
+    }
     const require_ = (wanted) => (wanted.startsWith("./") ? load(wanted.slice(2)) : require(wanted));
     functions[name].call(module.exports, module.exports, require_, module, join(bundle, name), bundle);
     return module.exports;
