@@ -104,7 +104,7 @@ test("the tarball holds what it should and nothing else", () => {
   expect(
     files.filter(
       (path) =>
-        !/^(bin\/cprkit|bin\/start\.cjs|bin\/package\.json|dist\/.*\.(js|d\.ts)|dist\/cli\/bundle\/[\w.-]+|LICENSE|README\.md|CHANGELOG\.md|package\.json)$/.test(
+        !/^(bin\/cprkit|bin\/start\.cjs|bin\/package\.json|dist\/.*\.(js|d\.ts)|dist\/cli\/bundle\/[\w.-]+|man\/cprkit[\w-]*\.1|LICENSE|README\.md|CHANGELOG\.md|package\.json)$/.test(
           path,
         ),
     ),
