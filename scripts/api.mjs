@@ -23,8 +23,9 @@ export function publicSubpaths() {
 
 /**
  * @param {{ name: string, types: string }} subpath
- * @returns {{ text: string, undocumented: string[], notExported: string[] }} the report; the exports without a docstring;
- * the types that an export names, and that this subpath does not export
+ * @returns {{ text: string, model: string, undocumented: string[], notExported: string[] }} the report; the same with all
+ * docstrings, as JSON; the exports without a docstring; the types that an export names, and that this subpath does not
+ * export
  */
 export function apiReport({ name, types }) {
   const folder = mkdtempSync(join(tmpdir(), "cprkit-api-"));
@@ -57,7 +58,7 @@ export function apiReport({ name, types }) {
           reportTempFolder: join(folder, "temp"),
           reportFileName: name,
         },
-        docModel: { enabled: false },
+        docModel: { enabled: true, apiJsonFilePath: join(folder, "model.json") },
         dtsRollup: { enabled: false },
         tsdocMetadata: { enabled: false },
         messages: {
@@ -86,7 +87,8 @@ export function apiReport({ name, types }) {
     const undocumented = [...text.matchAll(/^\/\/ @public \(undocumented\)\n(?:export )?(.*)$/gm)].map(
       ([, line]) => line,
     );
-    return { text, undocumented, notExported };
+    const model = readFileSync(join(folder, "model.json"), "utf8");
+    return { text, model, undocumented, notExported };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

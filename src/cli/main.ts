@@ -18,7 +18,7 @@ interface Entry {
   readonly load: () => Promise<MakeCommand>;
 }
 
-const commands: Readonly<Record<string, Entry>> = {
+export const commands: Readonly<Record<string, Entry>> = {
   inspect: {
     about:
       "Show what a stream holds: the fds of a CPR state, or the machine in a migration stream. Or a machine that runs.",

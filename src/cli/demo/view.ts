@@ -52,8 +52,8 @@ export function roundTripsText({ replacements, counted: numbers, lost, usualMs }
   const verdict =
     lost === 0 ? colours.green("none lost, none twice") : colours.red(`${counted(lost, "number")} LOST OR TWICE`);
   return (
-    `  The guest counted ${counted(numbers, "number")}: ${verdict}. Usual time between two:\n` +
-    `  ${usualMs.toFixed(1)} ms; longest gap while a QEMU was replaced: ${longest} ms.\n`
+    `  The guest counted ${counted(numbers, "number")}: ${verdict}.\n` +
+    `  Usually ${usualMs.toFixed(1)} ms lie between two; at most ${longest} ms while a QEMU was replaced.\n`
   );
 }
 

@@ -1,0 +1,152 @@
+// The documentation's site: every page in its contents, every link and anchor, every export, every code; and how it looks
+// and reads in a browser.
+
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, normalize, relative } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { publicSubpaths } from "../../scripts/api.mjs";
+import { slugOf } from "../../scripts/docs/markdown.mjs";
+import { sections } from "../../scripts/docs/nav.mjs";
+import { buildSite, writtenPages } from "../../scripts/docs/site.mjs";
+import { exitCodeOf } from "../../src/cli/exit-codes.ts";
+import { findingCodes } from "../../src/qemu/finding.ts";
+import { errorCodes } from "../../src/vmstate/error.ts";
+import { accessibilityFindings, describeBrowser } from "../support/browser.ts";
+import { repoRoot } from "../support/cli.ts";
+
+const site = mkdtempSync(join(tmpdir(), "cprkit-site-"));
+let files: string[];
+beforeAll(async () => {
+  await buildSite(site);
+  files = readdirSync(site, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".html"));
+});
+afterAll(() => rmSync(site, { recursive: true }));
+
+const read = (name: string) => readFileSync(join(site, name), "utf8");
+
+it("every page has its place in the contents, once; decisions are in their own list", () => {
+  const listed = sections.flatMap(({ pages }) => pages);
+  const written = writtenPages().filter((page: string) => !/^decisions\/\d/.test(page));
+  expect([...listed].sort()).toEqual([...written, "commands.md"].sort());
+});
+
+it("every link leads somewhere, and every anchor is there", () => {
+  const ids = new Map(
+    files.map((file) => [file, new Set([...read(file).matchAll(/ id="([^"]+)"/g)].map(([, id]) => id))]),
+  );
+  const broken = files.flatMap((file) =>
+    [...read(file).matchAll(/ (?:href|src|action)="([^"]+)"/g)].flatMap(([, link = ""]) => {
+      if (/^https?:/.test(link)) return [];
+      const [path = "", anchor] = link.split("#");
+      const target = path === "" ? file : normalize(join(dirname(file), path));
+      if (!existsSync(join(site, target)) || statSync(join(site, target)).isDirectory()) return [`${file}: ${link}`];
+      return anchor === undefined || ids.get(target)?.has(decodeURIComponent(anchor)) ? [] : [`${file}: ${link}`];
+    }),
+  );
+  expect(files.length).toBeGreaterThan(45);
+  expect(broken).toEqual([]);
+});
+
+it("ids are there once a page", () => {
+  for (const file of files) {
+    const ids = [...read(file).matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
+    expect(ids.filter((id, at) => ids.indexOf(id) !== at).map((id) => `${file}#${id}`)).toEqual([]);
+  }
+});
+
+it("the pages lead to each other on GitHub, too", () => {
+  const pages = ["README.md", "CONTRIBUTING.md", ...writtenPages().map((page: string) => `docs/${page}`)];
+  const text = (page: string) => readFileSync(join(repoRoot, page), "utf8").replaceAll(/^```[\s\S]*?^```$/gm, "");
+  const anchors = (page: string) => {
+    const headings = [...text(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+      slugOf(heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").replaceAll("`", "")),
+    );
+    const made = [...text(page).matchAll(/^\| `([\w-]+)` \|/gm)].map(([, code = ""]) => code);
+    return new Set([...headings, ...made]);
+  };
+  const broken = pages.flatMap((page) =>
+    [...text(page).matchAll(/\]\(([^)\s]+)\)/g)].flatMap(([, link = ""]) => {
+      if (/^https?:/.test(link)) return [];
+      const [path = "", anchor] = link.split("#");
+      const target = path === "" ? page : normalize(join(dirname(page), path));
+      if (!existsSync(join(repoRoot, target))) return [`${page}: ${link}`];
+      return anchor === undefined || anchors(target).has(anchor) ? [] : [`${page}: ${link}`];
+    }),
+  );
+  expect(broken).toEqual([]);
+});
+
+it("the API's reference has every export of every subpath", () => {
+  for (const { name } of publicSubpaths()) {
+    const report = readFileSync(join(repoRoot, `docs/api/${name}.api.md`), "utf8");
+    const declared = [
+      ...report.matchAll(/^export (?:declare )?(?:abstract )?(?:function|class|interface|type|const) (\w+)/gm),
+    ];
+    const exported = new Set([...declared, ...report.matchAll(/^export \{ (\w+)/gm)].map(([, each = ""]) => each));
+    const page = read(`api/${name}.html`);
+    expect(exported.size).toBeGreaterThan(0);
+    expect([...exported].filter((each) => !page.includes(`<h2 id="${each.toLowerCase()}">`))).toEqual([]);
+  }
+});
+
+it("every code of a finding and of an error has a place that can be linked to", () => {
+  for (const code of Object.keys(findingCodes)) expect(read("preflight.html")).toContain(`<tr id="${code}">`);
+  const page = readFileSync(join(repoRoot, "docs/exit-codes.md"), "utf8");
+  const rows = [...page.matchAll(/^\| `(ERR_\w+)` \| (\d) \| \S/gm)].map(([, code, exit]) => [code, Number(exit)]);
+  expect(rows).toEqual(errorCodes.map((code) => [code, exitCodeOf(code)]));
+});
+
+it("every command has a chapter with its options", () => {
+  const page = read("commands.html");
+  for (const command of ["update", "preflight", "inspect", "tap", "list"])
+    expect(page).toContain(`<h2 id="${command}">`);
+  expect(page).toContain("--before-pause");
+  expect(page).toContain("Example:");
+});
+
+describeBrowser("the site in a browser", (open) => {
+  const address = (page: string) => pathToFileURL(join(site, page)).href;
+  const looked = ["index.html", "tutorial.html", "preflight.html", "api/cpr.html", "commands.html"];
+
+  it.each(["phone", "desktop"] as const)(
+    "on a %s: nothing that axe finds, nothing wider than the screen",
+    async (screen) => {
+      const page = await open(screen);
+      const pages = process.env["CPRKIT_LONG"] === "1" ? files : looked;
+      for (const each of pages) {
+        await page.goto(address(each));
+        expect([each, ...(await accessibilityFindings(page))]).toEqual([each]);
+        const wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
+        expect([each, wider]).toEqual([each, 0]);
+      }
+      await page.close();
+    },
+  );
+
+  it("begins with the content on a phone, and with the contents beside it on a desktop", async () => {
+    const phone = await open("phone");
+    await phone.goto(address("tutorial.html"));
+    expect(await phone.getByRole("link", { name: "Glossary" }).first().isVisible()).toBe(false);
+    await phone.getByText("Contents", { exact: true }).click();
+    await phone.getByRole("link", { name: "Glossary" }).first().click();
+    expect(phone.url()).toBe(address("glossary.html"));
+    await phone.close();
+    const desktop = await open("desktop");
+    await desktop.goto(address("tutorial.html"));
+    expect(await desktop.getByRole("link", { name: "Glossary" }).first().isVisible()).toBe(true);
+    await desktop.close();
+  });
+});
+
+it("needs nothing from outside", () => {
+  for (const file of files) {
+    const loaded = [...read(file).matchAll(/<(?:script|link|img)[^>]* (?:src|href)="([^"]+)"/g)].map(
+      ([, link]) => link,
+    );
+    expect(
+      loaded.filter((link) => /^(https?:)?\/\//.test(link ?? "")).map((link) => `${relative(site, file)}: ${link}`),
+    ).toEqual([]);
+  }
+});
