@@ -3,16 +3,11 @@
 import { Help } from "commander";
 import { commands } from "../../dist/cli/main.js";
 
-/** One chapter for each command, as Markdown. */
-export async function commandsPage() {
+/** One chapter for each command, as Markdown: what `cprkit COMMAND --help` says. */
+export async function commandChapters() {
   const chapters = [];
-  for (const [name, load] of Object.entries(commands)) chapters.push(chapter(name, (await load())()));
-  return `# Commands
-
-What \`cprkit COMMAND --help\` says of each; this page is made from the same source. What a command prints with \`--json\` is
-described by \`cprkit schema COMMAND\`. [Exit codes](exit-codes.md) are the same for all.
-
-${chapters.join("\n")}`;
+  for (const [name, { load }] of Object.entries(commands)) chapters.push(chapter(name, (await load())()));
+  return chapters.join("\n");
 }
 
 /**
@@ -20,26 +15,24 @@ ${chapters.join("\n")}`;
  * @param {import("commander").Command} command
  */
 function chapter(name, command) {
-  // A program above it, as when it is called: its help names it.
   const help = new Help();
-  const usage = `cprkit ${name} ${command.usage()}`.trim();
   const rows = [
-    ...help.visibleArguments(command).map((argument) => [`\`${help.argumentTerm(argument)}\``, argument.description]),
-    ...help.visibleOptions(command).map((option) => [`\`${help.optionTerm(option)}\``, help.optionDescription(option)]),
+    ...help.visibleArguments(command).map((argument) => [help.argumentTerm(argument), argument.description]),
+    ...help.visibleOptions(command).map((option) => [help.optionTerm(option), help.optionDescription(option)]),
   ];
-  const cell = (/** @type {string} */ text) => text.replaceAll("|", "\\|").replaceAll("\n", " ").replaceAll("<", "\\<");
-  const table = rows.map(([term = "", text = ""]) => `| ${term.replaceAll("|", "\\|")} | ${cell(text)} |`).join("\n");
+  const cell = (/** @type {string} */ text) => text.replaceAll("|", "\\|").replaceAll("\n", " ");
+  const table = rows.map(([term = "", text = ""]) => `| \`${cell(term)}\` | ${cell(text).replaceAll("<", "&lt;")} |`);
   return `## ${name}
 
 ${command.description()}
 
-\`\`\`sh excerpt
-${usage}
+\`\`\`text excerpt
+cprkit ${name} ${command.usage()}
 \`\`\`
 
-| argument or option | |
+| argument or option | meaning |
 | --- | --- |
-${table}
+${table.join("\n")}
 ${afterHelp(command)}`;
 }
 

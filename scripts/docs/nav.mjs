@@ -2,7 +2,7 @@
 
 /** @type {readonly { title: string, pages: readonly string[] }[]} */
 export const sections = [
-  { title: "Start", pages: ["README.md", "tutorial.md", "glossary.md"] },
+  { title: "Start", pages: ["README.md", "install.md", "tutorial.md", "glossary.md"] },
   {
     title: "How to",
     pages: ["how-to-systemd.md", "how-to-proxmox.md", "how-to-no-root.md", "how-to-fails.md", "how-to-watch.md"],

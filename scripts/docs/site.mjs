@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import Eleventy from "@11ty/eleventy";
 import { apiPages } from "./api-pages.mjs";
-import { commandsPage } from "./commands.mjs";
+import { commandChapters } from "./commands.mjs";
 import { layout } from "./layout.mjs";
 import { forSite, htmlName } from "./markdown.mjs";
 import { sections } from "./nav.mjs";
@@ -35,10 +35,8 @@ export function writtenPages() {
  */
 export async function buildSite(out) {
   const api = apiPages();
-  const made = new Map([
-    ["commands.md", await commandsPage()],
-    ...api.map(({ page, text }) => /** @type {const} */ ([page, text])),
-  ]);
+  const chapters = await commandChapters();
+  const made = new Map(api.map(({ page, text: content }) => [page, content]));
   const written = writtenPages();
   const pages = new Set([...written, ...made.keys()]);
   const titles = new Map([...pages].map((page) => [page, titleOf(made.get(page) ?? text(page))]));
@@ -59,6 +57,9 @@ export async function buildSite(out) {
       config.addGlobalData(
         "eleventyComputed.permalink",
         () => (/** @type {any} */ data) => htmlName(pageOf(data.page.inputPath)),
+      );
+      config.addPreprocessor("commands", "md", (/** @type {any} */ data, /** @type {string} */ content) =>
+        pageOf(data.page.inputPath) === "commands.md" ? `${content}\n${chapters}` : content,
       );
       for (const [page, content] of made) config.addTemplate(page, content);
       config.amendLibrary("md", (/** @type {any} */ md) => forSite(md, { root, repository, pages }));

@@ -10,8 +10,7 @@ import { repoRoot } from "../support/cli.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { blocksOf, commandsOf, isAsShown, pages } from "./blocks.ts";
 
-const blocks = pages.flatMap(blocksOf);
-const run = blocks.filter(({ excerpt }) => !excerpt);
+const run = pages.flatMap(blocksOf).filter(({ excerpt }) => !excerpt);
 const needsVm = /\/run\/vm1\//;
 
 /** A folder with the files that the pages speak of. */
@@ -20,16 +19,6 @@ const fixture = (name: string, as: string) => copyFileSync(join(repoRoot, "test/
 fixture("cpr/q35-min-11.1.bin", "cpr-state.bin");
 fixture("migration/cpr-main-microvm-10.0.mig", "vm.mig");
 afterAll(() => rmSync(folder, { recursive: true }));
-
-it("every block names its language, and is of a kind that is run, or says that it is an excerpt", () => {
-  expect(blocks.length).toBeGreaterThan(40);
-  expect(run.length).toBeGreaterThan(12);
-  const kinds = (language: string) => language === "ts" || language === "console";
-  expect(run.filter(({ language }) => !kinds(language)).map(({ name, language }) => `${name}: ${language}`)).toEqual(
-    [],
-  );
-  expect(blocks.filter(({ language }) => language === "").map(({ name }) => name)).toEqual([]);
-});
 
 describe("what is compared", () => {
   it("is the text, with ... for anything; numbers only where they are the same each time", () => {
@@ -50,7 +39,9 @@ function cprkit(command: string): { code: number | null; output: string } {
     encoding: "utf8",
     timeout: 60_000,
   });
-  return { code: result.status, output: result.stdout + result.stderr };
+  // What the new QEMU has to say about this machine's processor is no page's matter.
+  const said = result.stderr.replaceAll(/^cprkit: warning: the new QEMU says: .*\n/gm, "");
+  return { code: result.status, output: said + result.stdout };
 }
 
 const consoles = run.filter(({ language }) => language === "console");
@@ -136,6 +127,19 @@ const fileOf = (name: string) => name.replaceAll(/[^\w]/g, "_");
 
 /** What a block takes for granted: its page has said it in words. */
 const given: Readonly<Record<string, string>> = {
+  "docs/migration-stream.md#2": `import { readFileSync } from "node:fs";
+    import { readMigrationBytes } from "cprkit/migration";
+    const migration = readMigrationBytes(readFileSync("vm.mig"));
+  `,
+  "docs/vmstate.md#2": 'import { uint16, uint8, vmstate } from "cprkit/vmstate"; ',
+  "docs/vmstate.md#3": `import { load, parseVmdesc } from "cprkit/vmstate";
+    const irq = { name: "irq", type: "uint8", size: 1 };
+    const json = JSON.stringify({
+      page_size: 4096,
+      devices: [{ name: "timer", instance_id: 0, vmsd_name: "timer", version: 1, fields: [irq] }],
+    });
+    const body = Uint8Array.of(7);
+  `,
   "docs/library.md#1": `import { receiveCprState } from "cprkit";
     import { createMemfd } from "cprkit/linux";
     const [ramFd, eventFd, socketPath] = [createMemfd("ram"), createMemfd("event"), "docs-1.sock"];
