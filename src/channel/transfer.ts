@@ -25,6 +25,7 @@ import {
   waitHangup,
 } from "../linux/index.ts";
 import type { Output } from "../vmstate/index.ts";
+import { prepareForState } from "./compiled.ts";
 import { deadlineIn } from "./deadline.ts";
 import { drain, drainWaiting } from "./drain.ts";
 import { cutMessages, type Message, maxFdsToQemu } from "./messages.ts";
@@ -174,6 +175,7 @@ export async function receiveCprState(from: string | number, options: ReceiveCpr
     const peer = checkPeer(socket, { uid: options.peerUid });
     const stream = await receiveStream(socket, options);
     try {
+      await prepareForState(stream.bytes.length);
       const loaded = loadCprState(stream, { trace: options.trace, fdForm: "passed" });
       closeFds(loaded.dropped.map(({ fd }) => fd));
       let open = true;

@@ -5,7 +5,7 @@ import type { KeyedTable, ListTable, StateOf } from "../vmstate/index.ts";
 import { textLength } from "../vmstate/wire/text.ts";
 import type { cprFd, cprFdKey, cprFdValue } from "./elements.ts";
 import type { CprState } from "./state.ts";
-import type { FdColumns } from "./table/columns.ts";
+import { type FdColumns, fdColumns, pushFd } from "./table/columns.ts";
 
 /** The fds of the list ABI. */
 export interface FdList extends ListTable<StateOf<typeof cprFd>> {
@@ -14,20 +14,13 @@ export interface FdList extends ListTable<StateOf<typeof cprFd>> {
 
 /** To load into; with `source`, to save from. */
 export function fdList(source?: CprState): FdList {
-  const loaded = columns();
+  const loaded = fdColumns();
   return {
     loaded,
-    push: ({ name, id, fd }) => push(loaded, name, id, fd),
+    push: ({ name, id, fd }) => pushFd(loaded, name, id, fd),
     forEach: (visit) => {
-      const lengthOf = lengths();
       const one = { namelen: 0, name: "", id: 0, fd: 0 };
-      source?.eachFd((name, id, fd) => {
-        one.namelen = lengthOf(name);
-        one.name = name;
-        one.id = id;
-        one.fd = fd;
-        visit(one);
-      });
+      source?.eachFd(wireLength, one, () => visit(one));
     },
   };
 }
@@ -39,51 +32,22 @@ export interface FdHash extends KeyedTable<StateOf<typeof cprFdKey>, StateOf<typ
 
 /** As {@link fdList}. */
 export function fdHash(source?: CprState): FdHash {
-  const loaded = columns();
+  const loaded = fdColumns();
   return {
     loaded,
     get size() {
-      return source?.size ?? loaded.names.length;
+      return source?.size ?? loaded.count;
     },
-    set: ({ name, id }, { fd }) => push(loaded, name, id, fd),
+    set: ({ name, id }, { fd }) => pushFd(loaded, name, id, fd),
     forEach: (visit) => {
-      const lengthOf = lengths();
-      const key = { namelen: 0, name: "", id: 0 };
-      const value = { fd: 0 };
-      source?.eachFd((name, id, fd) => {
-        key.namelen = lengthOf(name);
-        key.name = name;
-        key.id = id;
-        value.fd = fd;
-        visit(value, key);
-      });
+      // Key and value each take the fields that are theirs.
+      const one = { namelen: 0, name: "", id: 0, fd: 0 };
+      source?.eachFd(wireLength, one, () => visit(one, one));
     },
   };
 }
 
-function columns(): FdColumns {
-  return { names: [], ids: [], fds: [] };
+/** Bytes of a name with its NUL. */
+function wireLength(name: string): number {
+  return textLength(name) + 1;
 }
-
-function push({ names, ids, fds }: FdColumns, name: string, id: number, fd: number): void {
-  names.push(name);
-  ids.push(id);
-  fds.push(fd);
-}
-
-/** Bytes of a name with its NUL; neighbours often share a name. */
-function lengths(): (name: string) => number {
-  const names = new Array<string>(knownNames).fill("");
-  const known = new Array<number>(knownNames).fill(1);
-  return (name) => {
-    const slot = name.length & (knownNames - 1);
-    if (names[slot] === name) return known[slot] as number;
-    const length = textLength(name) + 1;
-    names[slot] = name;
-    known[slot] = length;
-    return length;
-  };
-}
-
-/** A power of two. */
-const knownNames = 16;

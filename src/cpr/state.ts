@@ -3,7 +3,7 @@
 
 import { CprkitError } from "../vmstate/error.ts";
 import type { FdColumns } from "./table/columns.ts";
-import { type FdEntry, FdTable } from "./table/fd-table.ts";
+import { type FdEntry, type FdRecord, FdTable } from "./table/fd-table.ts";
 import { type CprTrace, emit } from "./trace.ts";
 import type { VfioSubsection } from "./vfio.ts";
 
@@ -149,10 +149,10 @@ export class CprState implements Iterable<FdEntry> {
    * it; the others are returned.
    * @internal
    */
-  fill({ names, ids, fds }: FdColumns): FdEntry[] {
+  fill({ names, ids, fds, count }: FdColumns): FdEntry[] {
     const dropped: FdEntry[] = [];
-    this.#table.reserve(names.length);
-    for (let at = names.length - 1; at >= 0; at--) {
+    this.#table.reserve(count);
+    for (let at = count - 1; at >= 0; at--) {
       const name = names[at] as string;
       const id = ids[at] as number;
       const fd = fds[at] as number;
@@ -168,14 +168,12 @@ export class CprState implements Iterable<FdEntry> {
   }
 
   /**
-   * Calls `visit` for each entry, newest first, without making an object of it. The state must not change meanwhile.
+   * Puts each entry, newest first, into `one` and calls `visit`; `lengthOf` says the length of a name on the wire, and is
+   * asked once for each name. The state must not change meanwhile.
    * @internal
    */
-  eachFd(visit: (name: string, id: number, fd: number) => void): void {
-    this.#table.walk((name, id, fd) => {
-      visit(name, id, fd);
-      return true;
-    });
+  eachFd(lengthOf: (name: string) => number, one: FdRecord, visit: () => void): void {
+    this.#table.each(lengthOf, one, visit);
   }
 
   #traceSaved(name: string, id: number, fd: number): void {

@@ -16,6 +16,7 @@ import {
   subsectionCutShort,
 } from "./detect.ts";
 import { fdHash, fdList } from "./fd-lists.ts";
+import { compiledFromBytes } from "./limits.ts";
 import { CprState } from "./state.ts";
 import type { FdEntry } from "./table/fd-table.ts";
 import { type CprMode, type CprTrace, emit } from "./trace.ts";
@@ -75,6 +76,7 @@ export function loadCprState(input: CprInput, options: LoadCprOptions = {}): Loa
   emit(options.trace, "cpr_state_load", () => ({ event: "cpr_state_load", mode: modeOf(fdForm) }));
   const reader = new Reader({ bytes: input.bytes, fds: input.fds, fdForm });
   reader.observer = options.observer;
+  reader.compiled = input.bytes.length >= compiledFromBytes;
   options.observer?.enter("header", "header", 0);
   reader.pos = headerLength;
   options.observer?.leave(headerLength, `QCPR ${cprVersion}`);
@@ -107,7 +109,10 @@ export function saveCprState(state: CprState, options: SaveCprOptions = {}): Out
   const { abi = "list", fdForm = "passed", forVersion, trace } = options;
   emit(trace, "cpr_state_save", () => ({ event: "cpr_state_save", mode: modeOf(fdForm) }));
   const own = state.vfioDevices;
-  const writer = new Writer(fdForm, 64 + state.size * 48);
+  // Room for names of some length; most fit.
+  const room = 64 + state.size * 48;
+  const writer = new Writer(fdForm, room);
+  writer.compiled = room >= compiledFromBytes;
   writer.uint32(cprMagic);
   writer.uint32(cprVersion);
   try {

@@ -31,7 +31,14 @@ export interface SaveOptions {
  * ERR_FD_MISSING, ERR_FD_SURPLUS, ERR_HOOK and what the fields say. (QEMU 10.0 migration/vmstate.c)
  */
 export function load<State>(description: Description<State>, input: Input, options: LoadOptions<State> = {}): State {
-  const reader = new Reader(input);
+  return loadAll(new Reader(input), description, options);
+}
+
+/**
+ * As {@link load}, by a reader of one's own.
+ * @internal
+ */
+export function loadAll<State>(reader: Reader, description: Description<State>, options: LoadOptions<State>): State {
   reader.observer = options.observer;
   const state = loadFrom(reader, description, options);
   if (reader.remaining > 0) {

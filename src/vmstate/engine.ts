@@ -1,9 +1,10 @@
 // Loads and saves the body of a description: version check, hooks, fields, subsections (QEMU 10.0
 // migration/vmstate.c). Field kinds that hold a description call back into here.
 
+import type { BodyPlan, CompiledBody, CompiledEntry, Compiler, EntryPart, PlannedField } from "./compiled.ts";
 import type { Description } from "./description.ts";
 import { CprkitError, isCprkitError } from "./error.ts";
-import type { AnyDescription, Field, NamedField } from "./types.ts";
+import type { AnyDescription, AnyField, Field } from "./types.ts";
 import { maxDepth, type Reader } from "./wire/reader.ts";
 import type { Writer } from "./wire/writer.ts";
 
@@ -69,28 +70,46 @@ function loadPlanned<State>(
   plan: Plan,
   target: Partial<State> | undefined,
 ): State {
+  const mayUse = reader.compiled && target === undefined && reader.observer === undefined;
+  const compiled = mayUse ? compiledOf(plan) : nothingCompiled;
+  const whole = compiled.load?.(reader, undefined);
+  if (whole !== undefined) return whole as State;
   const state: Target = (target as Target | undefined) ?? { ...plan.blank };
   if (++reader.depth > maxDepth) throw reader.error("ERR_DEPTH", `structures nest deeper than ${maxDepth}`);
   runHook(reader, "pre_load", description.hooks.preLoad, state, version);
   const { fields } = plan;
-  let at = 0;
-  try {
-    if (reader.observer === undefined) {
-      for (; at < fields.length; at++) {
-        const { name, field, sure } = fields[at] as PlannedField;
-        if (sure || fieldExists(reader, field, state, version)) state[name] = field.load(reader, state[name], state);
-      }
-    } else {
-      for (; at < fields.length; at++) loadObserved(reader, fields[at] as PlannedField, state, version);
-    }
-  } catch (error) {
-    throw located(error, (fields[at] as PlannedField).name);
-  }
+  if (compiled.loadFields !== undefined) compiled.loadFields(reader, state, version);
+  else loadFields(reader, fields, 0, fields.length, state, version);
   loadSubsections(reader, description, state);
   reader.depth -= 1;
   runHook(reader, "post_load", description.hooks.postLoad, state, version);
   // The description says that these fields make a State.
   return state as State;
+}
+
+/** Loads the fields from number `from` to before number `to`. */
+export function loadFields(
+  reader: Reader,
+  fields: readonly PlannedField[],
+  from: number,
+  to: number,
+  state: Target,
+  version: number,
+): void {
+  let at = from;
+  try {
+    if (reader.observer === undefined) {
+      for (; at < to; at++) {
+        const { name, field, sure } = fields[at] as PlannedField;
+        if (sure || fieldExists(reader, field, state, version))
+          state[name] = (field as Field<unknown>).load(reader, state[name], state);
+      }
+    } else {
+      for (; at < to; at++) loadObserved(reader, fields[at] as PlannedField, state, version);
+    }
+  } catch (error) {
+    throw located(error, (fields[at] as PlannedField).name);
+  }
 }
 
 /** Loads elements of one description and version, which was checked already: what is the same for all is done once. */
@@ -113,12 +132,27 @@ export function elementLoader<State>(description: Description<State>, version: n
     };
   return {
     description,
-    load: (reader, target) =>
-      reader.observer === undefined
-        ? loadPlain(reader, description, plan, target)
-        : loadPlanned(reader, description, version, plan, undefined),
+    load: (reader, target) => {
+      if (reader.observer !== undefined) return loadPlanned(reader, description, version, plan, undefined);
+      if (reader.compiled) {
+        const compiled = compiledOf(plan);
+        const state = compiled.load?.(reader, target as Target | undefined);
+        if (state !== undefined) return state as State;
+        if (compiled.loadFields !== undefined && target === undefined)
+          return loadPlanned(reader, description, version, plan, undefined);
+      }
+      return loadPlain(reader, description, plan, target);
+    },
     reusable: { ...plan.blank } as Partial<State>,
   };
+}
+
+/** As {@link loadBody} into a new object: what is the same for all bodies is done once. */
+export function bodyLoader<State>(description: Description<State>, version: number): (reader: Reader) => State {
+  if (version > description.version || version < description.minimumVersion)
+    return (reader) => loadBody(reader, description, version);
+  const { load } = elementLoader(description, version);
+  return (reader) => load(reader);
 }
 
 /**
@@ -168,12 +202,19 @@ function loadPlain<State>(
 }
 
 /** As {@link saveBody} for elements of one description: what is the same for all is done once. */
-export function elementSaver<State>(description: Description<State>): (writer: Writer, state: State) => void {
-  const plan = planOf(description, description.version);
-  if (!plan.plain) return (writer, state) => saveBody(writer, description, state);
+export function elementSaver<State>(
+  description: Description<State>,
+  version = description.version,
+): (writer: Writer, state: State) => void {
+  const plan = planOf(description, version);
+  if (!plan.plain) return (writer, state) => saveBody(writer, description, state, version);
   return (writer, state) => {
-    if (writer.observer === undefined) savePlain(writer, plan, state as Target);
-    else saveBody(writer, description, state);
+    if (writer.observer === undefined) {
+      const { save, saveFields } = writer.compiled ? compiledOf(plan) : nothingCompiled;
+      if (save?.(writer, state as Target) === true) return;
+      if (saveFields === undefined) return savePlain(writer, plan, state as Target);
+    }
+    saveBody(writer, description, state, version);
   };
 }
 
@@ -230,6 +271,9 @@ export function saveBody<State>(
   state: State,
   version = description.version,
 ): void {
+  const plan = planOf(description, version);
+  const compiled = writer.compiled && writer.observer === undefined ? compiledOf(plan) : nothingCompiled;
+  if (compiled.save?.(writer, state as Target) === true) return;
   const { hooks } = description;
   runSaveHook("pre_save", hooks.preSave, state);
   const source = state as Target;
@@ -237,7 +281,8 @@ export function saveBody<State>(
   try {
     const { observer } = writer;
     observer?.enterBody(description, version);
-    saveFields(writer, planOf(description, version).fields, source, version);
+    if (compiled.saveFields !== undefined) compiled.saveFields(writer, source, version);
+    else saveFields(writer, plan.fields, 0, plan.fields.length, source, version);
     for (const { key, description: subsection, needed } of description.subsections) {
       if (!(needed === undefined ? source[key] !== undefined : needed(state as never))) continue;
       writer.uint8(subsectionMark);
@@ -258,17 +303,25 @@ export function saveBody<State>(
   }
 }
 
-function saveFields(writer: Writer, fields: readonly PlannedField[], source: Target, version: number): void {
+/** Saves the fields from number `from` to before number `to`. */
+export function saveFields(
+  writer: Writer,
+  fields: readonly PlannedField[],
+  from: number,
+  to: number,
+  source: Target,
+  version: number,
+): void {
   const { observer } = writer;
-  let at = 0;
+  let at = from;
   try {
-    for (; at < fields.length; at++) {
+    for (; at < to; at++) {
       const { name, field, sure } = fields[at] as PlannedField;
       if (!sure && !fieldExists(undefined, field, source, version)) continue;
       const value = source[name];
       if (value === undefined && !field.optional) throw noValue();
       if (observer !== undefined) observer.enterField(name, field, writer.pos);
-      field.save(writer, value, source);
+      (field as Field<unknown>).save(writer, value, source);
       if (observer !== undefined) observer.leaveField(writer.pos);
     }
   } catch (error) {
@@ -281,27 +334,48 @@ export function located(error: unknown, part: string | number): unknown {
   return isCprkitError(error) && "within" in error ? error.within(part) : error;
 }
 
-interface PlannedField {
-  readonly name: string;
-  readonly field: Field<unknown>;
-  /** It exists at this version without asking. */
-  readonly sure: boolean;
-}
-
-interface Plan {
-  readonly fields: readonly PlannedField[];
+interface Plan extends BodyPlan {
   /** All keys of a state, unset: copying it gives every state of this description one hidden class. */
   readonly blank: Target;
-  /** A body is its fields, which are all sure, and nothing else; then these are their names and kinds. */
-  readonly plain: boolean;
+  /** Names and kinds of the fields. */
   readonly names: readonly string[];
   readonly kinds: readonly Field<unknown>[];
+  /** Made at the first use. */
+  compiled: CompiledBody | undefined;
+}
+
+let compiler: Compiler | undefined;
+const nothingCompiled: CompiledBody = {};
+
+/** From now on readers and writers that are `compiled` use code that `made` makes. */
+export function useCompiler(made: Compiler): void {
+  compiler = made;
+}
+
+function compiledOf(plan: Plan): CompiledBody {
+  if (compiler === undefined) return nothingCompiled;
+  plan.compiled ??= compiler.body(plan);
+  return plan.compiled;
+}
+
+const nothingOfEntries: CompiledEntry = {};
+
+/** Code for entries made of `parts`, as far as a reader or writer may use it: made when it is first asked for. */
+export function entryCompiler(
+  parts: readonly EntryPart[],
+): (wire: { readonly compiled: boolean; readonly observer: unknown }) => CompiledEntry {
+  let made: CompiledEntry | undefined;
+  return (wire) => {
+    if (!wire.compiled || wire.observer !== undefined || compiler === undefined) return nothingOfEntries;
+    made ??= compiler.entry(parts);
+    return made;
+  };
 }
 
 // One plan for each description and version, made on first use.
 const plans = new WeakMap<AnyDescription, Map<number, Plan>>();
 
-function planOf(description: AnyDescription, version: number): Plan {
+export function planOf(description: AnyDescription, version: number): Plan {
   let versions = plans.get(description);
   if (versions === undefined) {
     versions = new Map();
@@ -321,11 +395,13 @@ function makePlan(description: AnyDescription, version: number): Plan {
   for (const { name, field } of description.fields) {
     const sure = field.exists === undefined && (field.version ?? 0) <= version;
     if (!sure && field.exists === undefined && field.mustExist !== true) continue;
-    fields.push({ name, field: field as NamedField["field"] & Field<unknown>, sure });
+    fields.push({ name, field, sure });
     if (sure) blank[name] = undefined;
   }
   const { hooks, subsections } = description;
   return {
+    description,
+    version,
     fields,
     blank,
     plain:
@@ -333,11 +409,13 @@ function makePlan(description: AnyDescription, version: number): Plan {
       Object.values(hooks).every((hook) => hook === undefined) &&
       fields.every(({ sure }) => sure),
     names: fields.map(({ name }) => name),
-    kinds: fields.map(({ field }) => field),
+    // Of these fields and their values nobody but the description knows the types.
+    kinds: fields.map(({ field }) => field as Field<unknown>),
+    compiled: undefined,
   };
 }
 
-function fieldExists(reader: Reader | undefined, field: Field<unknown>, state: Target, version: number): boolean {
+function fieldExists(reader: Reader | undefined, field: AnyField, state: Target, version: number): boolean {
   const exists = field.exists === undefined ? (field.version ?? 0) <= version : field.exists(state, version);
   if (!exists && field.mustExist === true) {
     const reason = "this field must exist in the stream (input validation failed)";
@@ -355,7 +433,7 @@ function loadObserved(reader: Reader, planned: PlannedField, state: Target, vers
   // A run of elements is not one body, nor is a list.
   const within = bodyTypes.has(field.type) && field.sequence === undefined ? field.descriptions?.[0]?.name : undefined;
   reader.observer?.enter(name, field.type, reader.offset, within);
-  state[name] = field.load(reader, state[name], state);
+  state[name] = (field as Field<unknown>).load(reader, state[name], state);
   reader.observer?.leave(reader.offset, state[name]);
 }
 
@@ -364,7 +442,7 @@ function loadObserved(reader: Reader, planned: PlannedField, state: Target, vers
  * begins with the parent's and goes on. Otherwise nothing is consumed: the bytes belong to somebody else.
  */
 function loadSubsections(reader: Reader, description: AnyDescription, state: Target): void {
-  while (reader.peek() === subsectionMark && nameFollows(reader, description.name)) {
+  while (reader.peek() === subsectionMark && nameFollows(reader, reader.pos, description.name)) {
     const start = reader.offset;
     const length = reader.peek(1);
     const name = latin1(reader, length);
@@ -395,11 +473,12 @@ function loadSubsections(reader: Reader, description: AnyDescription, state: Tar
   }
 }
 
-function nameFollows(reader: Reader, parent: string): boolean {
-  const length = reader.peek(1);
-  if (length <= parent.length || reader.remaining < 2 + length) return false;
+/** Whether the name after the mark at `at` is that of a subsection of `parent`. */
+export function nameFollows({ bytes, end }: Reader, at: number, parent: string): boolean {
+  const length = at + 1 < end ? (bytes[at + 1] as number) : -1;
+  if (length <= parent.length || end - at < 2 + length) return false;
   for (let i = 0; i < parent.length; i++) {
-    if (reader.peek(2 + i) !== parent.charCodeAt(i)) return false;
+    if (bytes[at + 2 + i] !== parent.charCodeAt(i)) return false;
   }
   return true;
 }

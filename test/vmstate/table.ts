@@ -1,11 +1,13 @@
 // One harness for all tables: each valid row is checked in four directions and cut at every byte, each invalid row
-// must give its code, path and offset exactly.
+// must give its code, path and offset exactly. All of it by the engine, and by code made of the description.
 import { describe, expect, test } from "vitest";
+import { compile } from "../../src/vmstate/compile/index.ts";
 import {
   type Description,
   type ErrorCode,
   type Input,
   isCprkitError,
+  type LoadOptions,
   load,
   type Output,
   save,
@@ -64,32 +66,48 @@ export function validTable<State>(
 ): void {
   describe(title, () => {
     for (const row of rows) {
-      test(row.title ?? (row.hex === "" ? "no bytes" : row.hex), () => checkValid(description, row));
+      test(row.title ?? (row.hex === "" ? "no bytes" : row.hex), () => {
+        for (const codec of codecsOf(description)) checkValid(codec, row);
+      });
     }
   });
 }
 
-function checkValid<State>(description: Description<State>, row: ValidRow<State>): void {
+interface Codec<State> {
+  readonly load: (input: Input, options: LoadOptions<State>) => State;
+  readonly save: (state: State) => Output;
+}
+
+/** Both ways to load and save: each table goes through both. */
+function codecsOf<State>(description: Description<State>): readonly Codec<State>[] {
+  const engine: Codec<State> = {
+    load: (input, options) => load(description, input, options),
+    save: (state) => save(description, state),
+  };
+  return [engine, compile(description)];
+}
+
+function checkValid<State>({ load, save }: Codec<State>, row: ValidRow<State>): void {
   const input: Input = { bytes: bytesOf(row.hex), fds: row.fds ?? [] };
   const options = () => ({ version: row.version, into: row.into?.() });
-  expect(load(description, input, options())).toEqual(row.state);
+  expect(load(input, options())).toEqual(row.state);
   if (row.version === undefined) {
     const wanted = plain(row.saved ?? row.hex);
-    const saved = save(description, row.state);
+    const saved = save(row.state);
     expect(hexOf(saved.bytes)).toBe(wanted);
     expect(saved.fds).toEqual(row.fds ?? []);
-    expect(hexOf(save(description, load(description, input, options())).bytes)).toBe(wanted);
-    expect(load(description, saved, options())).toEqual(row.state);
+    expect(hexOf(save(load(input, options())).bytes)).toBe(wanted);
+    expect(load(saved, options())).toEqual(row.state);
   }
   for (let length = 0; length < input.bytes.length; length++) {
     if (row.wholeAt?.includes(length)) continue;
     const cut = { ...input, bytes: input.bytes.subarray(0, length) };
-    const error = caught(() => load(description, cut, options()));
+    const error = caught(() => load(cut, options()));
     expect(codesOfCuts, `cut at ${length}`).toContain(codeOf(error));
   }
   // ff begins neither a subsection nor anything else.
   const longer = { ...input, bytes: bytesOf(`${row.hex} ff`) };
-  expect(codeOf(caught(() => load(description, longer, options())))).toBe("ERR_TRAILING_BYTES");
+  expect(codeOf(caught(() => load(longer, options())))).toBe("ERR_TRAILING_BYTES");
 }
 
 /** A subsection's header that is cut is nobody's: it is left over. */
@@ -104,22 +122,23 @@ export function invalidTable<State>(
     for (const row of rows) {
       const name = "hex" in row ? row.hex : String(JSON.stringify(row.state, (_key, value) => readable(value)));
       test(row.title ?? `${name} gives ${row.code}`, () => {
-        const error = caught(() =>
-          "hex" in row
-            ? load(
-                description,
-                { bytes: bytesOf(row.hex), fds: row.fds ?? [] },
-                { version: row.version, into: row.into?.() },
-              )
-            : save(description, row.state as State),
-        );
-        if (!isCprkitError(error)) throw error;
-        expect({ code: error.code, path: error.path, offset: error.offset }).toEqual({
-          code: row.code,
-          path: row.path,
-          offset: "hex" in row ? row.offset : undefined,
-        });
-        expect(error.message).toContain(row.path);
+        for (const codec of codecsOf(description)) {
+          const error = caught(() =>
+            "hex" in row
+              ? codec.load(
+                  { bytes: bytesOf(row.hex), fds: row.fds ?? [] },
+                  { version: row.version, into: row.into?.() },
+                )
+              : codec.save(row.state as State),
+          );
+          if (!isCprkitError(error)) throw error;
+          expect({ code: error.code, path: error.path, offset: error.offset }).toEqual({
+            code: row.code,
+            path: row.path,
+            offset: "hex" in row ? row.offset : undefined,
+          });
+          expect(error.message).toContain(row.path);
+        }
       });
     }
   });

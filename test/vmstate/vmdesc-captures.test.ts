@@ -5,6 +5,7 @@ import { basename } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
+import { compile } from "../../src/vmstate/compile/index.ts";
 import { fromVmdesc, load, parseVmdesc, save, toVmdesc, trace } from "../../src/vmstate/index.ts";
 import { parseJson } from "../../src/vmstate/vmdesc/json.ts";
 import { captureNames, descriptionFiles, findBody, noCaptures, readCapture } from "./migration-captures.ts";
@@ -30,6 +31,9 @@ describe.each(captureNames)("%s", (name) => {
     for (const { device, bytes } of bodies) {
       const state = load(device.description, { bytes });
       expect(Buffer.from(save(device.description, state).bytes).equals(bytes), device.name).toBe(true);
+      const made = compile(device.description);
+      expect(isDeepStrictEqual(made.load({ bytes }), state), device.name).toBe(true);
+      expect(Buffer.from(made.save(state).bytes).equals(bytes), device.name).toBe(true);
     }
   });
 

@@ -14,6 +14,15 @@ export interface FdEntry {
   readonly fd: number;
 }
 
+/** An entry as it goes on the wire. */
+export interface FdRecord {
+  /** Bytes of the name with its NUL. */
+  namelen: number;
+  name: string;
+  id: number;
+  fd: number;
+}
+
 /** Keys to fds. It knows nothing of rules: an id must be an s32, an fd one from -1 on. */
 export class FdTable {
   readonly #checkNewName: (name: string) => void;
@@ -31,6 +40,9 @@ export class FdTable {
   #entries = new Int32Array(entryFields * 32);
   #used = 0;
   #size = 0;
+  /** What was added last: the next has its name mostly. */
+  #lastName = "";
+  #lastPart: number | undefined = undefined;
 
   /** `checkNewName` is called before the first entry of a name is added, and throws if it must not be. */
   constructor(checkNewName: (name: string) => void) {
@@ -56,7 +68,7 @@ export class FdTable {
 
   /** Adds an entry as the newest. If the key is taken, nothing changes and the fd that is there is returned. */
   add(name: string, id: number, fd: number): number | undefined {
-    let part = this.#parts[name];
+    let part = name === this.#lastName ? this.#lastPart : this.#parts[name];
     if (part === undefined) {
       part = this.#newPart(name);
     } else {
@@ -70,7 +82,8 @@ export class FdTable {
     this.#entries[entryAt + entryId] = id;
     this.#entries[entryAt + entryFd] = fd;
     this.#size += 1;
-    this.#index(name, part, id, fd, entry);
+    this.#lastName = name;
+    this.#lastPart = this.#index(name, part, id, fd, entry);
     return undefined;
   }
 
@@ -99,6 +112,31 @@ export class FdTable {
     return true;
   }
 
+  /**
+   * As {@link walk}, for all entries, with one object that is filled anew for each. What `lengthOf` says of a name, it is
+   * asked once, is `namelen`.
+   */
+  each(lengthOf: (name: string) => number, one: FdRecord, visit: () => void): void {
+    const entries = this.#entries;
+    const names = this.#names;
+    const lengths = new Int32Array(names.length);
+    for (let entryAt = (this.#used - 1) * entryFields; entryAt >= 0; entryAt -= entryFields) {
+      const number = at(entries, entryAt);
+      if (number < 0) continue;
+      const name = names[number] as string;
+      let length = at(lengths, number);
+      if (length === 0) {
+        length = lengthOf(name);
+        lengths[number] = length;
+      }
+      one.namelen = length;
+      one.name = name;
+      one.id = at(entries, entryAt + entryId);
+      one.fd = at(entries, entryAt + entryFd);
+      visit();
+    }
+  }
+
   #read(part: number, id: number): number | undefined {
     // Another kind of id would read beside its slot.
     if ((id | 0) !== id) return undefined;
@@ -121,19 +159,21 @@ export class FdTable {
     return part;
   }
 
-  #index(name: string, part: number, id: number, fd: number, entry: number): void {
+  /** Returns the part, which may have moved. */
+  #index(name: string, part: number, id: number, fd: number, entry: number): number {
     const slots = this.#slots;
     const count = at(slots, part - headCount) + 1;
     slots[part - headCount] = count;
     const length = at(slots, part - headLength);
     if (id >= 0 && (id < length || id < count * 2)) {
-      const slot = id + (id < length ? part : this.#widen(name, part, id));
-      this.#slots[slot] = fd + 2;
-      this.#slotEntries[slot] = entry;
-    } else {
-      slots[part - headSparse] = at(slots, part - headSparse) + 1;
-      this.#sparse.add(at(slots, part - headNumber), id, entry);
+      const to = id < length ? part : this.#widen(name, part, id);
+      this.#slots[to + id] = fd + 2;
+      this.#slotEntries[to + id] = entry;
+      return to;
     }
+    slots[part - headSparse] = at(slots, part - headSparse) + 1;
+    this.#sparse.add(at(slots, part - headNumber), id, entry);
+    return part;
   }
 
   /** Takes the key out of the index and returns its entry, or -1. */
@@ -185,6 +225,8 @@ export class FdTable {
     const entries = this.#entries;
     const used = this.#used;
     this.#parts = dictionary();
+    this.#lastName = "";
+    this.#lastPart = undefined;
     this.#names = [];
     this.#slots = new Int32Array(64);
     this.#slotEntries = new Int32Array(64);

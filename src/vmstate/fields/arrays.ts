@@ -3,6 +3,7 @@
 import { located } from "../engine.ts";
 import { CprkitError } from "../error.ts";
 import type { Siblings } from "../facts.ts";
+import { withRecipe } from "../recipes.ts";
 import { fieldMinimum } from "../sizes.ts";
 import { type Field, misfit, siblingCount } from "../types.ts";
 import type { Reader } from "../wire/reader.ts";
@@ -14,14 +15,17 @@ const maxEmptyElements = 4096;
 /** `length` elements (VMSTATE_UINT32_ARRAY, VMSTATE_STRUCT_ARRAY and the like, for any kind of element). */
 export function array<T>(element: Field<T>, length: number): Field<T[]> {
   checkNumber("an array's length", length);
-  return {
-    ...shape(element),
-    length,
-    size: element.size === undefined ? undefined : element.size * length,
-    minimum: fieldMinimum(element) * length,
-    load: (reader, current, siblings) => loadElements(reader, element, length, current, siblings),
-    save: (writer, value, siblings) => saveElements(writer, element, length, value, siblings),
-  };
+  return withRecipe(
+    { kind: "array", element, count: length, times: 1 },
+    {
+      ...shape(element),
+      length,
+      size: element.size === undefined ? undefined : element.size * length,
+      minimum: fieldMinimum(element) * length,
+      load: (reader, current, siblings) => loadElements(reader, element, length, current, siblings),
+      save: (writer, value, siblings) => saveElements(writer, element, length, value, siblings),
+    },
+  );
 }
 
 /** Rows of columns (VMSTATE_UINT8_2DARRAY and the like); on the wire one array, row after row. */
@@ -42,14 +46,17 @@ export interface VarrayOptions {
  */
 export function varray<T>(countField: string, element: Field<T>, { times = 1 }: VarrayOptions = {}): Field<T[]> {
   checkNumber("a count's multiplier", times);
-  return {
-    ...shape(element),
-    needs: [countField],
-    load: (reader, current, siblings) =>
-      loadElements(reader, element, siblingCount(siblings, countField, reader) * times, current, siblings),
-    save: (writer, value, siblings) =>
-      saveElements(writer, element, siblingCount(siblings, countField) * times, value, siblings),
-  };
+  return withRecipe(
+    { kind: "array", element, count: countField, times },
+    {
+      ...shape(element),
+      needs: [countField],
+      load: (reader, current, siblings) =>
+        loadElements(reader, element, siblingCount(siblings, countField, reader) * times, current, siblings),
+      save: (writer, value, siblings) =>
+        saveElements(writer, element, siblingCount(siblings, countField) * times, value, siblings),
+    },
+  );
 }
 
 /** What an array tells tools of its elements. */
@@ -84,6 +91,8 @@ function loadElements<T>(
   const elements: T[] = [];
   const within = element.descriptions?.length === 1 ? element.descriptions[0]?.name : undefined;
   try {
+    if (reader.observer === undefined && current === undefined)
+      while (elements.length < count) elements.push(element.load(reader, undefined, siblings));
     while (elements.length < count) {
       const at = elements.length;
       reader.observer?.enter(at, element.type, reader.offset, within);

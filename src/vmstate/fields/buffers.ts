@@ -1,6 +1,7 @@
 // Raw bytes, of a fixed length or of a length that another field holds, and text in such a buffer.
 
 import { CprkitError } from "../error.ts";
+import { withRecipe } from "../recipes.ts";
 import { type Field, misfit, siblingCount } from "../types.ts";
 import { checkNumber } from "./arrays.ts";
 
@@ -12,15 +13,19 @@ export function buffer(size: number): Field<Uint8Array> {
 /** `size` bytes that only the device itself can read ("pci config", "virtio"): its `type` in the JSON description. */
 export function opaque(type: string, size: number): Field<Uint8Array> {
   checkNumber("a buffer's size", size);
-  return {
-    type,
-    size,
-    load: (reader) => reader.buffer(size),
-    save: (writer, value) => {
-      if (!(value instanceof Uint8Array) || value.length !== size) throw misfit(`a Uint8Array of ${size} bytes`, value);
-      writer.buffer(value);
+  return withRecipe(
+    { kind: "bytes", size },
+    {
+      type,
+      size,
+      load: (reader) => reader.buffer(size),
+      save: (writer, value) => {
+        if (!(value instanceof Uint8Array) || value.length !== size)
+          throw misfit(`a Uint8Array of ${size} bytes`, value);
+        writer.buffer(value);
+      },
     },
-  };
+  );
 }
 
 /** Options of {@link vbuffer}. */
@@ -81,25 +86,28 @@ export function partialBuffer(size: number, start: number, end: number): Field<U
  * are errors.
  */
 export function cstring(lengthField: string, maxLength: number): Field<string> {
-  return {
-    type: "buffer",
-    needs: [lengthField],
-    load: (reader, _current, siblings) => {
-      const length = siblingCount(siblings, lengthField, reader);
-      if (length < 1 || length > maxLength) {
-        throw reader.error(
-          "ERR_LIMIT",
-          `expected a length from 1 to ${maxLength} with the final NUL, found ${length}`,
-          4,
-        );
-      }
-      return reader.cstring(length);
+  return withRecipe(
+    { kind: "cstring", lengthField, maxLength },
+    {
+      type: "buffer",
+      needs: [lengthField],
+      load: (reader, _current, siblings) => {
+        const length = siblingCount(siblings, lengthField, reader);
+        if (length < 1 || length > maxLength) {
+          throw reader.error(
+            "ERR_LIMIT",
+            `expected a length from 1 to ${maxLength} with the final NUL, found ${length}`,
+            4,
+          );
+        }
+        return reader.cstring(length);
+      },
+      save: (writer, value, siblings) => {
+        if (typeof value !== "string") throw misfit("text without NUL", value);
+        const length = writer.cstring(value);
+        if (siblings[lengthField] !== length) throw misfit(`"${lengthField}" to be ${length}`, siblings[lengthField]);
+        if (length > maxLength) throw misfit(`at most ${maxLength} bytes with the final NUL`, value);
+      },
     },
-    save: (writer, value, siblings) => {
-      if (typeof value !== "string") throw misfit("text without NUL", value);
-      const length = writer.cstring(value);
-      if (siblings[lengthField] !== length) throw misfit(`"${lengthField}" to be ${length}`, siblings[lengthField]);
-      if (length > maxLength) throw misfit(`at most ${maxLength} bytes with the final NUL`, value);
-    },
-  };
+  );
 }

@@ -1,5 +1,6 @@
 // An open file descriptor. The codec never touches the kernel: an fd is a number here.
 
+import { withRecipe } from "../recipes.ts";
 import { type Field, misfit } from "../types.ts";
 import { hex } from "../wire/reader.ts";
 
@@ -11,7 +12,12 @@ const serviceByte = 0x20;
  * Throws ERR_BAD_BYTE for another byte, ERR_FD_MISSING if no fd came for it, ERR_RANGE for a negative number.
  */
 export function fd(): Field<number> {
-  return {
+  return fdField;
+}
+
+const fdField = withRecipe<number>(
+  { kind: "fd" },
+  {
     type: "fd",
     minimum: 1,
     load: (reader) => {
@@ -35,5 +41,5 @@ export function fd(): Field<number> {
       writer.uint8(serviceByte);
       writer.passFd(value);
     },
-  };
-}
+  },
+);

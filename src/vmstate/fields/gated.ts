@@ -2,6 +2,7 @@
 
 import { CprkitError } from "../error.ts";
 import type { Siblings } from "../facts.ts";
+import { savesAs } from "../recipes.ts";
 import type { Field, GatedField } from "../types.ts";
 import { Reader } from "../wire/reader.ts";
 
@@ -14,14 +15,18 @@ import { Reader } from "../wire/reader.ts";
  * such value.
  */
 export function since<T>(version: number, field: Field<T>, initial?: T): GatedField<T> {
-  return {
-    ...field,
-    version,
-    gated: true,
-    optional: true,
-    save: (writer, value, siblings) =>
-      field.save(writer, value === undefined ? (initial ?? zeroOf(field, siblings)) : value, siblings),
-  };
+  // It loads as `field` does, by the same function.
+  return savesAs<GatedField<T>>(
+    { kind: "since", field },
+    {
+      ...field,
+      version,
+      gated: true,
+      optional: true,
+      save: (writer, value, siblings) =>
+        field.save(writer, value === undefined ? (initial ?? zeroOf(field, siblings)) : value, siblings),
+    },
+  );
 }
 
 /** Tests the fields that it names; `version` is that of the description in the stream. */

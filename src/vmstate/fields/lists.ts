@@ -1,7 +1,8 @@
 // Lists that end by a byte, not by a count: 01 before each element, 00 at the end.
 
 import type { Description } from "../description.ts";
-import { checkElement, type ElementLoader, elementLoader, elementSaver, located } from "../engine.ts";
+import { checkElement, type ElementLoader, elementLoader, elementSaver, entryCompiler, located } from "../engine.ts";
+import { withRecipe } from "../recipes.ts";
 import { type Field, misfit } from "../types.ts";
 import type { Reader } from "../wire/reader.ts";
 
@@ -67,7 +68,8 @@ function list<State>(
   { version = 0, create, reuse = false }: ListOptions & Partial<TableOptions<ListTable<State>>>,
 ): Field<ListTable<State>> {
   checkElement(element, version);
-  return {
+  const compiledFor = entryCompiler([{ description: element, version }]);
+  const field: Field<ListTable<State>> = {
     type,
     version,
     minimum: 1,
@@ -78,8 +80,11 @@ function list<State>(
       const elements: ListTable<State> = create === undefined ? [] : (current ?? create());
       // An observer may keep what it is shown, and an array keeps all.
       const target = reuse && create !== undefined && reader.observer === undefined ? loader.reusable : undefined;
+      const loadEntry = target === undefined ? undefined : compiledFor(reader).load;
       let at = 0;
       try {
+        if (loadEntry !== undefined && target !== undefined)
+          for (; loadEntry(reader, target, target); at++) elements.push(target as State);
         for (; reader.flag(what); at++) elements.push(loadOne(reader, loader, at, target));
       } catch (error) {
         throw located(error, at);
@@ -90,13 +95,14 @@ function list<State>(
       if (create === undefined ? !Array.isArray(value) : typeof value?.forEach !== "function")
         throw misfit("an array", value);
       const saveElement = elementSaver(element);
+      const saveEntry = compiledFor(writer).save;
       let at = 0;
       try {
         // By index: forEach leaves out what is missing.
         if (Array.isArray(value)) for (; at < value.length; at++) saveOne(value[at] as State);
         else
           value.forEach((state) => {
-            saveOne(state);
+            if (saveEntry?.(writer, state as Target, state as Target) !== true) saveOne(state);
             at++;
           });
       } catch (error) {
@@ -110,7 +116,10 @@ function list<State>(
       }
     },
   };
+  return create === undefined ? withRecipe({ kind: "list", description: element, version }, field) : field;
 }
+
+type Target = Record<string, unknown>;
 
 /** One element or tree node, seen by the observer. Errors get the description's name. */
 export function loadElement<State>(

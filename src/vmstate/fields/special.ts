@@ -3,6 +3,7 @@
 import type { Description } from "../description.ts";
 import { loadBody, located, saveBody } from "../engine.ts";
 import type { Siblings } from "../facts.ts";
+import { loadsAs, type Recipe, savesAs } from "../recipes.ts";
 import { bodyMinimum, bodySize } from "../sizes.ts";
 import type { Field, GatedField } from "../types.ts";
 import { checkNumber } from "./arrays.ts";
@@ -11,7 +12,8 @@ import { type FieldTest, tested } from "./gated.ts";
 /** `size` bytes without a meaning any more (VMSTATE_UNUSED): zero when saved, anything when loaded. */
 export function unusedBuffer(size: number): GatedField<undefined> {
   checkNumber("a buffer's size", size);
-  return {
+  const recipe: Recipe = { kind: "unused", size };
+  const field: GatedField<undefined> = {
     type: "unused_buffer",
     size,
     optional: true,
@@ -22,6 +24,7 @@ export function unusedBuffer(size: number): GatedField<undefined> {
     },
     save: (writer) => writer.zeros(size),
   };
+  return loadsAs(recipe, savesAs(recipe, field));
 }
 
 /** Options of {@link withTmp}. */

@@ -1,9 +1,12 @@
 // A description inside a description.
 
 import type { Description } from "../description.ts";
-import { loadBody, located, saveBody } from "../engine.ts";
+import { bodyLoader, elementSaver, loadBody, located } from "../engine.ts";
+import { withRecipe } from "../recipes.ts";
 import { bodyMinimum, bodySize } from "../sizes.ts";
 import type { Field } from "../types.ts";
+import type { Reader } from "../wire/reader.ts";
+import type { Writer } from "../wire/writer.ts";
 
 /**
  * A nested structure (VMSTATE_STRUCT). It has no version of its own on the wire: it is loaded and saved at its
@@ -27,24 +30,33 @@ export function vstruct<State>(description: Description<State>, structVersion: n
 }
 
 function nested<State>(type: string, description: Description<State>, version: number): Field<State> {
-  return {
-    type,
-    size: bodySize(description, version),
-    minimum: bodyMinimum(description, version),
-    descriptions: [description],
-    load: (reader, current) => {
-      try {
-        return loadBody(reader, description, version, current as Partial<State> | undefined);
-      } catch (error) {
-        throw located(error, description.name);
-      }
+  // Made at the first use. Most structures stand in arrays: what is the same for all elements is done once.
+  let loadNew: ((reader: Reader) => State) | undefined;
+  let saveOne: ((writer: Writer, state: State) => void) | undefined;
+  return withRecipe(
+    { kind: "struct", description, version },
+    {
+      type,
+      size: bodySize(description, version),
+      minimum: bodyMinimum(description, version),
+      descriptions: [description],
+      load: (reader, current) => {
+        try {
+          if (current !== undefined) return loadBody(reader, description, version, current as Partial<State>);
+          loadNew ??= bodyLoader(description, version);
+          return loadNew(reader);
+        } catch (error) {
+          throw located(error, description.name);
+        }
+      },
+      save: (writer, value) => {
+        try {
+          saveOne ??= elementSaver(description, version);
+          saveOne(writer, value);
+        } catch (error) {
+          throw located(error, description.name);
+        }
+      },
     },
-    save: (writer, value) => {
-      try {
-        saveBody(writer, description, value, version);
-      } catch (error) {
-        throw located(error, description.name);
-      }
-    },
-  };
+  );
 }

@@ -1,7 +1,8 @@
 // Keyed collections: a count, then key and value of each entry, then an end byte.
 
 import type { Description } from "../description.ts";
-import { checkElement, elementLoader, elementSaver, located } from "../engine.ts";
+import { checkElement, elementLoader, elementSaver, entryCompiler, located } from "../engine.ts";
+import { withRecipe } from "../recipes.ts";
 import { type Field, misfit } from "../types.ts";
 import type { Reader } from "../wire/reader.ts";
 import type { Writer } from "../wire/writer.ts";
@@ -53,7 +54,8 @@ export function ghash<Key, Value, Table extends KeyedTable<Key, Value>>(
 export function ghash<Key, Value>(
   options: TreeOptions<Key, Value> & Partial<OwnTable<KeyedTable<Key, Value>>>,
 ): Field<KeyedTable<Key, Value>> {
-  return keyed("ghash", described(options), hashed(options));
+  const field = keyed("ghash", described(options), hashed(options));
+  return options.create === undefined ? asMap(field, options, options.key) : field;
 }
 
 /** A hash table whose key is the 64-bit number itself (VMSTATE_GHASH_DIRECT_KEY_V). */
@@ -65,7 +67,8 @@ export function ghashDirectKey<Value, Table extends KeyedTable<bigint, Value>>(
 export function ghashDirectKey<Value>(
   options: DirectKeyOptions<Value> & Partial<OwnTable<KeyedTable<bigint, Value>>>,
 ): Field<KeyedTable<bigint, Value>> {
-  return keyed("ghash", direct(options), hashed(options));
+  const field = keyed("ghash", direct(options), hashed(options));
+  return options.create === undefined ? asMap(field, options, undefined) : field;
 }
 
 /**
@@ -81,6 +84,14 @@ export function gtree<Key, Value>(
 /** A GTree whose key is the 64-bit number itself (VMSTATE_GTREE_DIRECT_KEY_V), sent in ascending order. */
 export function gtreeDirectKey<Value>(options: DirectKeyOptions<Value>): Field<Map<bigint, Value>> {
   return keyed("gtree", direct(options), sorted(ascending));
+}
+
+function asMap<Key, Value>(
+  field: Field<KeyedTable<Key, Value>>,
+  { version = 0, value }: DirectKeyOptions<Value>,
+  key: Description<Key> | undefined,
+): Field<KeyedTable<Key, Value>> {
+  return withRecipe({ kind: "hash", key, value, version }, field);
 }
 
 interface Entries<Key, Value> {
@@ -173,6 +184,14 @@ function keyed<Key, Value, Table extends KeyedTable<Key, Value>>(
   const { version, value: valueDescription, key: keyDescription } = entries;
   checkElement(valueDescription, version);
   if (keyDescription !== undefined) checkElement(keyDescription, version);
+  const compiledFor = entryCompiler(
+    keyDescription === undefined
+      ? []
+      : [
+          { description: keyDescription, version },
+          { description: valueDescription, version },
+        ],
+  );
   return {
     type,
     version,
@@ -187,8 +206,13 @@ function keyed<Key, Value, Table extends KeyedTable<Key, Value>>(
       const loadKey = entries.keyLoader(reuse);
       const valueLoader = elementLoader(valueDescription, version);
       const target = reuse ? valueLoader.reusable : undefined;
+      const loadEntry = reuse ? compiledFor(reader).load : undefined;
+      const keyTarget =
+        reuse && keyDescription !== undefined ? elementLoader(keyDescription, version).reusable : undefined;
       let at = 0;
       try {
+        if (loadEntry !== undefined && target !== undefined && keyTarget !== undefined)
+          for (; at < count && loadEntry(reader, keyTarget, target); at++) table.set(keyTarget as Key, target as Value);
         for (; reader.flag('"one more entry" or the table\'s end'); at++) {
           if (at === count)
             throw reader.error("ERR_COUNT", `the stream announced ${count} entries, and here begins one more`, 1);
@@ -211,12 +235,15 @@ function keyed<Key, Value, Table extends KeyedTable<Key, Value>>(
       writer.uint32(table.size);
       const saveKey = entries.keySaver();
       const saveValue = namedSaver(valueDescription);
+      const saveEntry = compiledFor(writer).save;
       let at = 0;
       try {
         keeping.each(table, (value, key) => {
-          writer.uint8(1);
-          saveKey(writer, key);
-          saveValue(writer, value);
+          if (saveEntry?.(writer, key as Target, value as Target) !== true) {
+            writer.uint8(1);
+            saveKey(writer, key);
+            saveValue(writer, value);
+          }
           at++;
         });
       } catch (error) {
@@ -227,6 +254,8 @@ function keyed<Key, Value, Table extends KeyedTable<Key, Value>>(
     },
   };
 }
+
+type Target = Record<string, unknown>;
 
 /** A count that the rest of the input can hold: each entry takes a byte at least. */
 function readCount(reader: Reader): number {

@@ -2,6 +2,7 @@
 
 import { CprkitError } from "../error.ts";
 import type { Siblings } from "../facts.ts";
+import { withRecipe } from "../recipes.ts";
 import { type Field, misfit, siblingCount } from "../types.ts";
 import type { Reader } from "../wire/reader.ts";
 import { checkNumber } from "./arrays.ts";
@@ -10,19 +11,22 @@ const allOnes = 2n ** 64n - 1n;
 
 /** When a timer fires, in ns of its clock, or null when it is not armed (VMSTATE_TIMER; all ones on the wire). */
 export function timer(): Field<bigint | null> {
-  return {
-    type: "timer",
-    size: 8,
-    load: (reader) => {
-      const expiry = reader.uint64();
-      return expiry === allOnes ? null : expiry;
+  return withRecipe(
+    { kind: "scalar", of: "timer" },
+    {
+      type: "timer",
+      size: 8,
+      load: (reader) => {
+        const expiry = reader.uint64();
+        return expiry === allOnes ? null : expiry;
+      },
+      save: (writer, value) => {
+        if (value !== null && (typeof value !== "bigint" || value < 0n || value >= allOnes))
+          throw misfit("a bigint from 0 to 2^64-2, or null", value);
+        writer.uint64(value ?? allOnes);
+      },
     },
-    save: (writer, value) => {
-      if (value !== null && (typeof value !== "bigint" || value < 0n || value >= allOnes))
-        throw misfit("a bigint from 0 to 2^64-2, or null", value);
-      writer.uint64(value ?? allOnes);
-    },
-  };
+  );
 }
 
 const canonicalNan = 0x7ff8_0000_0000_0000n;
@@ -32,25 +36,28 @@ const canonicalNan = 0x7ff8_0000_0000_0000n;
  * these bits, a bigint, because JavaScript may change the bits of a NaN.
  */
 export function cpuDouble(): Field<number | bigint> {
-  return {
-    type: "CPU_Double_U",
-    size: 8,
-    load: (reader) => {
-      const value = reader.float64();
-      if (!Number.isNaN(value)) return value;
-      reader.pos -= 8;
-      const bits = reader.uint64();
-      return bits === canonicalNan ? value : bits;
+  return withRecipe(
+    { kind: "scalar", of: "double" },
+    {
+      type: "CPU_Double_U",
+      size: 8,
+      load: (reader) => {
+        const value = reader.float64();
+        if (!Number.isNaN(value)) return value;
+        reader.pos -= 8;
+        const bits = reader.uint64();
+        return bits === canonicalNan ? value : bits;
+      },
+      save: (writer, value) => {
+        if (typeof value === "bigint") {
+          if (BigInt.asUintN(64, value) !== value) throw misfit("64 bits", value);
+          writer.uint64(value);
+        } else if (typeof value !== "number") throw misfit("a number", value);
+        else if (Number.isNaN(value)) writer.uint64(canonicalNan);
+        else writer.float64(value);
+      },
     },
-    save: (writer, value) => {
-      if (typeof value === "bigint") {
-        if (BigInt.asUintN(64, value) !== value) throw misfit("64 bits", value);
-        writer.uint64(value);
-      } else if (typeof value !== "number") throw misfit("a number", value);
-      else if (Number.isNaN(value)) writer.uint64(canonicalNan);
-      else writer.float64(value);
-    },
-  };
+  );
 }
 
 /** 32 MiB: JavaScript's bigint ends at 2^30 bits. */

@@ -68,10 +68,16 @@ export class Reader {
   pos: number;
   depth: number;
   observer: Observer | undefined;
-  readonly #view: DataView;
-  readonly #base: number;
-  readonly #fds: readonly PassedFd[] | undefined;
-  #fdsTaken: number;
+  /** Code that was made of descriptions may be used (cprkit/compile), where there is some. Default false. */
+  compiled: boolean;
+  /** @internal */
+  readonly view: DataView;
+  /** @internal */
+  readonly base: number;
+  /** @internal */
+  readonly fds: readonly PassedFd[] | undefined;
+  /** @internal */
+  fdsTaken: number;
   /** Texts that were read, by the low bits of their length. */
   readonly #known: (KnownText | undefined)[];
 
@@ -83,10 +89,11 @@ export class Reader {
     this.pos = 0;
     this.depth = 0;
     this.observer = undefined;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.#base = input.baseOffset ?? 0;
-    this.#fds = input.fds;
-    this.#fdsTaken = 0;
+    this.compiled = false;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.base = input.baseOffset ?? 0;
+    this.fds = input.fds;
+    this.fdsTaken = 0;
     this.#known = new Array(knownTexts).fill(undefined);
   }
 
@@ -97,7 +104,7 @@ export class Reader {
 
   /** Offset of the next byte in the whole stream. */
   get offset(): number {
-    return this.#base + this.pos;
+    return this.base + this.pos;
   }
 
   uint8(): number {
@@ -111,37 +118,37 @@ export class Reader {
 
   uint16(): number {
     const at = this.#advance(2);
-    return this.#view.getUint16(at);
+    return this.view.getUint16(at);
   }
 
   int16(): number {
     const at = this.#advance(2);
-    return this.#view.getInt16(at);
+    return this.view.getInt16(at);
   }
 
   uint32(): number {
     const at = this.#advance(4);
-    return this.#view.getUint32(at);
+    return this.view.getUint32(at);
   }
 
   int32(): number {
     const at = this.#advance(4);
-    return this.#view.getInt32(at);
+    return this.view.getInt32(at);
   }
 
   uint64(): bigint {
     const at = this.#advance(8);
-    return this.#view.getBigUint64(at);
+    return this.view.getBigUint64(at);
   }
 
   int64(): bigint {
     const at = this.#advance(8);
-    return this.#view.getBigInt64(at);
+    return this.view.getBigInt64(at);
   }
 
   float64(): number {
     const at = this.#advance(8);
-    return this.#view.getFloat64(at);
+    return this.view.getFloat64(at);
   }
 
   /** The next `length` bytes as a view of the input (a copy is the caller's business). Throws ERR_EOF. */
@@ -163,34 +170,48 @@ export class Reader {
   cstring(length: number): string {
     if (length > this.remaining) throw this.eof(length);
     const start = this.pos;
-    // Neighbours often have the same names (the vectors of one device): each is decoded once.
-    const known = this.#known[length & (knownTexts - 1)];
-    if (known?.length === length && this.#same(known.start, start, length)) {
+    const text = this.cstringAt(start, length);
+    if (text !== undefined) {
       this.pos = start + length;
-      return known.text;
+      return text;
     }
     const end = start + length - 1;
     if (this.bytes[end] !== 0) {
       this.pos = end;
       throw this.error("ERR_BAD_BYTE", "expected the final NUL of a text");
     }
-    const nul = this.bytes.indexOf(0, start);
-    if (nul < end) {
-      this.pos = nul;
-      throw this.error("ERR_BAD_BYTE", "found a NUL before the end of a text");
-    }
-    const text = this.text(length - 1);
-    this.pos = end + 1;
+    this.pos = this.bytes.indexOf(0, start);
+    throw this.error("ERR_BAD_BYTE", "found a NUL before the end of a text");
+  }
+
+  /**
+   * The `length` bytes at `start`, which the input has, as {@link cstring} gives them; undefined if they are no such text.
+   * @internal
+   */
+  cstringAt(start: number, length: number): string | undefined {
+    // Neighbours often have the same names (the vectors of one device): each is decoded once.
+    const known = this.#known[length & (knownTexts - 1)];
+    if (known?.length === length && this.#same(known.start, start, length)) return known.text;
+    const end = start + length - 1;
+    if (this.bytes[end] !== 0 || this.bytes.indexOf(0, start) < end) return undefined;
+    const text = decodeText(this.bytes, start, end);
     this.#known[length & (knownTexts - 1)] = { start, length, text };
     return text;
   }
 
-  /** Whether the same bytes are in two places. Four at a time: it is most of what reading a name costs. */
+  /**
+   * Whether the bytes of a text, which has a NUL at its end alone, are in another place too. Eight at a time, as doubles: it
+   * is most of what reading a name costs. Only 0 and -0 are equal with other bits, and no text has seven NULs.
+   */
   #same(a: number, b: number, length: number): boolean {
-    const view = this.#view;
-    const whole = length & ~3;
-    for (let i = 0; i < whole; i += 4) if (view.getInt32(a + i) !== view.getInt32(b + i)) return false;
-    for (let i = whole; i < length; i++) if (this.bytes[a + i] !== this.bytes[b + i]) return false;
+    const view = this.view;
+    let at = 0;
+    for (; at + 8 <= length; at += 8) if (view.getFloat64(a + at) !== view.getFloat64(b + at)) return false;
+    if (at + 4 <= length) {
+      if (view.getInt32(a + at) !== view.getInt32(b + at)) return false;
+      at += 4;
+    }
+    for (let i = at; i < length; i++) if (this.bytes[a + i] !== this.bytes[b + i]) return false;
     return true;
   }
 
@@ -218,13 +239,13 @@ export class Reader {
    * filled as bytes are read). Throws ERR_FD_MISSING.
    */
   takeFd(): number {
-    if (this.#fds === undefined) return unknownFd;
-    const passed = this.#fds[this.#fdsTaken];
+    if (this.fds === undefined) return unknownFd;
+    const passed = this.fds[this.fdsTaken];
     const at = this.offset - 1;
     if (passed === undefined) {
       throw this.error(
         "ERR_FD_MISSING",
-        `this byte stands for fd number ${this.#fdsTaken + 1}, but only ${this.#fds.length} came with the stream`,
+        `this byte stands for fd number ${this.fdsTaken + 1}, but only ${this.fds.length} came with the stream`,
         1,
       );
     }
@@ -235,16 +256,16 @@ export class Reader {
         1,
       );
     }
-    this.#fdsTaken += 1;
+    this.fdsTaken += 1;
     return passed.fd;
   }
 
   /** Throws ERR_FD_SURPLUS if fds came that no byte stood for. */
   checkFdsTaken(): void {
-    if (this.#fds !== undefined && this.#fdsTaken < this.#fds.length) {
+    if (this.fds !== undefined && this.fdsTaken < this.fds.length) {
       throw this.error(
         "ERR_FD_SURPLUS",
-        `${this.#fds.length} fds came with the stream, but it has room for ${this.#fdsTaken}`,
+        `${this.fds.length} fds came with the stream, but it has room for ${this.fdsTaken}`,
       );
     }
   }
