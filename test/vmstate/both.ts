@@ -289,7 +289,7 @@ interface Difference {
 }
 
 /** Loads by both, into nothing or into what an earlier load left. */
-export function compareLoads(one: Subject, input: Input, random: Random): Difference {
+function compareLoads(one: Subject, input: Input, random: Random): Difference {
   const { description, compiled, version } = one;
   const into = random.below(8) === 0;
   const options = (): LoadOptions<Record<string, unknown>> => ({
