@@ -8,6 +8,6 @@ export const maxCprStateBytes = 64 * 1024 * 1024;
 
 /**
  * States of so many bytes, some 4,000 fds, are loaded and saved by compiled code where there is some (cprkit/compile): below,
- * making it takes longer than it saves (docs/decisions/0017-compiled-descriptions.md).
+ * making it takes longer than it saves (docs/decisions/0018-compiled-descriptions.md).
  */
 export const compiledFromBytes = 128 * 1024;
