@@ -63,10 +63,12 @@ function koffiFile() {
   throw failure;
 }
 
-/** As a package of the system lays it. Whoever may write there may write this file. */
+/** As a package of the system lays it: with the library for its kind of system alone. */
 function besideUs() {
   const folder = join(dirname(__filename), "koffi");
-  return fs.existsSync(folder) && isWhole(folder) ? folder : undefined;
+  if (!fs.existsSync(folder) || !(isOurs(folder) || isOurs(folder, 0))) return undefined;
+  const isFine = (name) => isThere(folder, name) || (name.endsWith(".node") && !fs.existsSync(join(folder, name)));
+  return Object.keys(PACKED.koffi).every(isFine) ? folder : undefined;
 }
 
 /** The temporary one of the cprkit that has started us. */
@@ -127,22 +129,22 @@ function lay(folder) {
 }
 
 function isWhole(folder) {
-  return Object.entries(PACKED.koffi).every(([name, { sha256 }]) => {
-    try {
-      return (
-        createHash("sha256")
-          .update(fs.readFileSync(join(folder, name)))
-          .digest("hex") === sha256
-      );
-    } catch {
-      return false;
-    }
-  });
+  return Object.keys(PACKED.koffi).every((name) => isThere(folder, name));
 }
 
-function isOurs(folder) {
+/** As it should be. */
+function isThere(folder, name) {
+  try {
+    const bytes = fs.readFileSync(join(folder, name));
+    return createHash("sha256").update(bytes).digest("hex") === PACKED.koffi[name].sha256;
+  } catch {
+    return false;
+  }
+}
+
+function isOurs(folder, user = process.geteuid()) {
   const { uid, mode } = fs.lstatSync(folder);
-  return uid === process.geteuid() && (mode & 0o170022) === 0o040000;
+  return uid === user && (mode & 0o170022) === 0o040000;
 }
 
 function unpacked(text) {
@@ -154,3 +156,5 @@ function runProgram(program, words) {
   process.argv = [process.execPath, ...words];
   vm.runInThisContext(`(function (require) {${program}\n})`, { filename: "[eval]" })(requireHere);
 }
+
+module.exports = { cprkitRequire, isExecutable, runProgram };

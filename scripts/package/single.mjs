@@ -20,7 +20,7 @@ const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
  */
 export async function writeSingle(file, { musl }) {
   const head = readFileSync(new URL("head.cjs", import.meta.url), "utf8");
-  const packed = { id: "", koffi: koffiFiles(musl), xz: compressed(readFileSync(require.resolve("xz-decompress"))) };
+  const packed = { id: "", koffi: packedKoffi(musl), xz: compressed(readFileSync(require.resolve("xz-decompress"))) };
   packed.id = sha256(JSON.stringify(packed)).slice(0, 16);
   const bundle = await rolldown({
     input: "cprkit-entry",
@@ -46,11 +46,11 @@ export async function writeSingle(file, { musl }) {
       '"use strict";',
       `// cprkit ${version}, Apache-2.0. Whose else work is in it stands at the end.`,
       // A scope of its own: the modules have names like these.
-      `const { cprkitRequire, isExecutable, runProgram } = (() => {`,
+      "const { cprkitRequire, isExecutable, runProgram } = ((module) => {",
       `const PACKED = ${JSON.stringify(packed)};`,
       head,
-      `return { cprkitRequire, isExecutable, runProgram };`,
-      `})();`,
+      "return module.exports;",
+      "})({});",
       output[0].code,
       `/*\n${licenses}\n${"-".repeat(72)}\n\nkoffi (MIT)\n\n${koffiLicense}\n*/\n`,
     ].join("\n"),
@@ -92,22 +92,28 @@ const places = {
   },
 };
 
-/** By their places below the package's folder: the loader as it is, and the libraries where it looks for them. */
-function koffiFiles(musl) {
+/**
+ * koffi's files by their places below a folder: the loader as it is, and the libraries where it looks for them.
+ *
+ * @param {boolean} musl @returns {(readonly [place: string, path: string])[]}
+ */
+export function koffiFiles(musl) {
   const base = join(root, "node_modules/koffi");
   const own = join(base, `../@koromix/koffi-linux-${process.arch}`);
   const kinds = readdirSync(own).filter((name) => name.startsWith("linux_") || (musl && name.startsWith("musl_")));
-  const files = [
+  return [
     ["src/koffi/index.cjs", join(base, "src/koffi/index.cjs")],
     ["src/koffi/src/static.cjs", join(base, "src/koffi/src/static.cjs")],
     ...kinds.map((kind) => [`build/koffi/${kind}/koffi.node`, join(own, kind, "koffi.node")]),
   ];
-  return Object.fromEntries(
-    files.map(([name, path]) => {
-      const bytes = readFileSync(path);
-      return [name, { sha256: sha256(bytes), data: compressed(bytes) }];
-    }),
-  );
+}
+
+function packedKoffi(musl) {
+  const files = koffiFiles(musl).map(([place, path]) => {
+    const bytes = readFileSync(path);
+    return [place, { sha256: sha256(bytes), data: compressed(bytes) }];
+  });
+  return Object.fromEntries(files);
 }
 
 function compressed(bytes) {
@@ -135,9 +141,4 @@ export function isCurrent(file) {
     ),
   ];
   return sources.every((source) => statSync(source).mtimeMs < made);
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const file = join(folder, "cprkit.cjs");
-  if (!isCurrent(file)) await writeSingle(file, { musl: true });
 }

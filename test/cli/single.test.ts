@@ -27,7 +27,7 @@ const file = join(base, "cprkit");
 afterAll(() => rmSync(base, { recursive: true, force: true }));
 
 beforeAll(() => {
-  execFileSync(process.execPath, ["scripts/package/single.mjs"], { cwd: repoRoot, stdio: "inherit" });
+  execFileSync(process.execPath, ["scripts/package/make.mjs"], { cwd: repoRoot, stdio: "ignore" });
   copyFileSync(join(repoRoot, "package/cprkit.cjs"), file);
 }, 120_000);
 
