@@ -74,7 +74,7 @@ export function forSite(md, place) {
       token.attrSet("id", before === 0 ? slug : `${slug}-${before}`);
     }
   });
-  // In a table of codes each row can be linked to: #port-taken.
+  // In a table of codes each row can be linked to: #port-taken. Where GitHub needs an anchor for it, it is not made twice.
   md.core.ruler.push("codes", (/** @type {any} */ state) => {
     let ofCodes = false;
     for (const [at, token] of state.tokens.entries()) {
@@ -82,7 +82,10 @@ export function forSite(md, place) {
         ofCodes = textOf(state.tokens[at + 1]) === "code";
       if (token.type !== "tr_open" || !ofCodes || state.tokens[at + 1].type !== "td_open") continue;
       const [code, ...more] = state.tokens[at + 2].children;
-      if (code?.type === "code_inline" && more.length === 0) token.attrSet("id", code.content);
+      if (code?.type !== "code_inline" || more.length > 0) continue;
+      token.attrSet("id", code.content);
+      const next = state.tokens[at + 5];
+      if (next?.children?.[0]?.content === `<a id="${code.content}">`) next.children.splice(0, 2);
     }
   });
   md.core.ruler.push("links", (/** @type {any} */ state) => {

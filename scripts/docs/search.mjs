@@ -39,16 +39,16 @@ function strip(html) {
     .trim();
 }
 
-/** The page's content; its script reads assets/search.json. */
+/** The page's content. What is looked through is a script, not JSON: a page that was opened as a file may not fetch any. */
 export const searchContent = `<h1 id="search">Search</h1>
 <p id="status" role="status">Type above what you look for.</p>
 <ol id="results" class="results"></ol>
+<script src="assets/search.js"></script>
 <script type="module">
 const asked = new URLSearchParams(location.search).get("q")?.trim() ?? "";
 const words = asked.toLowerCase().split(/\\s+/).filter(Boolean);
 document.querySelector("[type=search]").value = asked;
-const entries = words.length === 0 ? [] : await (await fetch("assets/search.json")).json();
-const found = entries
+const found = (words.length === 0 ? [] : chapters)
   .map((entry) => ({ entry, title: entry.title.toLowerCase(), text: entry.text.toLowerCase() }))
   .filter(({ title, text }) => words.every((word) => title.includes(word) || text.includes(word)))
   .map((one) => ({ ...one, score: words.filter((word) => one.title.includes(word)).length }))

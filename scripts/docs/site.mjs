@@ -74,7 +74,7 @@ export async function buildSite(out) {
   await eleventy.write();
 
   writeFileSync(join(out, "search.html"), layout(searchContent, "search.md", menu));
-  writeFileSync(join(out, "assets/search.json"), JSON.stringify(entries));
+  writeFileSync(join(out, "assets/search.js"), `const chapters = ${JSON.stringify(entries)};\n`);
   for (const name of ["site.css", "icon.svg"])
     copyFileSync(join(root, "scripts/docs", name), join(out, "assets", name));
   for (const image of new Set(written.flatMap((page) => imagesOf(text(page)))))

@@ -8,6 +8,7 @@ import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { publicSubpaths } from "../../scripts/api.mjs";
 import { buildSite } from "../../scripts/docs/site.mjs";
+import { replacedHead } from "../../src/cli/demo/view.ts";
 import { commands } from "../../src/cli/main.ts";
 import { findingCodes } from "../../src/qemu/finding.ts";
 import { accessibilityFindings, describeBrowser } from "../support/browser.ts";
@@ -90,6 +91,19 @@ describeBrowser("the site in a browser", (open) => {
     },
   );
 
+  it("finds chapters, without a server", async () => {
+    const page = await open();
+    await page.goto(address("tutorial.html"));
+    await page.getByRole("searchbox").fill("tap interface");
+    await page.getByRole("searchbox").press("Enter");
+    await page.getByRole("link", { name: /Network interfaces/ }).click();
+    expect(page.url()).toBe(`${address("update.html")}#network-interfaces`);
+    await page.goto(`${address("search.html")}?q=nosuchwordhere`);
+    expect(await page.getByRole("status").textContent()).toContain("0 chapters");
+    expect(await accessibilityFindings(page)).toEqual([]);
+    await page.close();
+  });
+
   it("begins with the content on a phone, and with the contents beside it on a desktop", async () => {
     const phone = await open("phone");
     await phone.goto(address("tutorial.html"));
@@ -103,6 +117,14 @@ describeBrowser("the site in a browser", (open) => {
     expect(await desktop.getByRole("link", { name: "Glossary" }).first().isVisible()).toBe(true);
     await desktop.close();
   });
+});
+
+it("the picture of the README is of the demo as it is", () => {
+  const picture = readFileSync(join(repoRoot, "docs/demo.svg"), "utf8");
+  const written = [...picture.matchAll(/<text [^>]*>([^<]*)<\/text>/g)].map(([, text = ""]) => text);
+  for (const word of replacedHead.trim().split(/ {2,}/)) expect(written.join("\n")).toContain(word);
+  expect(written).toEqual(expect.arrayContaining(["none lost, none twice", "$ npm run demo"]));
+  expect(written.filter((text) => /^[▁▂▃▄▅▆▇█]+$/.test(text)).length).toBeGreaterThan(20);
 });
 
 it("needs nothing from outside", () => {

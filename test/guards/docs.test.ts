@@ -8,6 +8,7 @@ import { slugOf } from "../../scripts/docs/markdown.mjs";
 import { sections } from "../../scripts/docs/nav.mjs";
 import { exitCodeOf } from "../../src/cli/exit-codes.ts";
 import { commands } from "../../src/cli/main.ts";
+import { findingCodes } from "../../src/qemu/finding.ts";
 import { errorCodes } from "../../src/vmstate/error.ts";
 import { blocksOf, pages } from "../docs/blocks.ts";
 import { root } from "./project.ts";
@@ -26,9 +27,8 @@ it("every link leads somewhere, and every anchor is there", () => {
     const headings = [...prose(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
       slugOf(heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").replaceAll("`", "")),
     );
-    // The site makes one for each row of a table of codes.
-    const codes = [...prose(page).matchAll(/^\| `([\w-]+)` \|/gm)].map(([, code = ""]) => code);
-    return new Set([...headings, ...codes]);
+    const written = [...prose(page).matchAll(/<a id="([^"]+)"><\/a>/g)].map(([, id = ""]) => id);
+    return new Set([...headings, ...written]);
   };
   const broken = pages.flatMap((page) =>
     [...prose(page).matchAll(/\]\(([^)\s]+)\)/g)].flatMap(([, link = ""]) => {
@@ -48,6 +48,13 @@ it("every block of code is ts or console, which test/docs runs, or says that it 
   const unclear = blocks.filter(({ language, excerpt }) => !excerpt && language !== "ts" && language !== "console");
   expect(unclear.map(({ name, language }) => `${name}: ${language}`)).toEqual([]);
   expect(blocks.filter(({ language }) => language === "").map(({ name }) => name)).toEqual([]);
+});
+
+it("docs/preflight.md has an anchor for every code of a finding", () => {
+  const anchors = [...text("docs/preflight.md").matchAll(/^\| `([\w-]+)` \| <a id="\1"><\/a>/gm)].map(
+    ([, code]) => code,
+  );
+  expect(anchors).toEqual(Object.keys(findingCodes));
 });
 
 it("docs/exit-codes.md has every error with its exit code, in order", () => {
