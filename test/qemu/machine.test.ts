@@ -201,7 +201,7 @@ describe("the tree of objects", () => {
       }));
     // Only what readQom calls.
     const qmp = { execute } as unknown as Qmp;
-    return readQom(qmp, { ...askerOf(qmp, {}) }, {});
+    return readQom(qmp, { ...askerOf(qmp, {}) }, {}, "read");
   };
 
   it("is read to its end", async () => {

@@ -22,19 +22,31 @@ interface Place {
 }
 
 /**
+ * The switches of the first CPU of each type, some 500 properties, which an older QEMU answers one by one in a tenth of a
+ * second and more: read them, leave them out, or take them from what the same process said before. They are fixed when
+ * the CPU is made.
+ */
+export type CpuSwitches = "read" | "leave out" | { readonly known: readonly QomObject[] };
+
+/**
  * All objects below "/", parents first, with those properties that can be read and say something of the machine. What
  * is added or removed meanwhile may be missing.
  *
  * @throws CprkitError as {@link Qmp.execute}, and ERR_QMP for a tree without an end
  */
-export async function readQom(qmp: Qmp, { ask }: Asker, wait: WaitOptions): Promise<QomObject[]> {
+export async function readQom(
+  qmp: Qmp,
+  { ask }: Asker,
+  wait: WaitOptions,
+  switches: CpuSwitches,
+): Promise<QomObject[]> {
   const objects: QomObject[] = [];
-  const seenCpus = new Set<string>();
+  const filter = makeFilter(switches);
   const read = (await ask("qom-list-get", { paths: ["/"] })) === undefined ? readEach : readMany;
   let level: Place[] = [{ path: "/", type: "container" }];
   for (let depth = 0; level.length > 0; depth++) {
     const next: Place[] = [];
-    for (const { place, properties, children } of await read(qmp, level.map(withFilter(seenCpus)), wait)) {
+    for (const { place, properties, children } of await read(qmp, level.map(filter), wait)) {
       objects.push({ ...place, properties });
       next.push(...children);
     }
@@ -75,23 +87,30 @@ const leftOut: readonly { readonly why: string; readonly match: (property: Prope
 interface Filtered extends Place {
   /** Whether to read a property's value. */
   readonly wants: (property: Property) => boolean;
+  /** What is known of it without asking. */
+  readonly known: Readonly<Record<string, unknown>>;
 }
 
 /**
  * The first CPU of a type is read whole; of the others its place and its sets of features (the properties that are not
  * switches): each has 300 switches, which the sets repeat.
  */
-function withFilter(seenCpus: Set<string>): (place: Place) => Filtered {
+function makeFilter(switches: CpuSwitches): (place: Place) => Filtered {
+  const seenCpus = new Set<string>();
+  const before = typeof switches === "object" ? switches.known : [];
   return ({ path, type }) => {
-    const isFurtherCpu = isCpu(type) && seenCpus.has(type);
-    if (isCpu(type)) seenCpus.add(type);
+    const isFirst = isCpu(type) && !seenCpus.has(type);
+    if (isFirst) seenCpus.add(type);
+    const is = isFirst ? before.find((object) => object.path === path && object.type === type) : undefined;
+    const isAsked = !isCpu(type) || (isFirst && is === undefined && switches !== "leave out");
     return {
       path,
       type,
+      known: Object.fromEntries(Object.entries(is?.properties ?? {}).filter(([, value]) => typeof value === "boolean")),
       wants: (property) =>
         !property.type.startsWith("child<") &&
         !isSecretProperty(type, property.name) &&
-        !(isFurtherCpu && property.type === "bool" && property.name !== "hotplugged"),
+        (isAsked || property.type !== "bool" || property.name === "hotplugged"),
     };
   };
 }
@@ -159,11 +178,15 @@ async function readOne(qmp: Qmp, place: Filtered, wait: WaitOptions): Promise<Re
   return [readObject(place, all, values.flat())];
 }
 
-function readObject({ path, type }: Place, all: readonly Property[], values: readonly Property[]): ReadObject {
+function readObject(
+  { path, type, known }: Filtered,
+  all: readonly Property[],
+  values: readonly Property[],
+): ReadObject {
   const base = path === "/" ? "" : path;
   return {
     place: { path, type },
-    properties: Object.fromEntries(values.map(({ name, value }) => [name, value])),
+    properties: { ...known, ...Object.fromEntries(values.map(({ name, value }) => [name, value])) },
     children: all.flatMap((property) => {
       const childType = /^child<(.*)>$/.exec(property.type)?.[1];
       return childType === undefined ? [] : [{ path: `${base}/${property.name}`, type: childType }];

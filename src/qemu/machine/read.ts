@@ -12,7 +12,7 @@ import { findNbd } from "./nbd.ts";
 import { readNet } from "./net.ts";
 import { fdLinks, openFile } from "./open-files.ts";
 import { readProcess } from "./process.ts";
-import { readQom } from "./qom.ts";
+import { type CpuSwitches, readQom } from "./qom.ts";
 import { type Machine, machineSchema } from "./schema.ts";
 import { withoutPasswords } from "./secrets.ts";
 
@@ -39,6 +39,7 @@ export async function readMachine(target: VmTarget, options: WaitOptions = {}): 
 export async function readOpenMachine(
   { qmp, process }: Pick<OpenVm, "qmp" | "process">,
   options: WaitOptions,
+  switches: CpuSwitches = "read",
 ): Promise<Machine> {
   const wait = { ...options, signal: forManyCommands(options.signal) };
   const asker = askerOf(qmp, wait);
@@ -55,7 +56,7 @@ export async function readOpenMachine(
     ask("query-iothreads"),
     mappedRam(pid, qmp, links),
   ]);
-  const qom = await readQom(qmp, asker, wait);
+  const qom = await readQom(qmp, asker, wait, switches);
   const [devices, objects, name, uuid, generation, migration] = await Promise.all([
     readDevices(asker, qom),
     readObjects(asker, qom),

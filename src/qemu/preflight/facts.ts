@@ -83,7 +83,7 @@ export interface Facts {
   readonly sideBySide: boolean;
   readonly process: VmProcess;
   readonly options: readonly CommandOption[];
-  /** The machine as it runs now. */
+  /** The machine as it runs now, without the CPU's switches. */
   readonly runs: Machine;
   /** What cprkit carries itself. */
   readonly carry: CarryPlan;
@@ -175,7 +175,7 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     [
       askNext(process, { ...asked, signal }),
       askVm(vm),
-      readOpenMachine(vm, { ...asked, signal }),
+      readOpenMachine(vm, { ...asked, signal }, "leave out"),
       systemdService(process.cgroup),
       tryCalls(),
     ],

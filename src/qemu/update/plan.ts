@@ -27,7 +27,7 @@ export interface Prepared {
   readonly next: QemuAbilities;
   /** The guest's run state, such as "running". */
   readonly runState: string;
-  /** As it was when the update was planned. */
+  /** As it was when the update was planned, without the CPU's switches. */
   readonly machine: Machine;
   /** Mode copy: all guest RAM is in named shared files, which stay where they are. */
   readonly ramInFiles: boolean;

@@ -1,6 +1,7 @@
 // The new QEMU has built its machine and the guest still runs in the old one: what CPR does not carry is set, and the two
 // machines are compared. And once more at the end, when the guest runs in the new one.
 
+import { statFile } from "../../linux/process/stat-file.ts";
 import { giveToThreads } from "../attributes/threads.ts";
 import type { QmpStep } from "../carry/subject.ts";
 import { attachQueues, holdHeaders, readTaps } from "../handover/tap-settings.ts";
@@ -33,9 +34,10 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp, leftOut: readonl
   await giveToThreads(identity.pid, qmp, prepared.machine.process.threads, { timeoutMs });
   run.warnings.push(...setOwners(run.journal.moved, run.journal, peer));
   const old = { qmp: await sourceQmp(run), process: prepared.vm.process };
+  const switches = isSameProgram(old.process.identity.pid, identity.pid) ? "leave out" : "read";
   const [here, there] = await Promise.all([
-    readOpenMachine(old, wait),
-    readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, wait),
+    readOpenMachine(old, wait, switches),
+    readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, wait, switches),
   ]);
   // The update has set those of both by now; what they were is given back at the end.
   const { migration } = prepared.machine;
@@ -43,6 +45,7 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp, leftOut: readonl
   const differences = compared.differences.filter(({ path }) => !isOfLeftOut(path, leftOut));
   const comparison = { ...compared, differences };
   run.machine = { ...here, migration };
+  run.built = { identity, switches: switches === "read" ? { known: there.qom } : switches };
   run.comparison.before = comparison;
   const { grave, light } = splitDifferences(comparison, options.command !== undefined);
   const allowed = options.allow?.includes("machine-differs") === true;
@@ -78,13 +81,24 @@ export async function startReady(
   return { destination, qmp };
 }
 
+/** The same file: a CPU's switches follow from it and from -cpu, and what they make of the CPU is compared in any case. */
+function isSameProgram(a: number, b: number): boolean {
+  const [old, next] = [statFile(`/proc/${a}/exe`), statFile(`/proc/${b}/exe`)];
+  return old !== undefined && old.dev === next?.dev && old.ino === next.ino;
+}
+
 /** Compares once more, the guest having run on: differences that were not there before are warnings. Never throws. */
 export async function compareAfter(run: Run, destination: Peer): Promise<void> {
   const { machine, comparison, timeoutMs } = run;
   if (machine === undefined) return;
   try {
     const qmp = await monitorOf(destination, timeoutMs);
-    const now = await readOpenMachine({ qmp, process: readVmProcess(destination.identity.pid) }, { timeoutMs });
+    const { identity } = destination;
+    // Of cpr-exec's trial it is another process.
+    const { identity: built, switches: known } = run.built ?? {};
+    const isIt = built?.pid === identity.pid && built.startTime === identity.startTime;
+    const switches = isIt || known === "leave out" ? known : "read";
+    const now = await readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, { timeoutMs }, switches);
     comparison.after = compareMachines(machine, now, howToCompare(run));
     const told = new Set(comparison.before?.differences.map(({ path }) => path));
     const fresh = comparison.after.differences.filter(({ path }) => !told.has(path));

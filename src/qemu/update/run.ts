@@ -2,8 +2,10 @@
 
 import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { ProcessIdentity } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import type { Door } from "../handover/doors.ts";
+import type { CpuSwitches } from "../machine/qom.ts";
 import type { Machine } from "../machine/schema.ts";
 import { inside } from "../namespaces/paths.ts";
 import type { CarriedFd, UpdateComparison, UpdateOptions } from "./options.ts";
@@ -34,6 +36,8 @@ export interface Run {
   readonly over: AbortController;
   /** The old machine, as it was when it was compared. */
   machine: Machine | undefined;
+  /** Which process was compared with the old one, and what need not be asked of it again. */
+  built?: { readonly identity: ProcessIdentity; readonly switches: CpuSwitches };
   readonly comparison: { -readonly [K in keyof UpdateComparison]: UpdateComparison[K] };
   fds: readonly CarriedFd[] | undefined;
   nonblockRestored: number;
