@@ -11,11 +11,11 @@ const rowPattern = /^\| `([^`]+)` \| (.*?) \| (.*?) \|$/;
 
 /** Each file of src/ with the files of src/ that it imports, types included. @returns {Map<string, string[]>} */
 export function importsOfFiles() {
-  const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".ts"));
+  const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" }).filter((f) => /\.tsx?$/.test(f));
   return new Map(
     files.sort().map((file) => {
       const text = readFileSync(join(root, "src", file), "utf8");
-      const found = [...text.matchAll(/(?:\bfrom|\bimport\(|^import) ?"(\.[^"]*\.ts)"/gm)];
+      const found = [...text.matchAll(/(?:\bfrom|\bimport\(|^import) ?"(\.[^"]*\.tsx?)"/gm)];
       return [file, found.map(([, path]) => normalize(join(dirname(file), path)))];
     }),
   );
@@ -49,7 +49,7 @@ export const importsCell = (imports) => imports.map((one) => `\`${one}\``).join(
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const purposes = new Map(rowsOfPage().map(({ folder, purpose }) => [folder, purpose]));
-  const order = ["vmstate", "migration", "cpr", "linux", "files", "channel", "qemu", "cli"];
+  const order = ["vmstate", "migration", "cpr", "linux", "files", "web", "channel", "qemu", "cli"];
   const rows = [...importsOfFolders()]
     .sort(([a], [b]) => order.indexOf(a.split("/")[0]) - order.indexOf(b.split("/")[0]))
     .map(([folder, imports]) => `| \`${folder}\` | ${purposes.get(folder) ?? "?"} | ${importsCell(imports)} |`);

@@ -24,6 +24,7 @@ function build() {
   tool("typescript/bin/tsc", "-b");
   const bundled = run(process.execPath, ["scripts/bundle.mjs"]);
   if (bundled !== 0) fail("the command line could not be bundled", 1);
+  node("scripts/web.mjs");
   node("scripts/package/man.mjs");
 }
 

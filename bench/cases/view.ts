@@ -3,7 +3,7 @@
 import chart from "simple-ascii-chart";
 import { rfcFigures } from "../../dist/cli/demo/look-up.js";
 import { table } from "../../dist/cli/view/table.js";
-import { grouped } from "../../dist/cli/view/text.js";
+import { grouped } from "../../dist/vmstate/shown/text.js";
 import type { Machine } from "./machine.ts";
 import type { BenchResult, Ratio, RowResult } from "./run.ts";
 

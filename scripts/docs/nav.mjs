@@ -15,6 +15,7 @@ export const sections = [
       "update.md",
       "host.md",
       "inspect.md",
+      "web.md",
       "check.md",
       "explain.md",
       "exit-codes.md",

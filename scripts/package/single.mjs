@@ -80,13 +80,23 @@ const replacements = [
   ["createRequire(import.meta.url)", "cprkitRequire"],
   ['readFileSync(new URL("../../package.json", import.meta.url), "utf8")', JSON.stringify(JSON.stringify({ version }))],
   ['fileURLToPath(new URL("./new-process.js", import.meta.url))', "__filename"],
+  ['readFileSync(new URL("../../web/inspect.html", import.meta.url), "utf8")', embeddedPage],
 ];
+
+/** The inspector's page, and how it is read there. */
+function embeddedPage() {
+  const packed = brotliCompressSync(readFileSync(join(root, "dist/web/inspect.html"))).toString("base64");
+  return `require("node:zlib").brotliDecompressSync(Buffer.from("${packed}", "base64")).toString()`;
+}
 
 const places = {
   name: "places",
   transform(code, id) {
     if (!code.includes("import.meta.url")) return undefined;
-    const changed = replacements.reduce((text, [from, to]) => text.replaceAll(from, to), code);
+    const changed = replacements.reduce(
+      (text, [from, to]) => text.replaceAll(from, () => (typeof to === "string" ? to : to())),
+      code,
+    );
     if (changed.includes("import.meta.url")) throw new Error(`${id} looks for a file beside itself: see single.mjs`);
     return { code: changed };
   },

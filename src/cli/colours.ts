@@ -1,8 +1,8 @@
 // Colours for text that output.ts prints. A file of its own: most commands need none, and a cold start pays for each file.
 
 import pc from "picocolors";
+import { harmlessLines } from "../vmstate/shown/text.ts";
 import { isTerminal, ownEscape } from "./output.ts";
-import { harmlessLines } from "./view/text.ts";
 
 /** Colour only on a terminal: picocolors by itself takes a CI log for one. */
 const onTerminal = pc.createColors(isTerminal("stdout") && pc.isColorSupported);

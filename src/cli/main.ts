@@ -37,6 +37,10 @@ export const commands: Readonly<Record<string, Entry>> = {
     about: "Say why a load failed: QEMU's error, or a log of libvirt, KubeVirt or Proxmox VE, in plain words.",
     load: async () => (await import("./commands/streams/explain.ts")).explainCommand,
   },
+  web: {
+    about: "Show a stream, two streams, or a running VM on a page in the browser. Changes nothing.",
+    load: async () => (await import("./commands/streams/web.ts")).webCommand,
+  },
   convert: {
     about: "Write a CPR state in another ABI, or for another QEMU.",
     load: async () => (await import("./commands/streams/convert.ts")).convertCommand,

@@ -5,8 +5,8 @@
 // command. That blocks while the reader does not read, so a command on which a VM depends must not do it.
 
 import { fstatSync, writeSync } from "node:fs";
+import { harmless, harmlessLines, jsonLine } from "../vmstate/shown/text.ts";
 import { exitCodes } from "./exit-codes.ts";
-import { harmless, harmlessLines, jsonLine } from "./view/text.ts";
 
 const stdout = 1;
 const stderr = 2;

@@ -1,8 +1,8 @@
 // Progress on standard error: a spinner on a terminal, nothing elsewhere, so that logs stay short.
 
 import type { Ora } from "ora";
+import { harmless } from "../vmstate/shown/text.ts";
 import { isTerminal, print } from "./output.ts";
-import { harmless } from "./view/text.ts";
 
 export interface Progress {
   /** Says what is being done now. */

@@ -10,5 +10,6 @@ export {
 } from "./open.ts";
 export { type Compression, compressions } from "./unwrap/compression.ts";
 export type { LibvirtSave } from "./unwrap/libvirt.ts";
+export type { UnwrapOptions, Unwrapped, Wrapping } from "./unwrap/peel.ts";
 export type { Snapshot } from "./unwrap/qcow2.ts";
-export { type UnwrapOptions, type Unwrapped, unwrap, type Wrapping } from "./unwrap/unwrap.ts";
+export { unwrap } from "./unwrap/unwrap.ts";

@@ -3,7 +3,8 @@
 
 import { fstatSync } from "node:fs";
 import type { ByteSource } from "../migration/index.ts";
-import { cannotRead, closeInput, openInput, readParts, readSome, tooLong } from "./read.ts";
+import { cannotRead, closeInput, inputName, openInput, readParts, readSome } from "./read.ts";
+import { tooLong } from "./too-long.ts";
 
 /** How {@link openSource} opens. */
 export interface OpenSourceOptions {
@@ -117,7 +118,7 @@ function openFile(input: Input, offset: number, size: number): OpenFile {
     source: { size, read: (at, target) => input.read(target, at) },
     bytesAt,
     all: (limit) => {
-      if (size > limit) throw tooLong(input.path, limit);
+      if (size > limit) throw tooLong(inputName(input.path), limit);
       return bytesAt(0, size);
     },
     start: bytesAt(offset, startSize),

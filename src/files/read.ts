@@ -2,6 +2,7 @@
 
 import { closeSync, openSync, readSync } from "node:fs";
 import { CprkitError } from "../vmstate/error.ts";
+import { tooLong } from "./too-long.ts";
 
 /**
  * All bytes of the file `path`, or of standard input for "-". Throws ERR_FILE if it cannot be read, ERR_LIMIT if it has
@@ -32,7 +33,7 @@ export function readParts(fd: number, path: string, options: ReadPartsOptions): 
   const chunk = new Uint8Array(64 * 1024);
   let length = before.length;
   for (;;) {
-    if (length > limit) throw tooLong(path, limit);
+    if (length > limit) throw tooLong(inputName(path), limit);
     const count = length < enough ? readSome(fd, chunk, path) : 0;
     if (count === 0) break;
     // A copy: a pipe may give single bytes, and each must not hold a whole chunk.
@@ -79,13 +80,6 @@ export function readSome(fd: number, chunk: Uint8Array, path: string, position: 
 /** How a message names `path`. */
 export function inputName(path: string): string {
   return path === "-" ? "standard input" : path;
-}
-
-/** The error for an input that has more than `limit` bytes. */
-export function tooLong(path: string, limit: number): CprkitError {
-  const mib = limit / 2 ** 20;
-  const reason = `it has more than ${Number.isInteger(mib) ? `${mib} MiB` : `${limit} bytes`}; is it the right file?`;
-  return new CprkitError("ERR_LIMIT", reason, { offset: limit }).within(inputName(path));
 }
 
 /** What the system said: "no such file or directory (ENOENT)". */

@@ -1,6 +1,7 @@
 // What was read, as plain JSON: no number is rounded.
 
 import { hex } from "../vmstate/wire/reader.ts";
+import type { Difference, DifferenceSide } from "./diff.ts";
 import type { Command, FieldNode, Migration, RamBlock, Section } from "./model.ts";
 
 /** A value as JSON has it. */
@@ -39,6 +40,13 @@ export function migrationToJson(migration: Migration): Readonly<Record<string, J
     problems: migration.problems.map((problem) => compact(problem.toJSON())),
     stopped: stopped && compact(stopped.toJSON()),
   });
+}
+
+/** Differences as `cprkit diff --json` prints them: values exact, a side that does not have it is null. */
+export function differencesToJson(differences: readonly Difference[]): JsonValue {
+  const side = (one: DifferenceSide | undefined): JsonValue =>
+    one === undefined ? null : { offset: one.offset ?? null, value: valueToJson(one.value) };
+  return differences.map(({ kind, section, path, a, b }) => ({ kind, section, path, a: side(a), b: side(b) }));
 }
 
 function sectionToJson(section: Section): JsonValue {

@@ -220,6 +220,15 @@ export interface Vmdescription {
   readonly text: string;
 }
 
+/** How a page of guest RAM is in a stream; "filled": one byte that is not 0 stands for all. */
+export type RamPlaceKind = "page" | "zero" | "xbzrle" | "compressed" | "filled";
+
+/**
+ * Told of a page of guest RAM: its block, its offset in the block, how it was sent, and where in the input, in how many
+ * bytes, its content is.
+ */
+export type OnRamPlace = (block: string, offset: number, kind: RamPlaceKind, at: number, size: number) => void;
+
 /** A page of guest RAM as it passes. */
 export interface RamPage {
   /** Name of its block. */

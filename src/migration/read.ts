@@ -2,7 +2,8 @@
 
 import { CprkitError } from "../vmstate/error.ts";
 import { textBytes } from "../vmstate/wire/text.ts";
-import type { Migration, RamPage } from "./model.ts";
+import type { Migration, OnRamPlace, RamPage } from "./model.ts";
+import { locateDevices } from "./stream/devices.ts";
 import { bytesSource, isByteSource, type MigrationSource } from "./stream/source.ts";
 import { type FoundDescription, found, locateDescription } from "./stream/vmdescription.ts";
 import { walkStream } from "./stream/walk.ts";
@@ -14,6 +15,16 @@ export interface ReadMigrationOptions {
   readonly offset?: number | undefined;
   /** Called for every page of guest RAM. Without it pages are counted and stepped over. */
   readonly onPage?: ((page: RamPage) => void) | undefined;
+  /**
+   * Called for every page of guest RAM with its place in the input. Unlike with `onPage`, no page's content is asked for, so
+   * compressed pages are no error, and mapped-ram's pages are not read.
+   */
+  readonly onPlace?: OnRamPlace | undefined;
+  /**
+   * Of a file or bytes: go from the list of RAM blocks to the devices at once, where the description at the input's end
+   * shows where these begin. Guest RAM is not counted then. Where it does not show, the stream is read as without this.
+   */
+  readonly skipRam?: boolean | undefined;
   /** Called now and then with the offset in bytes that was reached. */
   readonly onProgress?: ((offset: number) => void) | undefined;
   /** Guest page size in bytes, for a stream that does not state it. Default: what the stream says, else 4096. */
@@ -47,10 +58,23 @@ export async function readMigration(source: MigrationSource, options: ReadMigrat
   if (isByteSource(source)) {
     const known = given(options) ?? (await locateDescription(source, offset));
     const walk = { ...options, inputSize: source.size };
+    if (options.skipRam === true && known !== undefined) {
+      const devicesAt = await locateDevices(source, known, offset);
+      const short = new Window(offset);
+      const devices =
+        devicesAt === undefined
+          ? undefined
+          : await drive(walkStream(short, { ...walk, devicesAt }, known), short, sourceFeed(source));
+      if (devices?.complete === true && !isAnothers(devices, known, options)) return devices;
+    }
     const migration = await drive(walkStream(w, walk, known), w, sourceFeed(source), options.onProgress);
     if (!isAnothers(migration, known, options)) return migration;
     const again = new Window(offset);
-    return await drive(walkStream(again, { ...walk, onPage: undefined }, undefined), again, sourceFeed(source));
+    return await drive(
+      walkStream(again, { ...walk, onPage: undefined, onPlace: undefined }, undefined),
+      again,
+      sourceFeed(source),
+    );
   }
   w.base = 0;
   w.pos = offset;
@@ -67,7 +91,7 @@ export function readMigrationBytes(bytes: Uint8Array, options: ReadMigrationOpti
   const migration = driveOnBytes(walkStream(w, walk, known), w, bytes);
   if (!isAnothers(migration, known, options)) return migration;
   const again = new Window(offset);
-  return driveOnBytes(walkStream(again, { ...walk, onPage: undefined }, undefined), again, bytes);
+  return driveOnBytes(walkStream(again, { ...walk, onPage: undefined, onPlace: undefined }, undefined), again, bytes);
 }
 
 /** True if the description that was found at the input's end is that of another stream, behind this one. */

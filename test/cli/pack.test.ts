@@ -99,12 +99,20 @@ test("a TypeScript user gets types for every subpath", () => {
 
 test("the tarball holds what it should and nothing else", () => {
   expect(files).toEqual(
-    expect.arrayContaining(["LICENSE", "README.md", "CHANGELOG.md", "bin/cprkit", "dist/index.js", "dist/index.d.ts"]),
+    expect.arrayContaining([
+      "LICENSE",
+      "README.md",
+      "CHANGELOG.md",
+      "bin/cprkit",
+      "dist/index.js",
+      "dist/index.d.ts",
+      "dist/web/inspect.html",
+    ]),
   );
   expect(
     files.filter(
       (path) =>
-        !/^(bin\/cprkit|bin\/start\.cjs|bin\/package\.json|dist\/.*\.(js|d\.ts)|dist\/cli\/bundle\/[\w.-]+|man\/cprkit[\w-]*\.1|LICENSE|README\.md|CHANGELOG\.md|package\.json)$/.test(
+        !/^(bin\/cprkit|bin\/start\.cjs|bin\/package\.json|dist\/.*\.(js|d\.ts)|dist\/cli\/bundle\/[\w.-]+|dist\/web\/(inspect\.html|LICENSES\.txt)|man\/cprkit[\w-]*\.1|LICENSE|README\.md|CHANGELOG\.md|package\.json)$/.test(
           path,
         ),
     ),

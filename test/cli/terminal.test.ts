@@ -8,8 +8,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { harmless, harmlessLines, jsonLine, printable } from "../../src/cli/view/text.ts";
 import { CprState, saveCprState } from "../../src/cpr/index.ts";
+import { harmless, harmlessLines, jsonLine, printable } from "../../src/vmstate/shown/text.ts";
 import { be32, bytes, configuration, device, end, entry, header, vmdesc } from "../migration/build.ts";
 import { cprkit, repoRoot } from "../support/cli.ts";
 

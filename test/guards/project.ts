@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 
 /** The folders of src/, each before those that may import it. */
-export const folders = ["vmstate", "migration", "cpr", "linux", "files", "channel", "qemu", "cli"];
+export const folders = ["vmstate", "migration", "cpr", "linux", "files", "web", "channel", "qemu", "cli"];
 
 export interface Project {
   readonly folder: string;

@@ -1,6 +1,6 @@
 // The line that shows the guest while it counts.
 
-import { grouped } from "../view/text.ts";
+import { grouped } from "../../vmstate/shown/text.ts";
 import type { Count } from "./counting-vm.ts";
 import { sparkline } from "./sparkline.ts";
 

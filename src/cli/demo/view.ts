@@ -1,9 +1,9 @@
 // What the demo prints: with all its parts it fits a terminal of 80 columns and 24 lines.
 
 import chart from "simple-ascii-chart";
+import { counted, grouped } from "../../vmstate/shown/text.ts";
 import { colours } from "../colours.ts";
 import { table } from "../view/table.ts";
-import { counted, grouped } from "../view/text.ts";
 import type { HandOver } from "./hand-over.ts";
 import { type LookUpTime, rfcFigures } from "./look-up.ts";
 import type { Replacement, RoundTrips } from "./round-trips.ts";

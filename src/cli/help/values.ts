@@ -16,6 +16,7 @@ const kinds: Readonly<Record<string, ValueKind>> = {
   source: "file",
   destination: "file",
   stream: "file",
+  streams: "file",
   qmp: "file",
   folder: "folder",
   program: "program",

@@ -2,7 +2,8 @@
 
 import { openSource } from "../../files/open.ts";
 import { inputName } from "../../files/read.ts";
-import { notAStream, type UnwrapOptions, type Unwrapped, unwrap } from "../../files/unwrap/unwrap.ts";
+import { notAStream, type UnwrapOptions, type Unwrapped } from "../../files/unwrap/peel.ts";
+import { unwrap } from "../../files/unwrap/unwrap.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 
 /** An open input, and what was found in it. */

@@ -1,6 +1,6 @@
 // Opens the two streams of a command that compares.
 
-import type { UnwrapOptions } from "../../files/unwrap/unwrap.ts";
+import type { UnwrapOptions } from "../../files/unwrap/peel.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { type Input, openInput } from "./open.ts";
 

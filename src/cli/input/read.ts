@@ -2,9 +2,9 @@
 
 import { compressions } from "../../files/unwrap/compression.ts";
 import { type Migration, type ReadMigrationOptions, readMigration } from "../../migration/index.ts";
+import { sizeText } from "../../vmstate/shown/values.ts";
 import { isTerminal } from "../output.ts";
 import { type Progress, startProgress } from "../progress.ts";
-import { sizeText } from "../view/values.ts";
 import type { Input } from "./open.ts";
 import { isPageSizeDoubtful, withLikelySize } from "./page-size.ts";
 

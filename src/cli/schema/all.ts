@@ -23,6 +23,7 @@ export const outputs: Readonly<Record<string, Output>> = {
   "diff-cpr": { of: "diff A B, of CPR states", version: 1, schema: streams.diffCpr },
   check: { of: "check SRC DST", version: 1, schema: streams.check },
   explain: { of: "explain", version: 1, schema: streams.explain },
+  web: { of: "web, inspect FILE --web", version: 1, schema: streams.web },
   list: { of: "list", version: 1, schema: vms.list },
   fds: { of: "fds", version: 1, schema: vms.fds },
   preflight: { of: "preflight", version: 1, schema: vms.preflight },

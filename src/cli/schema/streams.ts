@@ -210,3 +210,12 @@ export const explain = z.object({
     }),
   ),
 });
+
+/** `web`. */
+export const web = z.object({
+  url: z.string(),
+  files: z.array(z.string()),
+  vm: z.string().nullable(),
+  /** Whether a browser was told to open it. */
+  opened: z.boolean(),
+});

@@ -7,12 +7,12 @@ import { realPath } from "../../qemu/namespaces/paths.ts";
 import type { UpdateOptions, UpdatePlan } from "../../qemu/update/options.ts";
 import { planUpdate } from "../../qemu/update/plan.ts";
 import { asCprkitError } from "../../qemu/update/run.ts";
+import { printable } from "../../vmstate/shown/text.ts";
 import { exitCodeOf, exitCodes } from "../exit-codes.ts";
 import { globTest } from "../input/glob.ts";
 import { print, printError, printJson } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { table } from "../view/table.ts";
-import { printable } from "../view/text.ts";
 import { planText, stepTexts } from "./show.ts";
 
 /** Which VMs are meant. */

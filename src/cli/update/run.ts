@@ -8,10 +8,10 @@ import { abortUpdate, type Recovery, resumeUpdate } from "../../qemu/update/reco
 import { updateVm } from "../../qemu/update/update.ts";
 import type { VmTarget } from "../../qemu/vm/open.ts";
 import { CprkitError } from "../../vmstate/error.ts";
+import { printable } from "../../vmstate/shown/text.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { print, printError, printJson, printWarning } from "../output.ts";
 import { startProgress } from "../progress.ts";
-import { printable } from "../view/text.ts";
 import { runMany } from "./many.ts";
 import type { UpdateCommandOptions } from "./options.ts";
 import { copyText, planText, showReport, stepTexts } from "./show.ts";

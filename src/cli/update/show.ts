@@ -3,9 +3,9 @@
 import { shellQuoted } from "../../qemu/command-line/parse.ts";
 import type { CopyProgress, UpdatePlan, UpdateReport } from "../../qemu/update/options.ts";
 import type { UpdateStep } from "../../qemu/update/steps.ts";
+import { counted, printable } from "../../vmstate/shown/text.ts";
 import { print, printJson, printWarning } from "../output.ts";
 import { table } from "../view/table.ts";
-import { counted, printable } from "../view/text.ts";
 
 /** What is being done when a step has been reached. */
 export const stepTexts: Readonly<Record<UpdateStep, string>> = {

@@ -1,7 +1,7 @@
 // What differs between two CPR states, for people.
 
 import type { CprDifference, Place } from "../../cpr/index.ts";
-import { printable } from "./text.ts";
+import { printable } from "../../vmstate/shown/text.ts";
 
 /** One line per difference, and a last one with their number. */
 export function cprDiffText(differences: readonly CprDifference[]): string {

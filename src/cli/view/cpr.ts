@@ -1,10 +1,10 @@
 // A CPR state for people: its entries in a table, or its bytes with their fields.
 
 import { type CprReport, reportCprState } from "../../cpr/index.ts";
-import { type Span, spanRecorder } from "../../vmstate/trace.ts";
-import { type HexField, hexDump, hexFields } from "./hex.ts";
+import { cprSpans } from "../../cpr/spans.ts";
+import { counted, jsonLine, printable } from "../../vmstate/shown/text.ts";
+import { hexDump } from "./hex.ts";
 import { table } from "./table.ts";
-import { counted, jsonLine, printable } from "./text.ts";
 
 export interface CprViewOptions {
   readonly json?: boolean;
@@ -15,22 +15,10 @@ export interface CprViewOptions {
 export function showCprState(bytes: Uint8Array, options: CprViewOptions): string {
   if (options.json === true) return `${jsonLine(reportCprState({ bytes }))}\n`;
   if (options.hex !== true) return summary(reportCprState({ bytes }));
-  const { observer, spans } = spanRecorder("CprState");
-  reportCprState({ bytes }, observer);
   const dump = hexDump((offset, length) => bytes.subarray(offset, offset + length), 6);
-  const whole = { start: 0, end: bytes.length, rest: "(end)" };
-  return [...hexFields(dump, whole, spans.map(hexFieldOf))].join("");
-}
-
-function hexFieldOf(span: Span, index: number, spans: readonly Span[]): HexField {
-  const { start, end, type, value, depth } = span;
-  const hasParts = (spans[index + 1]?.depth ?? 0) > depth;
-  return { offset: start, size: end - start, depth, label: label(span), type, value, hasParts };
-}
-
-/** The last part of the path: "namelen", or "[3]" for an element; of a subsection, whose name has slashes, all below the root. */
-function label({ path, type }: Span): string {
-  return type === "subsection" ? path.slice(path.indexOf("/") + 1) : (/(\[\d+\]|[^/[\]]+)$/.exec(path)?.[0] ?? path);
+  return cprSpans(bytes)
+    .map(({ offset, size, text, depth }) => dump(offset, size, text, depth))
+    .join("");
 }
 
 function summary(report: CprReport): string {

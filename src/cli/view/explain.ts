@@ -1,7 +1,7 @@
 // Why a load failed, for people.
 
 import type { Explanation } from "../../migration/index.ts";
-import { printable } from "./text.ts";
+import { printable } from "../../vmstate/shown/text.ts";
 
 /** A paragraph for each reason. */
 export function explanationsText(explanations: readonly Explanation[]): string {

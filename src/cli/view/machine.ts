@@ -1,9 +1,9 @@
 // A running machine for people: what is in it, part by part. The tree of objects is for --json.
 
 import type { Machine } from "../../qemu/machine/schema.ts";
+import { counted, printable } from "../../vmstate/shown/text.ts";
+import { sizeText } from "../../vmstate/shown/values.ts";
 import { table } from "./table.ts";
-import { counted, printable } from "./text.ts";
-import { sizeText } from "./values.ts";
 
 export function machineText(machine: Machine): string {
   const parts = [

@@ -1,8 +1,8 @@
-// Differences between two streams for people and programs.
+// Differences between two streams for people.
 
-import { type Difference, type DifferenceSide, type JsonValue, valueToJson } from "../../migration/index.ts";
-import { counted, grouped, printable } from "./text.ts";
-import { offsetText, valueText } from "./values.ts";
+import type { Difference, DifferenceSide } from "../../migration/index.ts";
+import { counted, grouped, printable } from "../../vmstate/shown/text.ts";
+import { offsetText, valueText } from "../../vmstate/shown/values.ts";
 
 /** One line per difference, by section, and a summary. */
 export function diffText(differences: readonly Difference[], ignored = 0): string {
@@ -20,13 +20,6 @@ export function diffText(differences: readonly Difference[], ignored = 0): strin
   const sections = new Set(differences.map((one) => one.section)).size;
   lines.push("", `${counted(differences.length, "difference")} in ${counted(sections, "section")}${rest}`);
   return `${lines.join("\n")}\n`;
-}
-
-/** For --json: values exact, a side that does not have it is null. */
-export function diffJson(differences: readonly Difference[]): JsonValue {
-  const side = (one: DifferenceSide | undefined): JsonValue =>
-    one === undefined ? null : { offset: one.offset ?? null, value: valueToJson(one.value) };
-  return differences.map(({ kind, section, path, a, b }) => ({ kind, section, path, a: side(a), b: side(b) }));
 }
 
 function line({ kind, path, a, b }: Difference): string {

@@ -1,6 +1,6 @@
 // A migration stream for people: header, sections, RAM, and the devices' fields as a tree.
 
-import type { Wrapping } from "../../files/unwrap/unwrap.ts";
+import type { Wrapping } from "../../files/unwrap/peel.ts";
 import {
   fieldPath,
   type Migration,
@@ -10,9 +10,9 @@ import {
   type WalkedField,
   walkFields,
 } from "../../migration/index.ts";
+import { counted, grouped, printable } from "../../vmstate/shown/text.ts";
+import { offsetText, sizeText, valueText } from "../../vmstate/shown/values.ts";
 import { table } from "./table.ts";
-import { counted, grouped, printable } from "./text.ts";
-import { offsetText, sizeText, valueText } from "./values.ts";
 import { wrappingLines } from "./wrapping.ts";
 
 /** Header, sections with size and share, RAM by block. */

@@ -1,13 +1,13 @@
 // What is around a stream, for people and programs.
 
 import { domainName } from "../../files/unwrap/libvirt.ts";
+import type { Wrapping } from "../../files/unwrap/peel.ts";
 import type { Snapshot } from "../../files/unwrap/qcow2.ts";
-import type { Wrapping } from "../../files/unwrap/unwrap.ts";
 import type { JsonValue } from "../../migration/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
+import { counted, grouped, printable } from "../../vmstate/shown/text.ts";
 import { print, printJson } from "../output.ts";
 import { table } from "./table.ts";
-import { counted, grouped, printable } from "./text.ts";
 
 /** One line for each thing around the stream, from the outside in. */
 export function wrappingLines(wrapping: readonly Wrapping[]): string[] {

@@ -1,10 +1,10 @@
 // What `cprkit list` prints.
 
 import { type ListedVm, listVms } from "../../qemu/many/list.ts";
+import { counted, printable } from "../../vmstate/shown/text.ts";
 import { print, printJson } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { table } from "../view/table.ts";
-import { counted, printable } from "../view/text.ts";
 
 /** As commander gives them. */
 export interface ListCommandOptions {

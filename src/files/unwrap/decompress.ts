@@ -5,16 +5,9 @@ import { createRequire } from "node:module";
 import { Readable, type Transform } from "node:stream";
 import * as zlib from "node:zlib";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import type { Compression } from "./compression.ts";
+import { type Compression, problemOf } from "./compression.ts";
+import type { Decompressed } from "./peel.ts";
 import { chunksOf, type Stage } from "./stage.ts";
-
-/** What was compressed, and what was wrong with it. */
-export interface Decompressed {
-  /** Ends where the compressed bytes are damaged or end too early: what came before counts. */
-  readonly chunks: AsyncIterable<Uint8Array>;
-  /** Set then. */
-  problem(): CprkitError | undefined;
-}
 
 /** Decompresses what is at the stage's place. */
 export function decompress(name: Compression, stage: Stage): Decompressed {
@@ -123,15 +116,4 @@ async function* iterate(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint
   } finally {
     if (!ended) await reader.cancel().catch(() => {});
   }
-}
-
-function problemOf(name: Compression, error: unknown): CprkitError {
-  const reason = error instanceof Error ? error.message : String(error);
-  if (isCprkitError(error)) {
-    const said = error.code === "ERR_EOF" ? "" : "the compressed data is damaged: ";
-    return new CprkitError(error.code, `${name}: ${said}${error.reason}`, { cause: error });
-  }
-  const early = /unexpected (?:end|eof)|ended|truncated|incomplete|premature/i.test(reason);
-  const what = early ? "the compressed data ends too early" : "the compressed data is damaged";
-  return new CprkitError(early ? "ERR_EOF" : "ERR_BAD_STREAM", `${name}: ${what} (${reason})`, { cause: error });
 }

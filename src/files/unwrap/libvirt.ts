@@ -2,7 +2,9 @@
 // (libvirt's src/qemu/qemu_saveimage.h; version 2 since 0.9).
 
 import { CprkitError } from "../../vmstate/error.ts";
+import { decodeText } from "../../vmstate/wire/text.ts";
 import { peek, type Stage } from "./stage.ts";
+import { latin1 } from "./text.ts";
 
 /** What libvirt's header says. */
 export interface LibvirtSave {
@@ -74,9 +76,5 @@ export function domainName(xml: string): string | undefined {
 /** Up to the NUL that ends it. */
 function text(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
-  return Buffer.from(end < 0 ? bytes : bytes.subarray(0, end)).toString("utf8");
-}
-
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("latin1");
+  return decodeText(bytes, 0, end < 0 ? bytes.length : end);
 }

@@ -3,7 +3,9 @@
 
 import type { ByteSource } from "../../migration/index.ts";
 import { CprkitError } from "../../vmstate/error.ts";
+import { decodeText } from "../../vmstate/wire/text.ts";
 import { bytesAt } from "./stage.ts";
+import { hexText } from "./text.ts";
 
 /** A snapshot of an image. */
 export interface Snapshot {
@@ -39,7 +41,7 @@ const feature = { dirty: 1n, corrupt: 2n, dataFile: 4n, compressionType: 8n, ext
 
 /** Whether a file begins like a qcow2 image. */
 export function isQcow2(start: Uint8Array): boolean {
-  return Buffer.from(start.subarray(0, 4)).toString("hex") === magic;
+  return hexText(start.subarray(0, 4)) === magic;
 }
 
 /** Reads the header and the list of snapshots. Throws ERR_BAD_STREAM, ERR_EOF, ERR_LIMIT. */
@@ -108,7 +110,7 @@ async function readSnapshots(source: ByteSource, count: number, start: number, l
     if (extraSize > 1024) throw bad(`${extraSize} bytes of extra data of a snapshot`, at + 36);
     const rest = await exactly(source, at + 40, extraSize + idSize + nameSize, what);
     const text = (from: number, length: number) =>
-      Buffer.from(rest.buffer, rest.byteOffset + from, length).toString("utf8");
+      decodeText(new Uint8Array(rest.buffer, rest.byteOffset + from, length), 0, length);
     const size = extraSize >= 8 ? rest.getBigUint64(0) : BigInt(fixed.getUint32(32));
     if (size > BigInt(Number.MAX_SAFE_INTEGER)) throw bad("the state of a snapshot has an impossible length", at + 32);
     entries.push({

@@ -1,6 +1,7 @@
 // Files that people try, and that hold no stream that can be read: what they are, and what to do.
 
 import { returnPath } from "../../migration/stream/constants.ts";
+import { hexText, latin1 } from "./text.ts";
 
 const known: readonly (readonly [RegExp, string])[] = [
   [
@@ -28,14 +29,9 @@ const known: readonly (readonly [RegExp, string])[] = [
 
 /** What a file is that begins like this, if it is known and can't be read; undefined else. */
 export function unreadable(start: Uint8Array): string | undefined {
-  const hex = Buffer.from(start.subarray(0, 16)).toString("hex");
+  const hex = hexText(start.subarray(0, 16));
   const found = known.find(([magic]) => magic.test(hex))?.[1];
-  return (
-    found ??
-    (Buffer.from(start.subarray(257, 262)).toString("latin1") === "ustar"
-      ? "a tar archive: unpack it first"
-      : undefined)
-  );
+  return found ?? (latin1(start.subarray(257, 262)) === "ustar" ? "a tar archive: unpack it first" : undefined);
 }
 
 /** The return path's messages that `bytes` consist of, such as "PONG", up to the last whole one; none if it is something else. */

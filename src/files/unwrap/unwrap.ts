@@ -1,64 +1,8 @@
-// Takes off what people's tools put around a stream: compression, libvirt's header, a qcow2 image, something before it.
+// Takes off what is around a stream in a file or a pipe, for Node.
 
-import type { MigrationSource } from "../../migration/index.ts";
-import { isByteSource } from "../../migration/stream/source.ts";
-import { CprkitError } from "../../vmstate/error.ts";
 import type { OpenSource } from "../open.ts";
-import { tooLong } from "../read.ts";
-import { type Compression, compressionOf } from "./compression.ts";
-import { isLibvirtSave, type LibvirtSave, readLibvirtSave } from "./libvirt.ts";
-import { isQcow2, readQcow2, type Snapshot } from "./qcow2.ts";
-import { bytesAt, chunksOf, peek, rewindable, type Stage } from "./stage.ts";
-import { returnPathMessages, unreadable } from "./unreadable.ts";
-
-/** One thing that is around a stream. */
-export type Wrapping =
-  | { readonly kind: Compression; readonly offset: number }
-  | { readonly kind: "libvirt-save"; readonly offset: number; readonly size: number; readonly save: LibvirtSave }
-  | { readonly kind: "qcow2"; readonly offset: number; readonly snapshot: Snapshot }
-  | {
-      readonly kind: "bytes-before";
-      readonly offset: number;
-      readonly size: number;
-      /** Messages of the return path, if they are nothing else. */
-      readonly returnPath: readonly string[];
-    };
-
-/** How {@link unwrap} looks. */
-export interface UnwrapOptions {
-  /** Where the stream, or what is around it, begins in the file. Default 0. */
-  readonly offset?: number | undefined;
-  /** Name or id of the snapshot, if it is a qcow2 image. */
-  readonly snapshot?: string | undefined;
-}
-
-/** What was found in a file or pipe. */
-export interface Unwrapped {
-  /** For `readMigration`. */
-  readonly source: MigrationSource;
-  /** For `readMigration`, too: where the stream begins in `source`. */
-  readonly offset: number;
-  /** Length of `source` in bytes, if it is known. */
-  readonly size: number | undefined;
-  /** The first bytes at `offset`, at most 8. */
-  readonly start: Uint8Array;
-  /** From the outside in. */
-  readonly wrapping: readonly Wrapping[];
-  /** The snapshots of a qcow2 image, of which none was named: there is nothing to read then. */
-  readonly snapshots: readonly Snapshot[] | undefined;
-  /** All bytes of what begins at `offset`; instead of `source`. Throws ERR_LIMIT if there are more than `limit`. */
-  all(limit: number): Promise<Uint8Array>;
-  /** What was wrong with the compression, once its end was reached. */
-  problem(): CprkitError | undefined;
-}
-
-/** The first bytes tell what it is: 512 for tar's. */
-const lookAt = 512;
-/** A few: a compressed save, compressed again. */
-const maxLayers = 8;
-/** How far a stream is looked for behind something else: in what can be read again, and in what is kept for it. */
-const searched = { placed: 64 * 1024 * 1024, passing: 1024 * 1024 } as const;
-const searchStep = 1024 * 1024;
+import { inputName } from "../read.ts";
+import { peel, type UnwrapOptions, type Unwrapped } from "./peel.ts";
 
 /**
  * Looks at what `input` begins with, and takes off what is around the stream. What is no stream is given as it is: see
@@ -66,159 +10,14 @@ const searchStep = 1024 * 1024;
  * that is not there; ERR_BAD_MAGIC for what is known, and can't be read.
  */
 export async function unwrap(input: OpenSource, options: UnwrapOptions = {}): Promise<Unwrapped> {
-  const { offset = 0, snapshot } = options;
-  const wrapping: Wrapping[] = [];
-  const problems: (() => CprkitError | undefined)[] = [];
-  const problem = () => problems.map((each) => each()).find((each) => each !== undefined);
-  let stage: Stage =
+  const name = inputName(input.path);
+  const from =
     input.kind === "file"
-      ? { kind: "placed", source: input.source, offset }
-      : { kind: "passing", chunks: rewindable(input.source), offset };
-  for (let layer = 0; layer < maxLayers; layer++) {
-    const start: Uint8Array = await peek(stage, lookAt);
-    const compression = compressionOf(start);
-    if (compression !== undefined) {
-      wrapping.push({ kind: compression, offset: stage.offset });
-      // Loaded when it is needed: it costs a plain stream more than its own opening.
-      const { decompress } = await import("./decompress.ts");
-      const { chunks, problem: ofIt } = decompress(compression, stage);
-      problems.unshift(ofIt);
-      stage = { kind: "passing", chunks: rewindable(chunks), offset: 0 };
-      continue;
-    }
-    if (isLibvirtSave(start)) {
-      const { save, size } = await readLibvirtSave(stage);
-      wrapping.push({ kind: "libvirt-save", offset: stage.offset, size, save });
-      stage = { ...stage, offset: stage.offset + size };
-      continue;
-    }
-    if (isQcow2(start)) {
-      if (stage.kind === "passing" || stage.offset > 0) {
-        throw new CprkitError(
-          "ERR_BAD_STREAM",
-          "a qcow2 image can be read only as a file of its own: unpack it first",
-          {
-            offset: stage.offset,
-          },
-        );
-      }
-      const image = await readQcow2(stage.source);
-      if (snapshot === undefined) return { ...found(stage, start), snapshots: image.snapshots };
-      const wanted = chosen(image.snapshots, snapshot);
-      wrapping.push({ kind: "qcow2", offset: 0, snapshot: wanted });
-      stage = { kind: "placed", source: await image.state(wanted), offset: 0 };
-      continue;
-    }
-    if (isStream(start, 0) || latin1(start).startsWith("QCPR")) return found(stage, start);
-    const behind = await search(stage, start);
-    if (behind === 0) return found(stage, start);
-    const before = await peek(stage, Math.min(behind, 64 * 1024));
-    wrapping.push({
-      kind: "bytes-before",
-      offset: stage.offset,
-      size: behind,
-      returnPath: behind <= before.length ? returnPathMessages(before) : [],
-    });
-    stage = { ...stage, offset: stage.offset + behind };
-  }
-  throw new CprkitError(
-    "ERR_LIMIT",
-    `there are more than ${maxLayers} layers around the stream: it was packed again and again`,
-  );
-
-  function found(last: Stage, first: Uint8Array): Unwrapped {
-    return {
-      source: last.kind === "placed" ? last.source : last.chunks,
-      offset: last.offset,
-      size: last.kind === "placed" ? last.source.size : undefined,
-      start: first.subarray(0, 8),
-      wrapping,
-      snapshots: undefined,
-      all: async (limit) => await collect(last, limit, input.path),
-      problem,
-    };
-  }
-}
-
-/** ERR_BAD_MAGIC for what is no stream: it is named, where it is known. */
-export async function notAStream({ source, offset, start, problem }: Unwrapped): Promise<CprkitError> {
-  const damaged = problem();
-  if (damaged !== undefined) return damaged;
-  const first = isByteSource(source) ? await bytesAt(source, offset, lookAt) : start;
-  const messages = returnPathMessages(first);
-  const what =
-    unreadable(first) ??
-    (messages.length > 0
-      ? `the return path of a migration (${[...new Set(messages)].join(", ")}), which holds no machine: give the other direction`
-      : start.length === 0
-        ? "an empty input"
-        : Buffer.from(start.subarray(0, 4)).toString("hex"));
-  return new CprkitError(
-    "ERR_BAD_MAGIC",
-    `expected a CPR state ("QCPR") or a migration stream ("QEVM"), found ${what}`,
-    { offset },
-  );
-}
-
-function chosen(snapshots: readonly Snapshot[], name: string): Snapshot {
-  const wanted = snapshots.find((one) => one.name === name) ?? snapshots.find((one) => one.id === name);
-  if (wanted === undefined) {
-    const all = snapshots.map((one) => `"${one.name}"`).join(", ");
-    throw new CprkitError(
-      "ERR_USAGE",
-      `the image has no snapshot "${name}": ${all === "" ? "it has none" : `its snapshots are ${all}`}`,
-    );
-  }
-  if (wanted.stateSize === 0) {
-    throw new CprkitError("ERR_USAGE", `the snapshot "${name}" is one of the disk alone: it holds no machine's state`);
-  }
-  return wanted;
-}
-
-/** Bytes before a stream that begins later; 0 if none was found. */
-async function search(stage: Stage, start: Uint8Array): Promise<number> {
-  if (unreadable(start) !== undefined || latin1(start.subarray(0, 4)) === multifdMagic) return 0;
-  if (stage.kind === "passing") return Math.max(0, streamIn(await peek(stage, searched.passing)));
-  for (let at = 0; at < searched.placed; at += searchStep) {
-    // A few bytes more: a header at the step's end.
-    const bytes = await bytesAt(stage.source, stage.offset + at, searchStep + headerSize);
-    const behind = streamIn(bytes);
-    if (behind >= 0) return at + behind;
-    if (bytes.length < searchStep) break;
-  }
-  return 0;
-}
-
-const header = Buffer.from("QEVM\0\0\0\x03", "latin1");
-/** And the first item. */
-const headerSize = header.length + 1;
-const multifdMagic = "\x11\x22\x33\x44";
-
-function streamIn(bytes: Uint8Array): number {
-  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  for (let at = all.indexOf(header); at >= 0; at = all.indexOf(header, at + 1)) {
-    // A section, the configuration or a command.
-    if ([1, 4, 7, 8].includes(all[at + header.length] ?? 0)) return at;
-  }
-  return -1;
-}
-
-/** A version that is not known, and a stream that is cut there, are the reader's to name. */
-function isStream(bytes: Uint8Array, at: number): boolean {
-  return latin1(bytes.subarray(at, at + 4)) === "QEVM";
-}
-
-async function collect(stage: Stage, limit: number, path: string): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of chunksOf(stage)) {
-    parts.push(chunk);
-    length += chunk.length;
-    if (length > limit) throw tooLong(path, limit);
-  }
-  return Buffer.concat(parts, length);
-}
-
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("latin1");
+      ? ({ kind: "file", source: input.source, name } as const)
+      : ({ kind: "pipe", source: input.source, name } as const);
+  return await peel(from, options, async (compression, stage) => {
+    // Loaded when it is needed: it costs a plain stream more than its own opening.
+    const { decompress } = await import("./decompress.ts");
+    return decompress(compression, stage);
+  });
 }

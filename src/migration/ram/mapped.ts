@@ -11,7 +11,7 @@ const piece = 1 << 16;
 
 /**
  * Counts a block's pages by its bitmap and steps over them: afterwards the window is after the block's pages.
- * With `ram.onPage`, each page is read. The bitmap is in the writer's byte order, taken for little-endian: the counts
+ * With `ram.onPage`, each page is read; with `ram.onPlace`, only the bitmap is. The bitmap is in the writer's byte order, taken for little-endian: the counts
  * are right for either. Throws ERR_EOF.
  */
 export function* readMappedPages(w: Window, ram: RamState, block: RamBlock, mapped: MappedRam): Step<void> {
@@ -32,7 +32,7 @@ export function* readMappedPages(w: Window, ram: RamState, block: RamBlock, mapp
     yield* need(w, length, `the mapped-ram bitmap of block "${block.name}"`);
     block.pages += countBits(w.bytes, w.pos, w.pos + length);
     // On a pipe there is no way back to the bitmap, so it is kept: 32 KiB for a GiB of RAM.
-    if (ram.onPage !== undefined) bitmap.push(w.copy(length));
+    if (ram.onPage !== undefined || ram.onPlace !== undefined) bitmap.push(w.copy(length));
   }
   block.bytes = block.pages * pageSize;
   block.zeroPages = total - Math.min(total, block.pages);
@@ -53,9 +53,12 @@ function* visitPages(
       if (offset >= block.usedLength) return;
       const size = Math.min(pageSize, block.usedLength - offset);
       if (((bytes[bit >> 3] as number) & (1 << (bit & 7))) === 0) {
+        ram.onPlace?.(block.name, offset, "zero", w.base + w.pos, 0);
         ram.onPage?.({ block: block.name, offset, size, kind: "zero", data: undefined });
         continue;
       }
+      ram.onPlace?.(block.name, offset, "page", pagesOffset + offset, size);
+      if (ram.onPage === undefined) continue;
       w.pos = pagesOffset + offset - w.base;
       yield* need(w, size, `a page of block "${block.name}"`);
       ram.onPage?.({ block: block.name, offset, size, kind: "page", data: w.bytes.subarray(w.pos, w.pos + size) });

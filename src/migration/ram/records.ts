@@ -25,7 +25,7 @@ export function readRecords(w: Window, ram: RamState): number {
   const { view, end } = w;
   const { pageSize } = ram;
   const mask = pageSize - 1;
-  const quick = ram.onPage === undefined;
+  const quick = ram.onPage === undefined && ram.onPlace === undefined;
   for (;;) {
     let { current } = ram;
     let { pos } = w;
@@ -88,7 +88,7 @@ export function readRecords(w: Window, ram: RamState): number {
 
 /** Counts the page whose content is at `pos` and steps over it; else returns how many bytes are needed. */
 function readPage(w: Window, ram: RamState, block: RamBlock, kind: number, offset: number, pos: number): number {
-  const { onPage, pageSize } = ram;
+  const { onPage, onPlace, pageSize } = ram;
   const left = w.end - pos;
   const head = pos - w.pos;
   if (kind === page) {
@@ -96,6 +96,7 @@ function readPage(w: Window, ram: RamState, block: RamBlock, kind: number, offse
       if (left < pageSize) return head + pageSize;
       onPage({ block: block.name, offset, size: pageSize, kind: "page", data: w.bytes.subarray(pos, pos + pageSize) });
     }
+    onPlace?.(block.name, offset, "page", w.base + pos, pageSize);
     block.pages += 1;
     block.bytes += pageSize;
     w.pos = pos + pageSize;
@@ -104,6 +105,7 @@ function readPage(w: Window, ram: RamState, block: RamBlock, kind: number, offse
   if (kind === zero) {
     if (left < 1) return head + 1;
     const fill = w.bytes[pos] as number;
+    onPlace?.(block.name, offset, fill === 0 ? "zero" : "filled", w.base + pos, 1);
     if (fill === 0) onPage?.({ block: block.name, offset, size: pageSize, kind: "zero", data: undefined });
     else {
       // Old writers said so of any page of equal bytes; QEMU 10.0 refuses it.
@@ -130,6 +132,7 @@ function readPage(w: Window, ram: RamState, block: RamBlock, kind: number, offse
         data: w.bytes.subarray(pos + 3, pos + 3 + length),
       });
     }
+    onPlace?.(block.name, offset, "xbzrle", w.base + pos + 3, length);
     block.xbzrlePages += 1;
     block.bytes += length;
     w.pos = pos + 3 + length;
@@ -146,6 +149,7 @@ function readPage(w: Window, ram: RamState, block: RamBlock, kind: number, offse
       `a page compressed with zlib (capability "compress", removed in QEMU 9.1): such pages are counted, but cannot be unpacked`,
     );
   }
+  onPlace?.(block.name, offset, "compressed", w.base + pos + 4, length);
   block.compressedPages += 1;
   block.bytes += length;
   w.pos = pos + 4 + length;

@@ -1,6 +1,6 @@
 // What is known of guest RAM while the stream passes.
 
-import type { Ram, RamBlock, RamPage } from "../model.ts";
+import type { OnRamPlace, Ram, RamBlock, RamPage } from "../model.ts";
 
 export interface RamState {
   pageSize: number;
@@ -16,13 +16,14 @@ export interface RamState {
   /** Page sizes that postcopy announced (OR of all), or 0 without postcopy. */
   postcopyPageSizes: bigint;
   readonly onPage: ((page: RamPage) => void) | undefined;
+  readonly onPlace: OnRamPlace | undefined;
 }
 
 export function newRamState(
   pageSize: number,
   capabilities: readonly string[],
   postcopyPageSizes: bigint,
-  onPage: RamState["onPage"],
+  { onPage, onPlace }: { readonly onPage?: RamState["onPage"]; readonly onPlace?: RamState["onPlace"] },
 ): RamState {
   return {
     pageSize,
@@ -36,6 +37,7 @@ export function newRamState(
     ignoreShared: capabilities.includes("x-ignore-shared"),
     postcopyPageSizes,
     onPage,
+    onPlace,
   };
 }
 

@@ -2,14 +2,17 @@
 
 import { CprkitError } from "../../vmstate/error.ts";
 import type { Vmdesc, VmdescDevice } from "../../vmstate/vmdesc/read.ts";
-import type { Command, Configuration, RamPage, Section, Trailing, Vmdescription } from "../model.ts";
+import type { Command, Configuration, OnRamPlace, RamPage, Section, Trailing, Vmdescription } from "../model.ts";
 import { newRamState, type RamState } from "../ram/state.ts";
 import { type FoundDescription, seekDescription } from "./vmdescription.ts";
 import type { Step, Window } from "./window.ts";
 
 export interface WalkOptions {
   readonly onPage?: ((page: RamPage) => void) | undefined;
+  readonly onPlace?: OnRamPlace | undefined;
   readonly pageSize?: number | undefined;
+  /** Where the first described section begins, if what is before it is to be skipped. */
+  readonly devicesAt?: number | undefined;
   /** Given when the description is another stream's. */
   readonly vmdesc?: string | undefined;
   /** Where the input ends, if that is known. */
@@ -121,7 +124,7 @@ export function ramState(walk: Walk): RamState {
     pageSize(walk).size,
     walk.configuration?.capabilities ?? [],
     walk.postcopyPageSizes,
-    walk.options.onPage,
+    walk.options,
   );
   return walk.ram;
 }

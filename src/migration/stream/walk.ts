@@ -30,7 +30,10 @@ export function* walkStream(w: Window, options: WalkOptions, known: FoundDescrip
   try {
     walk.configuration = yield* readConfiguration(w);
     end = w.offset;
-    while (yield* readItem(w, walk)) end = w.offset;
+    while (yield* readItem(w, walk)) {
+      end = w.offset;
+      yield* skipToDevices(w, walk);
+    }
     end = w.offset;
     yield* readEnd(w, walk);
     end = w.offset;
@@ -43,6 +46,13 @@ export function* walkStream(w: Window, options: WalkOptions, known: FoundDescrip
     if (last !== undefined) end = Math.max(end, last.offset + last.size);
   }
   return result(walk, end);
+}
+
+/** From the first section that goes on with RAM to the devices, if these are known to be ahead. */
+function* skipToDevices(w: Window, { options: { devicesAt = 0 } }: Walk): Step<void> {
+  if (w.offset >= devicesAt || !(yield* has(w, 1))) return;
+  const byte = w.bytes[w.pos];
+  if (byte === item.part || byte === item.final) w.pos += devicesAt - w.offset;
 }
 
 function result(walk: Walk, end: number): Migration {

@@ -10,13 +10,13 @@ import {
   checkSideOfJson,
 } from "../../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
+import { counted, printable } from "../../../vmstate/shown/text.ts";
 import { exitCodes } from "../../exit-codes.ts";
 import { type Input, kindOf, refuse } from "../../input/open.ts";
 import { openPair } from "../../input/pair.ts";
 import { maxJsonBytes, readWithProgress } from "../../input/read.ts";
 import { byteOffset } from "../../options.ts";
 import { print, printJson } from "../../output.ts";
-import { counted, printable } from "../../view/text.ts";
 
 interface CheckOptions {
   readonly json?: true;

@@ -5,6 +5,7 @@ import { compareCprStates, reportCprState } from "../../../cpr/index.ts";
 import { maxCprStateBytes } from "../../../cpr/limits.ts";
 import { inputName } from "../../../files/read.ts";
 import { diffMigrations, type Migration } from "../../../migration/index.ts";
+import { differencesToJson } from "../../../migration/json.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
 import { type ExitCode, exitCodes } from "../../exit-codes.ts";
 import { ignorable, isOfTime } from "../../input/ignore.ts";
@@ -15,7 +16,7 @@ import { select } from "../../input/select.ts";
 import { byteOffset } from "../../options.ts";
 import { print, printJson } from "../../output.ts";
 import { cprDiffText } from "../../view/cpr-diff.ts";
-import { diffJson, diffText } from "../../view/migration-diff.ts";
+import { diffText } from "../../view/migration-diff.ts";
 import { refuseNothing, verdict } from "./inspect-migration.ts";
 
 interface DiffOptions {
@@ -84,7 +85,7 @@ async function diffStreams(inputs: readonly [Input, Input], options: DiffOptions
   const all = diffMigrations(select(a, options), select(b, options));
   const differences = options.ignore === undefined ? all : all.filter((one) => !isOfTime(one));
   const ignored = all.length - differences.length;
-  if (json) printJson({ differences: diffJson(differences), ignored });
+  if (json) printJson({ differences: differencesToJson(differences), ignored });
   else print(diffText(differences, ignored));
   const verdicts = [verdict(a, json, inputs[0].path), verdict(b, json, inputs[1].path)];
   const ofDifferences = differences.length === 0 ? exitCodes.fine : exitCodes.finding;

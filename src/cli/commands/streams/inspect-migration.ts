@@ -5,6 +5,8 @@ import { bytesAtOnce } from "../../../files/unwrap/stage.ts";
 import { type Migration, migrationToJson, type ReadMigrationOptions } from "../../../migration/index.ts";
 import { isByteSource } from "../../../migration/stream/source.ts";
 import { CprkitError } from "../../../vmstate/error.ts";
+import { printable } from "../../../vmstate/shown/text.ts";
+import { sizeText } from "../../../vmstate/shown/values.ts";
 import { type ExitCode, exitCodeOf, exitCodes } from "../../exit-codes.ts";
 import { extractBlock } from "../../extract.ts";
 import { type Input, kindOf, openInput } from "../../input/open.ts";
@@ -14,8 +16,6 @@ import { print, printError, printErrorJson, printJson } from "../../output.ts";
 import type { BytesAt } from "../../view/hex.ts";
 import { hexView } from "../../view/hex-migration.ts";
 import { overview, tree } from "../../view/migration.ts";
-import { printable } from "../../view/text.ts";
-import { sizeText } from "../../view/values.ts";
 import { wrappingJson } from "../../view/wrapping.ts";
 
 export interface MigrationInspectOptions extends Selection {

@@ -23,6 +23,8 @@ interface InspectOptions {
   readonly output?: string;
   readonly qmp?: string;
   readonly pid?: number;
+  readonly web?: true;
+  readonly browser: boolean;
 }
 
 export function inspectCommand(): Command {
@@ -51,6 +53,17 @@ export function inspectCommand(): Command {
     .option("--xml", "print the domain's XML of a file that libvirt saved")
     .option("--ram-block <name>", "migration: write this block of guest RAM to the file of -o")
     .option("-o, --output <file>", "where --ram-block writes")
+    .addOption(
+      new Option("--web", "show it on a page in the browser, until Ctrl-C").conflicts([
+        "hex",
+        "vmdesc",
+        "description",
+        "xml",
+        "ramBlock",
+        "output",
+      ]),
+    )
+    .option("--no-browser", "with --web: print the page's address only")
     .addHelpText(
       "after",
       [
@@ -71,10 +84,16 @@ export function inspectCommand(): Command {
         "  $ cprkit inspect vm.mig --section '*/virtio-net'",
         "  $ cprkit inspect disk.qcow2 --snapshot before-upgrade",
         "  $ cprkit inspect vm.mig --ram-block pc.ram -o ram.bin",
+        "  $ cprkit inspect vm.mig --web",
       ].join("\n"),
     )
     .action(async (file: string | undefined, options: InspectOptions) => {
       const { qmp, pid, json } = options;
+      if (!options.browser && options.web !== true) throw new CprkitError("ERR_USAGE", "--no-browser goes with --web");
+      if (options.web === true) {
+        await inspectOnPage(file, options);
+        return;
+      }
       if (qmp !== undefined || pid !== undefined) {
         const other = file ?? streamOptions.find((name) => options[name] !== undefined);
         if (other !== undefined) {
@@ -107,6 +126,22 @@ export function inspectCommand(): Command {
         input.close();
       }
     });
+}
+
+/** The page in place of text. */
+async function inspectOnPage(file: string | undefined, options: InspectOptions): Promise<void> {
+  const { qmp, pid, json, browser, offset, snapshot, pageSize: bytes, section, field } = options;
+  const hasVm = qmp !== undefined || pid !== undefined;
+  if (file === undefined && !hasVm)
+    throw new CprkitError("ERR_USAGE", "nothing to show: name a file, or a VM by --qmp or --pid");
+  const { runWeb } = await import("../../web/run.ts");
+  await runWeb({
+    files: file === undefined ? [] : [file],
+    options: { offset, snapshot, pageSize: bytes, section, field },
+    vm: hasVm ? { qmp, pid } : undefined,
+    json: json === true,
+    browser,
+  });
 }
 
 /** Options of streams alone. */

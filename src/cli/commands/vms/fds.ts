@@ -2,11 +2,11 @@
 
 import { Command, Option } from "commander";
 import type { VmFdsReport } from "../../../qemu/fds/report.ts";
+import { counted, printable } from "../../../vmstate/shown/text.ts";
 import { interruptible } from "../../interrupt.ts";
 import { wholeNumber } from "../../options.ts";
 import { print, printJson, printWarning } from "../../output.ts";
 import { table } from "../../view/table.ts";
-import { counted, printable } from "../../view/text.ts";
 
 interface FdsCommandOptions {
   readonly pid: number;

@@ -6,13 +6,13 @@ import type { CopyEstimate } from "../../../qemu/preflight/copy-estimate.ts";
 import type { PreflightReport, UpdateWay } from "../../../qemu/preflight/preflight.ts";
 import type { UpdateModeName } from "../../../qemu/vm/binary.ts";
 import { CprkitError } from "../../../vmstate/error.ts";
+import { counted, printable } from "../../../vmstate/shown/text.ts";
 import { colours } from "../../colours.ts";
 import { exitCodes } from "../../exit-codes.ts";
 import { interruptible } from "../../interrupt.ts";
 import { modeOption, wholeNumber } from "../../options.ts";
 import { print, printJson } from "../../output.ts";
 import { startProgress } from "../../progress.ts";
-import { counted, printable } from "../../view/text.ts";
 
 interface PreflightCommandOptions {
   readonly qmp?: string;

@@ -2,10 +2,10 @@
 
 import { Command, Option } from "commander";
 import type { VmStatus } from "../../../qemu/update/status.ts";
+import { printable } from "../../../vmstate/shown/text.ts";
 import { exitCodes } from "../../exit-codes.ts";
 import { wholeNumber } from "../../options.ts";
 import { print, printError, printJson } from "../../output.ts";
-import { printable } from "../../view/text.ts";
 
 interface StatusCommandOptions {
   readonly qmp?: string;

@@ -10,11 +10,11 @@ import { takeVmFds } from "../../../qemu/handover/own-fds.ts";
 import { type PassedState, tap } from "../../../qemu/tap.ts";
 import { firstGivenFd } from "../../../qemu/vm/launcher.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
+import { counted, harmless, printable } from "../../../vmstate/shown/text.ts";
 import { interruptible } from "../../interrupt.ts";
 import { qemuVersion } from "../../options.ts";
 import { print, printJson, printWarning } from "../../output.ts";
 import { table } from "../../view/table.ts";
-import { counted, harmless, printable } from "../../view/text.ts";
 
 interface TapCommandOptions {
   readonly listen: string;

@@ -1,5 +1,6 @@
 // Values and sizes as a person reads them.
 
+import { hex } from "../wire/reader.ts";
 import { grouped, printable } from "./text.ts";
 
 const maxBytes = 32;
@@ -22,7 +23,7 @@ export function valueText(value: unknown): string {
 }
 
 function bytesText(bytes: Uint8Array): string {
-  const shown = Buffer.from(bytes.subarray(0, maxBytes)).toString("hex");
+  const shown = Array.from(bytes.subarray(0, maxBytes), hex).join("");
   if (bytes.length > maxBytes) return `${shown}… ${grouped(bytes.length)} bytes`;
   return bytes.length === 0 ? "no bytes" : shown;
 }

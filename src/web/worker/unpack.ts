@@ -1,0 +1,45 @@
+// Keeps what comes once where it can be read at any place: in Blobs, which the browser puts on the disk when they are large.
+
+import type { ByteSource } from "../../migration/index.ts";
+
+/** Bytes that are put into one Blob. */
+const pieceSize = 16 * 1024 * 1024;
+
+/** Reads `chunks` to their end. `onUnpacked` is told how many bytes there are so far. */
+export async function unpacked(
+  chunks: AsyncIterable<Uint8Array>,
+  onUnpacked: (bytes: number) => void,
+): Promise<ByteSource> {
+  const pieces: Blob[] = [];
+  let piece = new Uint8Array(pieceSize);
+  let used = 0;
+  let size = 0;
+  const close = (): void => {
+    if (used > 0) pieces.push(new Blob([piece.subarray(0, used)]));
+    used = 0;
+  };
+  for await (const chunk of chunks) {
+    for (let at = 0; at < chunk.length; ) {
+      const part = chunk.subarray(at, at + pieceSize - used);
+      piece.set(part, used);
+      used += part.length;
+      at += part.length;
+      if (used === pieceSize) {
+        close();
+        onUnpacked(size + at);
+      }
+    }
+    size += chunk.length;
+  }
+  close();
+  piece = new Uint8Array(0);
+  const whole = new Blob(pieces);
+  return {
+    size,
+    read: async (offset, target) => {
+      const bytes = new Uint8Array(await whole.slice(offset, offset + target.length).arrayBuffer());
+      target.set(bytes);
+      return bytes.length;
+    },
+  };
+}

@@ -1,0 +1,299 @@
+// The inspector's page, opened as a file: what it shows is what the command line prints, and nothing leaves it.
+
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  diffMigrations,
+  fieldToJson,
+  type Migration,
+  migrationToJson,
+  readMigrationBytes,
+  sectionLabel,
+} from "../../src/migration/index.ts";
+import { differencesToJson } from "../../src/migration/json.ts";
+import { printable } from "../../src/vmstate/shown/text.ts";
+import { listMigrationCaptures } from "../migration/captures.ts";
+import { accessibilityFindings, describeBrowser } from "../support/browser.ts";
+import { cprkit, repoRoot } from "../support/cli.ts";
+import { listCprCaptures } from "../support/shared.ts";
+import { type Inspector, openInspector, pagePath } from "./inspector.ts";
+
+const fixture = (name: string) => join(repoRoot, "test/fixtures", name);
+const microvm = fixture("migration/cpr-main-microvm-10.0.mig");
+const nvme = fixture("migration/cpr-main-pc-linux-nvme-11.1.mig");
+const firmware = fixture("migration/cpr-main-pc-firmware-11.1.mig");
+
+test("the page is one file, with at most 150 KiB of script when it is compressed", () => {
+  const html = readFileSync(pagePath, "utf8");
+  const scripts = [...html.matchAll(/<script[^>]*>([\s\S]*?)<\/script>/g)].map(([, code = ""]) => code);
+  expect(scripts.length).toBe(2);
+  expect(gzipSync(scripts.join("\n"), { level: 9 }).length).toBeLessThan(150 * 1024);
+  expect(html).not.toMatch(/<link|<img|\ssrc=|@import|url\(/);
+  // Nothing of Node came along.
+  expect(html).not.toMatch(/require\(["'`](?:node:)?(?:fs|zlib|stream|module)["'`]\)|\bprocess\.(?:env|versions)\b/);
+});
+
+describeBrowser("the inspector's page", (open) => {
+  const folder = mkdtempSync(join(tmpdir(), "cprkit-web-"));
+  const file = (name: string, content: Uint8Array | string): string => {
+    writeFileSync(join(folder, name), content);
+    return join(folder, name);
+  };
+  let inspector: Inspector;
+  beforeAll(async () => {
+    inspector = await openInspector(await open());
+  });
+  afterAll(async () => {
+    await inspector?.page.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test("opens every capture; its JSON is that of the command line", async () => {
+    const { page } = inspector;
+    let count = 0;
+    for (const { name, bytes, offset } of listMigrationCaptures()) {
+      await inspector.give(file(`${name}.mig`, bytes));
+      const expected = JSON.stringify(migrationToJson(readMigrationBytes(bytes, { offset })));
+      const shown = await inspector.copied("Copy all as JSON");
+      if (shown !== expected) expect([name, JSON.parse(shown)]).toEqual([name, JSON.parse(expected)]);
+      count += 1;
+    }
+    for (const { name, bytes } of listCprCaptures()) {
+      const path = file(`${name}.bin`, bytes);
+      await inspector.give(path);
+      expect(await page.getByRole("tab", { selected: true }).textContent()).toBe("CPR state");
+      const sidecar = JSON.parse(readFileSync(fixture(`cpr/${name}.json`), "utf8")) as { readonly fdCount: number };
+      expect(await page.getByRole("heading", { level: 2 }).textContent()).toContain(`${sidecar.fdCount} fds`);
+      count += 1;
+    }
+    expect(count).toBeGreaterThan(20);
+    expect(inspector.errors).toEqual([]);
+  });
+
+  test("every section has the fields and values that inspect --json prints", async () => {
+    await inspector.give(nvme);
+    const { stdout } = cprkit(["inspect", "--json", nvme]);
+    const { sections } = JSON.parse(stdout) as {
+      readonly sections: readonly { type: string; name: string; instance: number; fields: readonly unknown[] }[];
+    };
+    const full = sections.filter(({ type }) => type === "full");
+    expect(full.length).toBeGreaterThan(30);
+    for (const section of full) {
+      const label = sectionLabel(section);
+      await inspector.goTo(address(nvme, { view: "devices", section: label }));
+      await inspector.page.locator(".heading h2", { hasText: label }).first().waitFor();
+      expect([label, JSON.parse(await inspector.copied("JSON"))]).toEqual([label, section.fields]);
+    }
+  });
+
+  test("every byte is named as inspect --hex names it, and its field is the one that is selected", async () => {
+    await inspector.give(microvm);
+    const { stdout } = cprkit(["inspect", "--hex", microvm]);
+    const names = namesByByte(stdout);
+    const bytes = readFileSync(microvm);
+    await inspector.goTo(address(microvm, { view: "bytes" }));
+    const shown = new Map<number, { title: string; text: string }>();
+    const grid = inspector.page.locator("#bytes");
+    await grid.focus();
+    for (let at = 0; at < bytes.length; ) {
+      const cells = (await inspector.page.evaluate(`(async () => {
+        const grid = document.querySelector("#bytes");
+        grid.scrollTop = ${Math.floor(at / 16)} * 22;
+        for (let tries = 0; tries < 100; tries++) {
+          await new Promise((done) => requestAnimationFrame(done));
+          const cells = [...grid.querySelectorAll("[data-at]")];
+          if (cells.some((one) => Number(one.dataset.at) === ${at}) && cells.every((one) => one.textContent !== "··"))
+            return cells.map((one) => [Number(one.dataset.at), one.title, one.textContent]);
+        }
+        return [];
+      })()`)) as [number, string, string][];
+      expect(cells.length).toBeGreaterThan(16);
+      for (const [place, title, text] of cells) shown.set(place, { title, text });
+      at = Math.max(at + 16, ...cells.map(([place]) => place - 15));
+    }
+    expect(shown.size).toBe(bytes.length);
+    for (const [at, byte] of bytes.entries()) {
+      const { title, text } = shown.get(at) ?? { title: "", text: "" };
+      const expected = names.get(at) ?? "JSON description";
+      if (text !== byte.toString(16).padStart(2, "0") || title !== expected)
+        expect([at, title]).toEqual([at, expected]);
+    }
+    expect(new Set(names.values()).size).toBeGreaterThan(200);
+  });
+
+  test("a selection in the table is one in the bytes, and the other way round", async () => {
+    const { page } = inspector;
+    await inspector.give(firmware);
+    await inspector.goTo(address(firmware, { view: "devices", section: "mc146818rtc", field: "base_rtc" }));
+    const selected = page.locator("#fields [role=row][aria-selected=true]");
+    await selected.waitFor();
+    const field = rtc(readMigrationBytes(readFileSync(firmware)), "base_rtc");
+    expect(await selected.textContent()).toContain(`0x${field.offset.toString(16)}`);
+    expect(await page.locator("#device-bytes .marked").count()).toBe(field.size);
+    const other = rtc(readMigrationBytes(readFileSync(firmware)), "cmos_index");
+    await page.locator(`#device-bytes-b${other.offset}`).click();
+    await page.locator("#fields [aria-selected=true]", { hasText: "cmos_index" }).waitFor();
+    // Copied: what is said of it.
+    expect(await inspector.copied("path")).toBe("mc146818rtc: cmos_index");
+    expect(await inspector.copied("offset")).toBe(`0x${other.offset.toString(16)}`);
+    expect(JSON.parse(await inspector.copied("JSON"))).toEqual(JSON.parse(JSON.stringify(fieldToJson(other))));
+    expect(await page.locator("#fields [aria-selected=true]").textContent()).toContain("VMSTATE_UINT8");
+  });
+
+  test("an address brings back the file's name, the section and the field", async () => {
+    const { page } = inspector;
+    await inspector.give(firmware);
+    await inspector.goTo(address(firmware, { view: "devices", section: "mc146818rtc", field: "last_update" }));
+    await page.locator("#fields [aria-selected=true]", { hasText: "last_update" }).waitFor();
+    const sent = await inspector.copied("address");
+    const colleague = await openInspector(await open());
+    await colleague.goTo(sent);
+    await colleague.page.getByText("drop that file to go there").waitFor();
+    expect(await colleague.page.getByRole("status").first().textContent()).toContain("cpr-main-pc-firmware-11.1.mig");
+    await colleague.give(firmware);
+    await colleague.page.locator("#fields [aria-selected=true]", { hasText: "last_update" }).waitFor();
+    expect(await colleague.page.locator(".heading h2").first().textContent()).toBe("mc146818rtc");
+    expect(colleague.errors).toEqual([]);
+    await colleague.page.close();
+  });
+
+  test("search finds names, paths and values as one types", async () => {
+    const { page } = inspector;
+    await inspector.give(firmware);
+    await inspector.goTo(address(firmware, { view: "devices" }));
+    const search = page.getByRole("searchbox");
+    for (const [words, found] of [
+      ["cmos_ind", "cmos_index"],
+      ["mc146818", "mc146818rtc"],
+      [String(rtc(readMigrationBytes(readFileSync(firmware)), "base_rtc").value), "base_rtc"],
+    ] as const) {
+      await search.fill(words);
+      await page.locator("#tree [role=treeitem]", { hasText: found }).first().waitFor();
+    }
+    await search.fill("");
+  });
+
+  test("two streams: the differences of diff --json, the verdict of check, and an explanation behind a finding", async () => {
+    const { page } = inspector;
+    await inspector.give(nvme, firmware);
+    const [a, b] = [nvme, firmware].map((path) => readMigrationBytes(readFileSync(path))) as [Migration, Migration];
+    const { stdout } = cprkit(["diff", "--json", nvme, firmware]);
+    const printed = JSON.parse(stdout) as { readonly differences: unknown };
+    expect(printed.differences).toEqual(JSON.parse(JSON.stringify(differencesToJson(diffMigrations(a, b)))));
+    expect(JSON.parse(await inspector.copied("Copy as JSON"))).toEqual({ differences: printed.differences });
+    const checked = JSON.parse(cprkit(["check", "--json", nvme, firmware]).stdout) as {
+      readonly findings: readonly { severity: string; message: string }[];
+    };
+    const errors = checked.findings.filter(({ severity }) => severity === "error").length;
+    const verdict = page.getByRole("region", { name: "Verdict" });
+    expect(await verdict.locator("strong").textContent()).toContain(`${errors} error`);
+    expect(await verdict.locator("summary").count()).toBe(Math.min(200, checked.findings.length));
+    const summary = verdict.locator("summary", { hasText: "section-missing" }).first();
+    await summary.click();
+    expect(await verdict.locator("details[open] dd").first().textContent()).toContain("unknown-section");
+    expect(inspector.errors).toEqual([]);
+  });
+
+  test("compressed, saved by libvirt, in a qcow2 image, behind something: as inspect takes them", async () => {
+    const bytes = readFileSync(microvm);
+    const plain = JSON.stringify(migrationToJson(readMigrationBytes(bytes)));
+    for (const path of [file("vm.mig.gz", gzipSync(bytes)), fixture("migration/cpr-main-microvm-10.0.mig.lzo")]) {
+      await inspector.give(path);
+      expect(await inspector.page.locator("dl.facts").first().textContent()).toMatch(/gzip|lzop/);
+      expect(JSON.parse(await inspector.copied("Copy all as JSON"))).toEqual(JSON.parse(plain));
+    }
+  });
+
+  test("a damaged stream shows what came before the damage", async () => {
+    const bytes = readFileSync(firmware);
+    for (const length of [bytes.length >> 1, 2000, 60]) {
+      const path = file(`cut-${length}.mig`, bytes.subarray(0, length));
+      await inspector.give(path);
+      const expected = readMigrationBytes(bytes.subarray(0, length));
+      expect(JSON.parse(await inspector.copied("Copy all as JSON"))).toEqual(
+        JSON.parse(JSON.stringify(migrationToJson(expected))),
+      );
+      const problems = await inspector.page.getByRole("region", { name: "Problems" }).textContent();
+      expect(problems).toContain(printable(expected.stopped?.message ?? "?"));
+    }
+    await inspector.give(file("no-stream.txt", "this is no stream"));
+    expect(await inspector.page.getByRole("alert").textContent()).toContain("expected a CPR state");
+  });
+
+  test("nothing was asked for but the page and its worker, and nothing can be", async () => {
+    const { page } = inspector;
+    expect(inspector.requests.length).toBeGreaterThan(0);
+    expect(inspector.requests.filter((url) => !/^(?:file:.*\/inspect\.html(?:#.*)?|blob:null\/.*)$/.test(url))).toEqual(
+      [],
+    );
+    const tried = `fetch("http://127.0.0.1:9/").then(() => "sent", (error) => String(error))`;
+    const refused = page.waitForEvent("console", (message) => /Content Security Policy/.test(message.text()));
+    expect(await page.evaluate(tried)).toContain("Failed to fetch");
+    await refused;
+    const [worker] = page.workers();
+    expect(await worker?.evaluate(tried)).toContain("Failed to fetch");
+    // Not even tried: the policy is asked first.
+    expect(inspector.requests.filter((url) => url.startsWith("http"))).toEqual([]);
+  });
+
+  test("axe finds nothing in any view, dark or light", async () => {
+    const { page } = inspector;
+    const findings: string[] = [];
+    const look = async (where: string): Promise<void> => {
+      for (const colorScheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme });
+        for (const one of await accessibilityFindings(page)) findings.push(`${where}, ${colorScheme}: ${one}`);
+      }
+    };
+    await inspector.give(firmware);
+    await inspector.goTo(address(firmware, { view: "devices", section: "mc146818rtc", field: "base_rtc" }));
+    await page.locator("#fields [aria-selected=true]").waitFor();
+    await look("devices");
+    for (const tab of ["Overview", "Bytes", "RAM", "Compare"]) {
+      await page.getByRole("tab", { name: tab }).click();
+      await look(tab);
+    }
+    await inspector.give(fixture("cpr/q35-540-10.0.bin"));
+    await look("CPR state");
+    await inspector.give(nvme, firmware);
+    await look("two streams");
+    expect(findings).toEqual([]);
+  });
+
+  function address(path: string, words: Readonly<Record<string, string>>): string {
+    return `#${new URLSearchParams({ file: path.slice(path.lastIndexOf("/") + 1), ...words }).toString()}`;
+  }
+
+  function rtc({ sections }: Migration, name: string) {
+    const field = sections.find((one) => one.name === "mc146818rtc")?.fields.find((one) => one.name === name);
+    if (field === undefined) throw new Error(`no field ${name}`);
+    return field;
+  }
+});
+
+/** The text beside each byte of `inspect --hex`; the lines after a first one have none of their own. */
+function namesByByte(text: string): Map<number, string> {
+  const names = new Map<number, string>();
+  let name = "";
+  for (const line of text.split("\n")) {
+    const folded = /^0x([\da-f]+) {2}(.*): (\d+) bytes$/.exec(line);
+    if (folded !== null) {
+      const [, offset = "", what = "", length = ""] = folded;
+      for (let at = 0; at < Number(length); at++) {
+        names.set(Number.parseInt(offset, 16) + at, `${what}: ${length} bytes`);
+      }
+      continue;
+    }
+    const [, offset = "", digits = "", rest = ""] = /^([\da-f]{8}) {2}((?:[\da-f]{2} ?)*) *(.*)$/.exec(line) ?? [];
+    if (offset === "") continue;
+    const shown = line.slice(10, 58).trim();
+    const count = shown === "" ? 0 : shown.split(" ").length;
+    const own = line.slice(59).trim();
+    if (own !== "" || digits + rest === "") name = own;
+    for (let at = 0; at < count; at++) names.set(Number.parseInt(offset, 16) + at, name);
+  }
+  return names;
+}
