@@ -25,7 +25,9 @@ export function startProgress(text: string, quiet: boolean): Progress {
     // A terminal that is gone shows nothing any more, and ends nothing.
     process.stderr.on("error", () => {});
     void import("ora").then(({ default: ora }) => {
-      if (!stopped) spinner = ora({ text: shown, discardStdin: false }).start();
+      // ora does not know of no-color.org.
+      const color = (process.env["NO_COLOR"] ?? "") === "" ? "cyan" : false;
+      if (!stopped) spinner = ora({ text: shown, discardStdin: false, color }).start();
     });
   }
   const lines = (texts: readonly string[]) => {
