@@ -1,8 +1,10 @@
 // Many VMs on one host: commands one after the other, commands all at once, and one command for all of them.
 //
 // Usage: npm run build && node bench/many.mjs [--count 8] [--runs 3] [--ways "one after the other,all at once,one command"]
-// The same VMs are updated again and again (10.0 to 10.0), the ways by turns; their guests have nothing to do. CPU is that
-// of the commands with what they asked of QEMU binaries, not of the VMs. Results: bench/results/many-COUNT.json
+//        [--from 10.0] [--to 10.0] [--first FOLDER] [--output bench/results]
+// The same VMs are updated again and again, the ways by turns; their guests have nothing to do. CPU is that of the commands
+// with what they asked of QEMU binaries, not of the VMs. --first: a built checkout of another version, whose commands are
+// measured beside, one after the other. Results: many-COUNT.json
 
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -18,13 +20,18 @@ const { values } = parseArgs({
   options: {
     count: { type: "string", default: "8" },
     runs: { type: "string", default: "3" },
+    from: { type: "string", default: "10.0" },
+    to: { type: "string", default: "10.0" },
+    first: { type: "string" },
+    output: { type: "string", default: join(root, "bench/results") },
     ways: { type: "string", default: "one after the other,all at once,one command" },
   },
 });
 const count = Number(values.count);
 const dir = mkdtempSync(join(tmpdir(), "cprkit-many-"));
 const vms = Array.from({ length: count }, (_, at) => join(dir, `qmp${at}`));
-const common = ["--qemu", binary("10.0"), "--state-dir", join(dir, "state"), "--timeout", "300", "--json"];
+const itsOwn = values.first === undefined ? [] : vms.map((qmp) => `${qmp}-first`);
+const common = ["--qemu", binary(values.to), "--state-dir", join(dir, "state"), "--timeout", "300", "--json"];
 
 const ways = {
   "one after the other": async () => {
@@ -34,16 +41,23 @@ const ways = {
   },
   "all at once": () => Promise.all(vms.map((qmp) => command(["--qmp", qmp]))),
   "one command": async () => [await command(["--qmp", ...vms])],
+  "first version": async () => {
+    const all = [];
+    // VMs of its own: an older version does not know what a newer one has written into a command line.
+    for (const qmp of itsOwn) all.push(await command(["--qmp", qmp], values.first));
+    return all;
+  },
 };
+const chosen = [...values.ways.split(","), ...(values.first === undefined ? [] : ["first version"])];
 
 const pids = new Set();
 const samples = {};
 try {
   writeFileSync(join(dir, "guest.rom"), guestFirmware());
-  for (const qmp of vms) pids.add(start(binary("10.0"), argumentsOf(qmp)).pid);
-  for (const qmp of vms) await (await connectQmp(qmp, { waitMs: 60_000 })).close();
+  for (const qmp of [...vms, ...itsOwn]) pids.add(start(binary(values.from), argumentsOf(qmp)).pid);
+  for (const qmp of [...vms, ...itsOwn]) await (await connectQmp(qmp, { waitMs: 60_000 })).close();
   for (let run = 0; run < Number(values.runs); run++) {
-    for (const way of values.ways.split(",")) {
+    for (const way of chosen) {
       await sleep(500);
       const begin = performance.now();
       const commands = await ways[way]();
@@ -86,15 +100,14 @@ const summary = Object.fromEntries(
   ]),
 );
 const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version };
-const folder = join(root, "bench/results");
-mkdirSync(folder, { recursive: true });
-const file = join(folder, `many-${count}.json`);
+mkdirSync(values.output, { recursive: true });
+const file = join(values.output, `many-${count}.json`);
 writeFileSync(
   file,
   `${JSON.stringify({ what: "many", count, machine, runs: Number(values.runs), summary, samples }, undefined, 1)}\n`,
 );
 process.stdout.write(
-  `${count} VMs, QEMU 10.0 to 10.0, TCG, ${machine.cpu}, ${machine.cores} cores, Node ${machine.node}; `,
+  `${count} VMs, QEMU ${values.from} to ${values.to}, TCG, ${machine.cpu}, ${machine.cores} cores, Node ${machine.node}; `,
 );
 process.stdout.write(`${values.runs} runs; median (min to max)\n`);
 for (const [field, text] of Object.entries(fields)) {
@@ -106,8 +119,8 @@ for (const [field, text] of Object.entries(fields)) {
 }
 
 /** A command until it has ended; its CPU and memory as they were when it printed its last line. */
-async function command(words) {
-  const child = spawn(process.execPath, [join(root, "bin/cprkit"), "update", ...words, ...common], {
+async function command(words, checkout = root) {
+  const child = spawn(process.execPath, [join(checkout, "bin/cprkit"), "update", ...words, ...common], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let [text, errors, cpu, memory] = ["", "", 0, 0];

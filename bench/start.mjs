@@ -1,7 +1,8 @@
 // How long commands take to start: the bundled command line with and without V8's kept code, and the same code as modules,
 // beside `node -e 0`.
 //
-// Usage: npm run build && node bench/start.mjs [--runs 15]        Results: bench/results/start.json
+// Usage: npm run build && node bench/start.mjs [--runs 15] [--ways modules,…] [--output bench/results]
+// Results: start.json in the folder of --output
 
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +11,13 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { root, spread } from "./qemu.mjs";
 
-const { values } = parseArgs({ options: { runs: { type: "string", default: "15" } } });
+const { values } = parseArgs({
+  options: {
+    runs: { type: "string", default: "15" },
+    ways: { type: "string", default: "modules,bundle without kept code,bundle" },
+    output: { type: "string", default: join(root, "bench/results") },
+  },
+});
 const dir = mkdtempSync(join(tmpdir(), "cprkit-start-"));
 const modules = join(dir, "modules.mjs");
 writeFileSync(
@@ -39,6 +46,7 @@ try {
     for (const [name, words] of Object.entries(commands)) {
       times[name] ??= {};
       for (const [way, how] of Object.entries(ways)) {
+        if (!values.ways.split(",").includes(way)) continue;
         times[name][way] ??= [];
         keep(times[name][way], time(...how(words)));
       }
@@ -60,9 +68,9 @@ const summary = Object.fromEntries(
   ]),
 );
 const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version };
-mkdirSync(join(root, "bench/results"), { recursive: true });
+mkdirSync(values.output, { recursive: true });
 writeFileSync(
-  join(root, "bench/results/start.json"),
+  join(values.output, "start.json"),
   `${JSON.stringify({ what: "start", machine, runs: Number(values.runs), unit: "ms", node, summary }, undefined, 1)}\n`,
 );
 process.stdout.write(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, ${values.runs} runs by turns\n`);

@@ -2,7 +2,8 @@
 // question and is ended (a probe), and a start with the VM's command line until its monitor answers. By turns.
 //
 // Usage: npm run build && node bench/update-command.mjs [--runs 7] [--from 10.0] [--to 10.0] [--first FOLDER]
-// --first: a built checkout of another version, which is measured beside it. Results: bench/results/update-command.json
+//        [--output bench/results]
+// --first: a built checkout of another version, which is measured beside it. Results: update-command-FROM-TO.json
 
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     from: { type: "string", default: "10.0" },
     to: { type: "string", default: "10.0" },
     first: { type: "string" },
+    output: { type: "string", default: join(root, "bench/results") },
   },
 });
 const dir = mkdtempSync(join(tmpdir(), "cprkit-command-"));
@@ -73,11 +75,11 @@ const summary = Object.fromEntries(
   ]),
 );
 const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version };
-const folder = join(root, "bench/results");
-mkdirSync(folder, { recursive: true });
+mkdirSync(values.output, { recursive: true });
+const pair = `${values.from}-${values.to}`;
 writeFileSync(
-  join(folder, "update-command.json"),
-  `${JSON.stringify({ what: "update-command", machine, runs: Number(values.runs), unit: "ms", summary }, undefined, 1)}\n`,
+  join(values.output, `update-command-${pair}.json`),
+  `${JSON.stringify({ what: "update-command", pair, machine, runs: Number(values.runs), unit: "ms", summary }, undefined, 1)}\n`,
 );
 for (const [name, fields] of Object.entries(summary)) {
   for (const [field, { min, median, max }] of Object.entries(fields)) {

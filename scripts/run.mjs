@@ -51,6 +51,7 @@ function bench() {
   // The recorded results are whole ones: npm test compares with them.
   const folder = rest.length === 0 ? "bench/results" : ".cache/bench";
   node("bench/dist/main.js", "--output", folder, ...rest);
+  if (rest.length === 0) node("bench/commands.mjs", "--output", folder);
   node("scripts/bench/plots.mjs", folder);
 }
 
