@@ -1,7 +1,8 @@
 // The demo where people run it: on a terminal, as a plain user in a folder of their own, and without a network.
 
-import { spawnSync } from "node:child_process";
-import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readdirSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { repoRoot } from "../support/cli.ts";
@@ -10,6 +11,17 @@ import { describeQemu } from "../support/qemu.ts";
 import { killAllVms, privateDir } from "../support/vm.ts";
 
 afterAll(killAllVms);
+
+/** The QEMUs whose command line names the folder. */
+function processesOf(folder: string): string[] {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(folder);
+    } catch {
+      return false;
+    }
+  });
+}
 
 describeQemu("the demo with a real VM", ["10.0", "11.1"], (qemu) => {
   test.skipIf(!existsSync("/usr/bin/script"))(
@@ -44,6 +56,35 @@ describeQemu("the demo with a real VM", ["10.0", "11.1"], (qemu) => {
       expect(sequences.filter((letter) => letter === "m")).toEqual([]);
     },
   );
+
+  test("Ctrl-C in the middle: the VM and its files are gone", async () => {
+    const dir = privateDir();
+    const words = ["--qemu", qemu["10.0"], "--to", qemu["11.1"], "--rounds", "9"];
+    const child = spawn(process.execPath, ["bin/cprkit", "demo", ...words], {
+      cwd: repoRoot,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, TMPDIR: dir },
+    });
+    let said = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+    });
+    let shown = "";
+    await new Promise<void>((resolve) => {
+      child.stdout.setEncoding("utf8").on("data", (text: string) => {
+        shown += text;
+        // A replacement is done: the next one is under way, or about to be.
+        if (/ → .* ms/.test(shown)) resolve();
+      });
+    });
+    const [vm = ""] = readdirSync(dir).filter((name) => name.startsWith("cprkit-vm-"));
+    expect(processesOf(vm).length).toBeGreaterThan(0);
+    child.kill("SIGINT");
+    const [code] = await once(child, "close");
+    expect({ code, said }).toEqual({ code: 4, said: expect.stringContaining("interrupted by SIGINT") });
+    expect(processesOf(vm)).toEqual([]);
+    expect(readdirSync(dir)).toEqual([]);
+  });
 
   test.skipIf(!isRoot)("as a plain user, in a folder of mode 0700", () => {
     const home = join(privateDir(), "home");

@@ -78,6 +78,7 @@ describeBrowser("the site in a browser", (open) => {
 
   it.each(["phone", "desktop"] as const)(
     "on a %s: nothing that axe finds, nothing wider than the screen",
+    { timeout: 300_000 },
     async (screen) => {
       const page = await open(screen);
       const pages = process.env["CPRKIT_LONG"] === "1" ? files : looked;
@@ -87,6 +88,9 @@ describeBrowser("the site in a browser", (open) => {
         const wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
         expect([each, wider]).toEqual([each, 0]);
       }
+      await page.emulateMedia({ colorScheme: "dark" });
+      await page.goto(address("preflight.html"));
+      expect(await accessibilityFindings(page)).toEqual([]);
       await page.close();
     },
   );
