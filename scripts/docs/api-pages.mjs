@@ -73,14 +73,15 @@ function signature(item) {
 }
 
 /**
- * A table: each member as it is declared, and what it is.
+ * A list: each member as it is declared, and what it is.
  *
  * @param {any} item
  */
 function membersText(item) {
-  const rows = item.members.map((/** @type {any} */ member) => {
+  const lines = item.members.map((/** @type {any} */ member) => {
     const text = member.excerpt.text.replaceAll(/\s+/g, " ").replace(/;$/, "");
-    return `| \`${text.replaceAll("|", "\\|")}\` | ${docText(member).trim().replaceAll(/\n+/g, " ").replaceAll("|", "\\|")} |`;
+    const doc = docText(member).trim().replaceAll("\n", "\n  ");
+    return `- \`${text}\`${doc === "" ? "" : `: ${doc}`}`;
   });
-  return rows.length === 0 ? "" : `| member | |\n| --- | --- |\n${rows.join("\n")}\n`;
+  return lines.length === 0 ? "" : `\nMembers:\n\n${lines.join("\n")}\n`;
 }

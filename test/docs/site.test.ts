@@ -61,6 +61,13 @@ it("the API's reference has every export of every subpath", () => {
   }
 });
 
+it("the API's reference has what the docstrings say: of an export, of its members, what is thrown", () => {
+  const page = read("api/qemu.html").replaceAll(/<[^>]*>/g, "");
+  expect(page).toContain("Replaces the QEMU under a running guest.");
+  expect(page).toContain("readonly downtimeMs: number | undefined: STOP of the source to RESUME of the destination");
+  expect(page).toMatch(/throws CprkitError ERR_UPDATE_REFUSED when something is in the way/);
+});
+
 it("every code of a finding has a place that can be linked to", () => {
   for (const code of Object.keys(findingCodes)) expect(read("preflight.html")).toContain(`<tr id="${code}">`);
 });
