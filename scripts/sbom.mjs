@@ -1,4 +1,5 @@
-// `npm run sbom`: the list of all packages that an installation of cprkit brings along, as CycloneDX JSON on stdout.
+// `npm run sbom`: the list of all packages that an installation of cprkit brings along, and of those that the inspector's page
+// has inside, as CycloneDX JSON on stdout.
 //
 // `npm sbom --omit dev` leaves out what a tool for development needs as well (npm 11: zod and picocolors, of which the
 // first is in every update). So npm is asked in a folder whose package.json and lock file have no such tools at all.
@@ -10,9 +11,18 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const { devDependencies: _tools, ...manifest } = read("package.json");
+const { devDependencies: tools, ...manifest } = read("package.json");
 const { packages, ...lock } = read("package-lock.json");
-const shipped = Object.fromEntries(Object.entries(packages).filter(([, { dev }]) => dev !== true));
+/** Packages that are not installed, because the inspector's page has them inside. */
+const inPage = ["d3-hierarchy", "preact"];
+const shipped = Object.fromEntries(
+  Object.entries(packages).flatMap(([path, one]) => {
+    const isInPage = inPage.some((name) => path === `node_modules/${name}`);
+    return one.dev === true && !isInPage ? [] : [[path, isInPage ? { ...one, dev: undefined } : one]];
+  }),
+);
+manifest.dependencies = { ...manifest.dependencies, ...Object.fromEntries(inPage.map((name) => [name, tools[name]])) };
+shipped[""] = { ...shipped[""], dependencies: manifest.dependencies };
 delete shipped[""].devDependencies;
 
 const temporary = mkdtempSync(join(tmpdir(), "cprkit-sbom-"));

@@ -21,10 +21,17 @@ if (root !== null) {
     if (location.hash !== app.address()) app.goTo(currentAddress());
   });
   app.goTo(currentAddress());
+  let later = 0;
   app.subscribe(() => {
-    // While an address waits for its file, it stays.
-    if (app.state().docs.length > 0 && app.state().wanted === undefined && location.hash !== app.address())
-      history.replaceState(null, "", app.address());
+    // Browsers allow only some changes a second.
+    clearTimeout(later);
+    later = setTimeout(() => {
+      const { docs, wanted } = app.state();
+      // While an address waits for its file, it stays.
+      if (docs.length > 0 && wanted === undefined && location.hash !== app.address()) {
+        history.replaceState(null, "", app.address());
+      }
+    }, 150);
   });
   render(
     <AppContext.Provider value={app}>

@@ -14,7 +14,7 @@ import { Compare } from "./views/compare.tsx";
 import { CprState } from "./views/cpr.tsx";
 import { Devices } from "./views/devices.tsx";
 import { Overview } from "./views/overview/overview.tsx";
-import { Ram } from "./views/ram/ram.tsx";
+import { RamView } from "./views/ram/ram.tsx";
 import { Snapshots } from "./views/snapshots.tsx";
 import { Vm } from "./views/vm.tsx";
 import { Welcome } from "./views/welcome.tsx";
@@ -208,7 +208,7 @@ function Shown({ view, state, onRefreshVm }: ShownProps): JSX.Element {
     case "bytes":
       return <Bytes key={doc.id} doc={doc} />;
     case "ram":
-      return <Ram key={doc.id} doc={doc} />;
+      return <RamView key={doc.id} doc={doc} />;
     case "cpr":
       return cpr === undefined ? <Overview doc={doc} /> : <CprState key={doc.id} cpr={cpr} />;
     default:

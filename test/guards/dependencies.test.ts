@@ -65,7 +65,7 @@ it("a native package is pinned to one version", () => {
 });
 
 describe("a release", () => {
-  it("has an SBOM with every package that is installed with cprkit", () => {
+  it("has an SBOM with every package that is installed with cprkit, or is inside the inspector's page", () => {
     const { stdout, status } = spawnSync(process.execPath, [join(root, "scripts/sbom.mjs")], { encoding: "utf8" });
     expect(status).toBe(0);
     const sbom = z
@@ -77,7 +77,12 @@ describe("a release", () => {
       .parse(JSON.parse(stdout));
     expect(sbom.metadata.component.name).toBe("cprkit");
     const listed = sbom.components.map(({ name, version }) => `${name}@${version}`).sort();
-    expect(listed).toEqual(installed.map(([path, { version }]) => `${nameOf(path)}@${version}`).sort());
+    const inPage = [...read("dist/web/LICENSES.txt").matchAll(/^(\S+) (\d\S*) \([^)]+\)$/gm)].map(
+      ([, name, version]) => `${name}@${version}`,
+    );
+    expect(inPage).toEqual(expect.arrayContaining([expect.stringMatching(/^preact@/)]));
+    const all = new Set([...installed.map(([path, { version }]) => `${nameOf(path)}@${version}`), ...inPage]);
+    expect(listed).toEqual([...all].sort());
     for (const name of ours) expect(sbom.components.map((component) => component.name)).toContain(name);
   });
 

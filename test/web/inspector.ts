@@ -18,6 +18,8 @@ export interface Inspector {
   give(...paths: readonly string[]): Promise<void>;
   /** What a click on this button copies. */
   copied(button: string): Promise<string>;
+  /** SHA-256 of that: some MiB take long from one process to the other. */
+  copiedDigest(button: string): Promise<string>;
   /** Goes to an address, as if it were pasted. */
   goTo(hash: string): Promise<void>;
 }
@@ -32,6 +34,13 @@ export async function openInspector(page: Page, url = pathToFileURL(pagePath).hr
   await page.evaluate(
     "navigator.clipboard.writeText = async (text) => { globalThis.lastCopied = text; globalThis.copies = (globalThis.copies ?? 0) + 1; }",
   );
+  const click = async (button: string): Promise<void> => {
+    const before = await page.evaluate("globalThis.copies ?? 0");
+    await page.getByRole("button", { name: button, exact: true }).click();
+    await expect
+      .poll(() => page.evaluate("globalThis.copies ?? 0"), { timeout: 30_000, interval: 10 })
+      .not.toBe(before);
+  };
   return {
     page,
     requests,
@@ -44,10 +53,16 @@ export async function openInspector(page: Page, url = pathToFileURL(pagePath).hr
       );
     },
     copied: async (button) => {
-      const before = await page.evaluate("globalThis.copies ?? 0");
-      await page.getByRole("button", { name: button, exact: true }).click();
-      await page.waitForFunction((count) => ((globalThis as { copies?: number }).copies ?? 0) !== count, before);
+      await click(button);
       return String(await page.evaluate("globalThis.lastCopied"));
+    },
+    copiedDigest: async (button) => {
+      await click(button);
+      return String(
+        await page.evaluate(
+          "crypto.subtle.digest('SHA-256', new TextEncoder().encode(globalThis.lastCopied)).then((all) => [...new Uint8Array(all)].map((byte) => byte.toString(16).padStart(2, '0')).join(''))",
+        ),
+      );
     },
     goTo: async (hash) => {
       await page.evaluate((to) => {
@@ -58,7 +73,7 @@ export async function openInspector(page: Page, url = pathToFileURL(pagePath).hr
 }
 
 /** Waits until files of these names are open, or something was refused. */
-async function isOpen(page: Page, names: readonly string[]): Promise<void> {
+export async function isOpen(page: Page, names: readonly string[]): Promise<void> {
   const shown = names.map((name) => `.names:has-text(${JSON.stringify(name)})`).join("");
   await expect
     .poll(

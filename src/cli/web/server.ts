@@ -2,10 +2,13 @@
 // files that were named, what a VM answers. Whoever does not know the address gets nothing.
 
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { closeSync, createReadStream, fstatSync, readFileSync } from "node:fs";
+import { closeSync, fstatSync, read, readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { basename } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { promisify } from "node:util";
 import { openInput } from "../../files/read.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 
@@ -174,11 +177,23 @@ function sendRange({ fd, size }: OpenedFile, request: IncomingMessage, response:
     "content-length": end - start + 1,
     "content-range": `bytes ${start}-${end}/${size}`,
   });
-  const stream = createReadStream("", { fd, start, end, autoClose: false });
-  stream.on("error", () => response.destroy());
-  response.on("close", () => stream.destroy());
-  stream.pipe(response);
+  // Not a stream of a file: destroyed, when the page goes on to another place, that would close the file.
+  pipeline(Readable.from(parts(fd, start, end + 1)), response).catch(() => response.destroy());
 }
+
+async function* parts(fd: number, start: number, end: number): AsyncGenerator<Buffer> {
+  for (let at = start; at < end; ) {
+    const { buffer, bytesRead } = await readAt(fd, Buffer.allocUnsafe(Math.min(partSize, end - at)), at);
+    // The file has become shorter.
+    if (bytesRead === 0) throw new Error("the file ends early");
+    yield buffer.subarray(0, bytesRead);
+    at += bytesRead;
+  }
+}
+
+const partSize = 256 * 1024;
+const readAt = (fd: number, buffer: Buffer, position: number) =>
+  promisify(read)(fd, buffer, 0, buffer.length, position);
 
 function refuse(response: ServerResponse, status: number): void {
   response.writeHead(status, { "content-type": "text/plain", connection: "close" }).end();

@@ -48,7 +48,7 @@ export function CopyButtons({ place }: { readonly place: CopyPlace }): JSX.Eleme
   const app = useApp();
   return (
     <fieldset class="buttons">
-      <legend class="hidden">Copy</legend>
+      <legend>Copy</legend>
       {copies.map(({ key, name, text }) => (
         <button
           key={key}

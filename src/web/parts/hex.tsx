@@ -9,6 +9,8 @@ import { rowHeight } from "./rows.tsx";
 import { useScroll } from "./scroll.ts";
 
 const perRow = 16;
+/** What is not a field, such as RAM's records, is marked as a whole only up to so many bytes. */
+const most = 1024;
 
 interface HexProps {
   readonly id: string;
@@ -37,7 +39,8 @@ export function Hex({ id, label, bytes, spans, from, to, at, onSelect, marked }:
     if (at !== undefined && at >= from && at < to) scroll.reveal(Math.floor(at / perRow) - firstRow);
   }, [at, from, to, scroll.page]);
   const span = at === undefined ? undefined : spans.at(at);
-  const range = marked ?? (span === undefined ? undefined : { from: span.offset, to: span.offset + span.size });
+  const isField = span !== undefined && (span.path !== "" || span.size < most);
+  const range = marked ?? (isField ? { from: span.offset, to: span.offset + span.size } : undefined);
   const digits = Math.max(8, (to - 1).toString(16).length);
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.altKey || event.metaKey) return;

@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import type { FieldNode } from "../../migration/index.ts";
-import { printable } from "../../vmstate/shown/text.ts";
+import { counted, printable } from "../../vmstate/shown/text.ts";
 import { sizeText } from "../../vmstate/shown/values.ts";
 import { colourOf } from "../parts/colour.ts";
 import { Rows } from "../parts/rows.tsx";
@@ -56,7 +56,9 @@ export function DeviceTree({ doc }: { readonly doc: Doc }): JSX.Element {
   return (
     <div class="tree">
       <p class="count" aria-live="polite">
-        {words === "" ? `${doc.rows.length} sections` : `${nodes.filter(({ field }) => field).length} fields found`}
+        {words === ""
+          ? `${doc.rows.length} sections`
+          : `${counted(nodes.filter(({ field }) => field).length, "field")} found`}
       </p>
       <Rows
         id="tree"

@@ -78,13 +78,13 @@ function Carried({ report }: { readonly report: unknown }): JSX.Element | null {
   const ways = listOf(member(report, "ways"));
   return (
     <>
-      <h3>What an update would carry itself</h3>
+      <h2>What an update would carry itself</h2>
       {carried.length === 0 ? (
         <p>Nothing: QEMU's CPR carries all there is.</p>
       ) : (
         <ul>
           {carried.map((one, index) => (
-            <li key={`${index}`}>{inWords(one)}</li>
+            <li key={`${index}`}>{textOf(member(one, "what"))}</li>
           ))}
         </ul>
       )}
@@ -98,13 +98,6 @@ function Carried({ report }: { readonly report: unknown }): JSX.Element | null {
       )}
     </>
   );
-}
-
-function inWords(value: unknown): string {
-  if (typeof value !== "object" || value === null) return textOf(value);
-  return Object.entries(value)
-    .map(([name, one]) => `${printable(name)}: ${textOf(one)}`)
-    .join(", ");
 }
 
 function listOf(value: unknown): readonly unknown[] {
@@ -125,7 +118,7 @@ function Tree({ value }: { readonly value: unknown }): JSX.Element {
   };
   return (
     <>
-      <h3>The machine</h3>
+      <h2>The machine</h2>
       <Rows
         id="machine"
         role="tree"

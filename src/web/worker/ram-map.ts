@@ -6,10 +6,12 @@ import { cellKinds, type PagePlace, type RamMapPart } from "./protocol.ts";
 
 /** Pages of one piece. */
 const pieceSize = 4096;
-/** Places of pages' contents are kept for so many pieces: with pages of 4 KiB, 32 GiB of guest RAM in 64 MiB. */
+/** Places of pages' contents are kept for so many pieces: with pages of 4 KiB, 32 GiB of guest RAM in 96 MiB. */
 const maxPlaces = 2048;
 
+/** By {@link codeOf}. */
 const codes: readonly (RamPlaceKind | "absent")[] = ["absent", "page", "zero", "xbzrle", "compressed", "filled"];
+const codeOf = { page: 1, zero: 2, xbzrle: 3, compressed: 4, filled: 5 } as const;
 /** Of each code, its place in {@link cellKinds}. */
 const cellOf = [4, 0, 1, 2, 3, 1] as const;
 
@@ -19,7 +21,7 @@ interface Piece {
   readonly counts: Uint32Array;
   /** Where each page's content is, and its size; undefined if that is not kept. */
   readonly at: Float64Array | undefined;
-  readonly sizes: Uint16Array | undefined;
+  readonly sizes: Uint32Array | undefined;
 }
 
 /** A map while it is made, and after. */
@@ -51,15 +53,18 @@ export function mapBlocks(ram: Ram | undefined): Map<string, MapBlock> {
 export function ramMap(known: ReadonlyMap<string, MapBlock>): RamMap {
   const blocks = new Map<string, Map<number, Piece>>();
   let placed = 0;
+  // Pages come in order mostly: block and piece are those of the page before.
   let lastName = "";
-  let last: Map<number, Piece> | undefined;
-  const piecesOf = (block: string): Map<number, Piece> => {
-    if (block === lastName && last !== undefined) return last;
-    const pieces = blocks.get(block) ?? new Map<number, Piece>();
+  let pieces = new Map<number, Piece>();
+  let pageSize = 4096;
+  let lastIndex = -1;
+  let piece: Piece | undefined;
+  const enter = (block: string): void => {
+    pieces = blocks.get(block) ?? new Map();
     blocks.set(block, pieces);
+    pageSize = known.get(block)?.pageSize ?? 4096;
     lastName = block;
-    last = pieces;
-    return pieces;
+    lastIndex = -1;
   };
   const newPiece = (): Piece => {
     placed += 1;
@@ -70,21 +75,21 @@ export function ramMap(known: ReadonlyMap<string, MapBlock>): RamMap {
       codes: new Uint8Array(pieceSize),
       counts,
       at: kept ? new Float64Array(pieceSize) : undefined,
-      sizes: kept ? new Uint16Array(pieceSize) : undefined,
+      sizes: kept ? new Uint32Array(pieceSize) : undefined,
     };
   };
   return {
     note: (block, offset, kind, at, size) => {
-      const page = Math.floor(offset / (known.get(block)?.pageSize ?? 4096));
-      const pieces = piecesOf(block);
+      if (block !== lastName || lastIndex < 0) enter(block);
+      const page = Math.floor(offset / pageSize);
       const index = Math.floor(page / pieceSize);
-      let piece = pieces.get(index);
-      if (piece === undefined) {
-        piece = newPiece();
+      if (index !== lastIndex || piece === undefined) {
+        piece = pieces.get(index) ?? newPiece();
         pieces.set(index, piece);
+        lastIndex = index;
       }
       const inPiece = page % pieceSize;
-      const code = codes.indexOf(kind);
+      const code = codeOf[kind];
       const before = piece.codes[inPiece] as number;
       if (before !== code) {
         piece.counts[before] = (piece.counts[before] as number) - 1;
@@ -92,16 +97,16 @@ export function ramMap(known: ReadonlyMap<string, MapBlock>): RamMap {
         piece.codes[inPiece] = code;
       }
       if (piece.at !== undefined) piece.at[inPiece] = at;
-      if (piece.sizes !== undefined) piece.sizes[inPiece] = Math.min(size, 0xffff);
+      if (piece.sizes !== undefined) piece.sizes[inPiece] = size;
     },
     part: (block, first, perCell, cells) =>
       partOf(blocks.get(block) ?? new Map(), first, perCell, cells, known.get(block)?.pages ?? 0),
     page: (block, page) => {
-      const piece = blocks.get(block)?.get(Math.floor(page / pieceSize));
+      const own = blocks.get(block)?.get(Math.floor(page / pieceSize));
       const inPiece = page % pieceSize;
-      const kind = codes[piece?.codes[inPiece] ?? 0] ?? "absent";
+      const kind = codes[own?.codes[inPiece] ?? 0] ?? "absent";
       if (kind === "absent") return { kind, at: undefined, size: 0 };
-      return { kind, at: piece?.at?.[inPiece], size: piece?.sizes?.[inPiece] ?? 0 };
+      return { kind, at: own?.at?.[inPiece], size: own?.sizes?.[inPiece] ?? 0 };
     },
   };
 }

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { RamBlock } from "../../../migration/index.ts";
+import type { Ram, RamBlock } from "../../../migration/index.ts";
 import { counted, grouped, printable } from "../../../vmstate/shown/text.ts";
 import { sizeText } from "../../../vmstate/shown/values.ts";
 import { Hex } from "../../parts/hex.tsx";
@@ -16,7 +16,7 @@ import { RamMap } from "./map.tsx";
 import { RamProgress } from "./progress.tsx";
 
 /** The view. */
-export function Ram({ doc }: { readonly doc: Doc }): JSX.Element {
+export function RamView({ doc }: { readonly doc: Doc }): JSX.Element {
   const ram = doc.opened.migration?.ram;
   const [name, setName] = useState<string>();
   const blocks = ram?.blocks ?? [];
@@ -34,7 +34,7 @@ export function Ram({ doc }: { readonly doc: Doc }): JSX.Element {
         </p>
         <Blocks blocks={blocks} selected={block.name} onSelect={setName} />
       </div>
-      <Block key={`${doc.id}:${block.name}`} doc={doc} block={block} pageSize={pageSize} shared={ram.ignoreShared} />
+      <Block key={`${doc.id}:${block.name}`} doc={doc} block={block} pageSize={pageSize} passed={passedAs(ram)} />
     </div>
   );
 }
@@ -87,10 +87,17 @@ interface BlockProps {
   readonly doc: Doc;
   readonly block: RamBlock;
   readonly pageSize: number;
-  readonly shared: boolean;
+  /** Why pages may be missing; undefined if they may not. */
+  readonly passed: string | undefined;
 }
 
-function Block({ doc, block, pageSize, shared }: BlockProps): JSX.Element {
+/** How memory comes to the new QEMU whose pages are not in the stream. */
+function passedAs({ ignoreShared, pages, zeroPages, xbzrlePages }: Ram): string | undefined {
+  if (ignoreShared) return "shared memory, which is not in the stream";
+  return pages + zeroPages + xbzrlePages === 0 ? "shared memory, which CPR passes by fd: not in the stream" : undefined;
+}
+
+function Block({ doc, block, pageSize, passed }: BlockProps): JSX.Element {
   const pages = Math.ceil(block.usedLength / pageSize);
   const [page, setPage] = useState(0);
   const counts = [
@@ -99,7 +106,8 @@ function Block({ doc, block, pageSize, shared }: BlockProps): JSX.Element {
     ...(block.xbzrlePages > 0 ? [`${grouped(block.xbzrlePages)} as differences (xbzrle)`] : []),
     ...(block.compressedPages > 0 ? [`${grouped(block.compressedPages)} compressed`] : []),
   ];
-  const isAbsent = shared && block.pages + block.zeroPages + block.xbzrlePages === 0;
+  const isAbsent =
+    passed !== undefined && doc.ram === "read" && block.pages + block.zeroPages + block.xbzrlePages === 0;
   return (
     <div class="stack">
       <header class="heading">
@@ -108,7 +116,7 @@ function Block({ doc, block, pageSize, shared }: BlockProps): JSX.Element {
         </h2>
         <p>
           {sizeText(block.usedLength)}, {counted(pages, "page")} of {sizeText(pageSize)}:{" "}
-          {isAbsent ? "shared memory, which is not in the stream" : counts.join(", ")}
+          {isAbsent ? passed : counts.join(", ")}
         </p>
       </header>
       <RamMap doc={doc} block={block.name} pages={pages} shared={isAbsent} page={page} onPage={setPage} />
