@@ -87,6 +87,8 @@ describeQemu("an update keeps", ["10.0", "11.1"], (qemu) => {
       const vm = await startUpdatable({
         ...{ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu[from] },
         extraArgs: () => ["-smp", "2", "-object", "iothread,id=io0"],
+        // Of a session of its own: the group's nice value would be that of all other tests, too.
+        prefix: ["setsid"],
       });
       const { main, cpu0, cpu1, io } = await threads(vm);
       run("taskset", "-p", "1", String(cpu0));
