@@ -30,7 +30,9 @@ const others: Readonly<Record<string, () => Measured>> = {
   "hash.memory": () => tableMemory(name, n),
   "start.list": () => started("list"),
   "start.hash": () => started("hash"),
-  "exec.phases": () => execAcross(name, n),
+  "exec.cprkit": () => execAcross(name, n, "cprkit"),
+  "exec.each": () => execAcross(name, n, "a call an fd"),
+  "exec.nothing": () => execAcross(name, n, "nothing"),
 };
 
 const make = works[name];

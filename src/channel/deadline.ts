@@ -1,8 +1,8 @@
 // One moment by which the whole of a transfer must be done: a peer that sends a byte now and then does not renew it.
 
-import type { WaitOptions } from "../linux/index.ts";
+import type { WaitOptions } from "../linux/wait/options.ts";
 import { checkTimeout } from "../linux/wait/options.ts";
-import { CprkitError, isCprkitError } from "../vmstate/index.ts";
+import { CprkitError, isCprkitError } from "../vmstate/error.ts";
 
 export interface Deadline {
   isOver(): boolean;

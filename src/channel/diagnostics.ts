@@ -1,7 +1,7 @@
 // The trace events of CPR on node:diagnostics_channel, one channel per event: "cprkit:cpr_save_fd" and so on.
 
 import { type Channel, channel } from "node:diagnostics_channel";
-import type { CprEventName, CprTrace } from "../cpr/index.ts";
+import type { CprEventName, CprTrace } from "../cpr/trace.ts";
 
 /** Name of an event's channel on node:diagnostics_channel, such as "cprkit:cpr_save_fd". */
 export function cprChannelName(event: CprEventName): string {

@@ -2,17 +2,17 @@
 // under their own numbers (QEMU 10.2 migration/cpr-exec.c).
 
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from "node:fs";
-import {
-  type CprState,
-  type CprTrace,
-  type LoadedCpr,
-  loadCprState,
-  type SaveCprOptions,
-  saveCprState,
-} from "../cpr/index.ts";
+// Each from its own file: a program that was just executed waits for every file that is loaded.
 import { maxCprStateBytes } from "../cpr/limits.ts";
-import { closeFd, createMemfd, execve, isOpen, setCloseOnExec } from "../linux/index.ts";
-import { CprkitError } from "../vmstate/index.ts";
+import type { CprState } from "../cpr/state.ts";
+import { type LoadedCpr, loadCprState, type SaveCprOptions, saveCprState } from "../cpr/stream.ts";
+import type { FdEntry } from "../cpr/table/fd-table.ts";
+import type { CprTrace } from "../cpr/trace.ts";
+import { closeFd, isOpen } from "../linux/fd.ts";
+import { closedAmong, setCloseOnExecOf } from "../linux/many-fds.ts";
+import { createMemfd } from "../linux/memfd.ts";
+import { execve } from "../linux/process/exec.ts";
+import { CprkitError } from "../vmstate/error.ts";
 
 /** The variable that holds the memfd's number in decimal; also the memfd's name. */
 export const cprExecVariable = "QEMU_CPR_EXEC_STATE";
@@ -39,14 +39,15 @@ export function execWithCprState(
   options: ExecCprOptions = {},
 ): never {
   // Before the memfd is made: it would take the number of an fd that is not open.
-  for (const { name, id, fd } of state) if (!isOpen(fd)) throw notOpen(name, id, fd);
+  const entries = state.entries();
+  throwIfClosed(entries, new Set(closedAmong(entries.map(({ fd }) => fd))));
   const memfd = writeExecState(state, options);
   try {
     execve(
       path,
       argv,
       { ...(options.env ?? process.env), [cprExecVariable]: String(memfd) },
-      { keepFds: [memfd, ...fdsOf(state)] },
+      { keepFds: [memfd, ...entries.map(({ fd }) => fd)] },
     );
   } catch (error) {
     closeFd(memfd);
@@ -85,14 +86,12 @@ export function loadCprStateFromExec(options: LoadExecOptions = {}): LoadedCpr |
   }
   try {
     const loaded = loadCprState({ bytes: readAll(memfd) }, { trace: options.trace, fdForm: "number" });
-    const closed = [];
-    for (const entry of [...loaded.state, ...loaded.dropped]) {
-      // The memfd took the number of an fd that was closed before it was made.
-      if (entry.fd !== memfd && isOpen(entry.fd)) setCloseOnExec(entry.fd, true);
-      else closed.push(entry);
-    }
-    const [first] = closed;
-    if (first !== undefined) throw notOpen(first.name, first.id, first.fd);
+    const entries = [...loaded.state.entries(), ...loaded.dropped];
+    const fds = entries.map(({ fd }) => fd);
+    // The memfd took the number of an fd that was closed before it was made.
+    const closed = new Set([memfd, ...closedAmong(fds)]);
+    setCloseOnExecOf(fds.filter((fd) => !closed.has(fd)));
+    throwIfClosed(entries, closed);
     loaded.state.isIncoming = true;
     return loaded;
   } finally {
@@ -159,8 +158,10 @@ function readAll(fd: number): Uint8Array {
   return bytes.subarray(0, read);
 }
 
-function* fdsOf(state: CprState): Iterable<number> {
-  for (const { fd } of state) yield fd;
+/** Throws for the first entry whose fd is among `closed`. */
+function throwIfClosed(entries: readonly FdEntry[], closed: ReadonlySet<number>): void {
+  const first = entries.find(({ fd }) => closed.has(fd));
+  if (first !== undefined) throw notOpen(first.name, first.id, first.fd);
 }
 
 function notOpen(name: string, id: number, fd: number): CprkitError {

@@ -1,7 +1,8 @@
 // Cuts a stream into messages, so that several fds travel in one sendmsg and every QEMU still finds each at its byte.
 
-import { maxFdsPerMessage } from "../linux/index.ts";
-import { CprkitError, type Output } from "../vmstate/index.ts";
+import { maxFdsPerMessage } from "../linux/ffi/layout.ts";
+import { CprkitError } from "../vmstate/error.ts";
+import type { Output } from "../vmstate/wire/writer.ts";
 
 /** One sendmsg: a view of the bytes, and the fds that go with its first byte. */
 export interface Message {

@@ -1,7 +1,7 @@
 // QEMU 10.0 clears O_NONBLOCK on every fd it receives. The flag belongs to the open file description, which the
 // sender shares: its own fd becomes blocking too. So the sender notes the flags and puts them back.
 
-import { getNonblock, isOpen, setNonblock } from "../linux/index.ts";
+import { getNonblock, isOpen, setNonblock } from "../linux/fd.ts";
 
 /**
  * Notes which of `fds` are non-blocking; fds that are not open are passed over. The returned function sets O_NONBLOCK

@@ -2,16 +2,13 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { maxCprStateBytes } from "../cpr/limits.ts";
-import {
-  closeFds,
-  maxFdsPerMessage,
-  receiveFds,
-  sendFds,
-  type WaitOptions,
-  waitReadable,
-  waitWritable,
-} from "../linux/index.ts";
-import { CprkitError, isCprkitError, type PassedFd } from "../vmstate/index.ts";
+import { closeFds } from "../linux/fd.ts";
+import { maxFdsPerMessage } from "../linux/ffi/layout.ts";
+import { receiveFds, sendFds } from "../linux/socket/scm-rights.ts";
+import type { WaitOptions } from "../linux/wait/options.ts";
+import { waitReadable, waitWritable } from "../linux/wait/readiness.ts";
+import { CprkitError, isCprkitError } from "../vmstate/error.ts";
+import type { PassedFd } from "../vmstate/wire/reader.ts";
 import { type Deadline, deadlineIn } from "./deadline.ts";
 import type { Message } from "./messages.ts";
 

@@ -2,29 +2,17 @@
 // sends, ends its writing side and waits for the hang-up, which says that the new one is ready
 // (QEMU 10.0 migration/cpr-transfer.c).
 
-import {
-  type CprState,
-  type CprTrace,
-  type LoadedCpr,
-  loadCprState,
-  type SaveCprOptions,
-  saveCprState,
-} from "../cpr/index.ts";
-import {
-  acceptUnix,
-  checkPeer,
-  closeFd,
-  closeFds,
-  connectUnix,
-  listenUnix,
-  type PeerCredentials,
-  raiseNofileLimit,
-  setSendBuffer,
-  shutdownSocket,
-  type WaitOptions,
-  waitHangup,
-} from "../linux/index.ts";
-import type { Output } from "../vmstate/index.ts";
+import type { CprState } from "../cpr/state.ts";
+import { type LoadedCpr, loadCprState, type SaveCprOptions, saveCprState } from "../cpr/stream.ts";
+import type { CprTrace } from "../cpr/trace.ts";
+import { closeFd, closeFds } from "../linux/fd.ts";
+import { raiseNofileLimit } from "../linux/nofile-limit.ts";
+import { checkPeer, type PeerCredentials } from "../linux/socket/peer.ts";
+import { setSendBuffer, shutdownSocket } from "../linux/socket/socket.ts";
+import { acceptUnix, connectUnix, listenUnix } from "../linux/socket/unix.ts";
+import type { WaitOptions } from "../linux/wait/options.ts";
+import { waitHangup } from "../linux/wait/readiness.ts";
+import type { Output } from "../vmstate/wire/writer.ts";
 import { prepareForState } from "./compiled.ts";
 import { deadlineIn } from "./deadline.ts";
 import { drain, drainWaiting } from "./drain.ts";

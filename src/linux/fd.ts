@@ -65,6 +65,14 @@ export function setCloseOnExec(fd: number, on: boolean): void {
   if (wanted !== flags) check(libc().fcntl(fd, fSetfd, wanted), "fcntl", () => `setting close-on-exec of fd ${fd}`);
 }
 
+/** As {@link setCloseOnExec} with false; says whether it was set. */
+export function clearCloseOnExec(fd: number): boolean {
+  const flags = getFdFlags(fd);
+  if ((flags & fdCloexec) === 0) return false;
+  check(libc().fcntl(fd, fSetfd, flags & ~fdCloexec), "fcntl", () => `setting close-on-exec of fd ${fd}`);
+  return true;
+}
+
 /** Whether reads and writes on `fd` return EAGAIN instead of waiting. @throws CprkitError ERR_FD_INVALID */
 export function getNonblock(fd: number): boolean {
   return (getStatusFlags(fd) & oNonblock) !== 0;

@@ -73,6 +73,7 @@ export function koffiFile(): string {
 }
 
 const msgCtrunc = 0x8;
+const pollNval = 0x20;
 const afUnix = 1;
 const epollReadyMax = 64;
 const siocEthtool = 0x8946;
@@ -84,6 +85,7 @@ const syscallNumbers = {
   ioprioSet: arch === "x64" ? 251 : 30,
   pidfdSendSignal: 424,
   pidfdOpen: 434,
+  closeRange: 436,
   pidfdGetfd: 438,
 } as const;
 
@@ -259,6 +261,19 @@ function makeLibc(koffi: Koffi): Libc {
         if (ready !== -errno.EINTR) return ready < 0 ? ready : pollView.getUint16(6, true);
       }
     },
+    pollClosed(fds) {
+      const bytes = new Uint8Array(fds.length * 8);
+      const view = new DataView(bytes.buffer);
+      for (let at = 0; at < fds.length; at++)
+        view.setInt32(at * 8, intBetween(fds[at] as number, "fd", -1, 0x7fff_ffff), true);
+      let ready: number;
+      do ready = result(c.poll(bytes, fds.length, 0));
+      while (ready === -errno.EINTR);
+      if (ready < 0) return undefined;
+      return fds.map((_, at) => (view.getUint16(at * 8 + 6, true) & pollNval) !== 0);
+    },
+    closeRange: (first, last, flags) =>
+      result(c.syscall(syscallNumbers.closeRange, asFd(first), asFd(last), uint(flags, "flags"), 0, 0)),
     epollCreate: () => result(c.epollCreate1(oCloexec)),
     epollAdd: (epoll, fd, events) => epollControl(epoll, 1, fd, events),
     epollDelete: (epoll, fd) => epollControl(epoll, 2, fd, 0),

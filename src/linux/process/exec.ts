@@ -3,8 +3,9 @@
 import { constants } from "node:os";
 import { CprkitError } from "../../vmstate/error.ts";
 import { asFd } from "../as-fd.ts";
-import { getNonblock, isCloseOnExec, isOpen, setCloseOnExec, setNonblock } from "../fd.ts";
+import { clearCloseOnExec, getNonblock, isOpen, setNonblock } from "../fd.ts";
 import { libc } from "../ffi/koffi.ts";
+import { closedAmong, setCloseOnExecOf } from "../many-fds.ts";
 import { systemError } from "../system-error.ts";
 
 /** Options of {@link execve}. */
@@ -37,23 +38,19 @@ export function execve(
   environment: Readonly<Record<string, string | undefined>> = process.env,
   options: ExecveOptions = {},
 ): never {
-  const kept = new Set<number>(standardFds.filter(isOpen));
-  for (const fd of options.keepFds ?? []) {
-    if (!isOpen(asFd(fd))) {
-      throw new CprkitError("ERR_FD_INVALID", `execve ${path}: fd ${fd} is to be kept but is not open`);
-    }
-    kept.add(fd);
-  }
+  const wanted = Array.from(options.keepFds ?? [], (fd) => asFd(fd));
+  const [closed] = closedAmong(wanted);
+  if (closed !== undefined)
+    throw new CprkitError("ERR_FD_INVALID", `execve ${path}: fd ${closed} is to be kept but is not open`);
+  const kept = new Set<number>([...standardFds.filter(isOpen), ...wanted]);
   const variables = Object.entries(environment).flatMap(([name, value]) =>
     value === undefined ? [] : [`${name}=${value}`],
   );
   const undo: (() => void)[] = [];
   try {
-    for (const fd of kept) {
-      if (!isCloseOnExec(fd)) continue;
-      setCloseOnExec(fd, false);
-      undo.push(() => setCloseOnExec(fd, true));
-    }
+    const changed: number[] = [];
+    undo.push(() => setCloseOnExecOf(changed));
+    for (const fd of kept) if (clearCloseOnExec(fd)) changed.push(fd);
     for (const fd of standardFds) {
       if (!kept.has(fd) || !getNonblock(fd)) continue;
       setNonblock(fd, false);

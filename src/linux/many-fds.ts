@@ -1,0 +1,45 @@
+// What is done to thousands of fds at once, in few system calls: a call an fd was most of what exec took.
+
+import { isFd } from "./as-fd.ts";
+import { isOpen, setCloseOnExec } from "./fd.ts";
+import { libc } from "./ffi/koffi.ts";
+
+/** Those of `fds` that are not open in this process, in their order; what can be no fd at all is among them. */
+export function closedAmong(fds: readonly number[]): number[] {
+  const closed: number[] = [];
+  for (let from = 0; from < fds.length; from += atOnce) {
+    const part = fds.slice(from, from + atOnce);
+    const answered = libc().pollClosed(part.map((fd) => (isFd(fd) ? fd : -1)));
+    // Where the limit of open fds is below a part's length, poll(2) refuses it.
+    part.forEach((fd, at) => {
+      if (!isFd(fd) || (answered === undefined ? !isOpen(fd) : answered[at] === true)) closed.push(fd);
+    });
+  }
+  return closed;
+}
+
+/**
+ * Sets close-on-exec of every one of `fds`, which must be open: a call for each run of numbers that follow each other, or
+ * for each fd where the kernel has no such call (Linux before 5.11).
+ *
+ * @throws CprkitError ERR_FD_INVALID for one that is not open, where each has its call
+ */
+export function setCloseOnExecOf(fds: readonly number[]): void {
+  const sorted = Int32Array.from(fds).sort();
+  let from = 0;
+  for (let at = 1; at <= sorted.length; at++) {
+    const last = sorted[at - 1] as number;
+    // The same number may come twice.
+    if (at < sorted.length && (sorted[at] as number) - last <= 1) continue;
+    const first = sorted[from] as number;
+    if (first === last || libc().closeRange(first, last, closeRangeCloexec) < 0)
+      for (let fd = first; fd <= last; fd++) setCloseOnExec(fd, true);
+    from = at;
+  }
+}
+
+/** Fds that one poll(2) asks for. */
+const atOnce = 512;
+
+/** CLOSE_RANGE_CLOEXEC of <linux/close_range.h>. */
+const closeRangeCloexec = 4;
