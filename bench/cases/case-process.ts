@@ -4,6 +4,7 @@
 import { codecWork } from "./codec-work.ts";
 import { execAcross } from "./exec-work.ts";
 import { type Measured, measure, type Work } from "./measured.ts";
+import { ghashWork, nestedWork, recordWork } from "./record-work.ts";
 import { changeWork, findWork, startWork, tableMemory } from "./table-work.ts";
 import { transferWork } from "./transfer-work.ts";
 
@@ -22,9 +23,25 @@ const works: Readonly<Record<string, () => Work | Promise<Work>>> = {
   "codec.list.load": () => codecWork(n, "list", "load"),
   "codec.hash.save": () => codecWork(n, "hash", "save"),
   "codec.hash.load": () => codecWork(n, "hash", "load"),
+  ...recordWorks(),
   "transfer.16": () => transferWork(n, 16),
   "transfer.253": () => transferWork(n, 253),
 };
+
+/** Such as "records.load.msgpackr". */
+function recordWorks(): Record<string, () => Work | Promise<Work>> {
+  const all: Record<string, () => Work | Promise<Work>> = {};
+  for (const what of ["load", "save"] as const) {
+    for (const way of ["compiled", "engine", "hand"] as const) {
+      all[`records.${what}.${way}`] = () => recordWork(n, way, what);
+      all[`nested.${what}.${way}`] = () => nestedWork(n, way, what);
+      all[`ghash.${what}.${way}`] = () => ghashWork(n, way, what);
+    }
+    for (const way of ["msgpackr", "avsc", "protobufjs", "protobuf-es"] as const)
+      all[`records.${what}.${way}`] = () => recordWork(n, way, what);
+  }
+  return all;
+}
 
 const others: Readonly<Record<string, () => Measured>> = {
   "hash.memory": () => tableMemory(name, n),

@@ -1,8 +1,12 @@
 // The cases of the codec: a CprState written to bytes and read back, in both ABIs, with its fds beside the bytes.
 
+import { useCompiled } from "cprkit/compile";
 import { CprState, loadCprState, saveCprState } from "cprkit/cpr";
 import { benchKeys } from "./keys.ts";
 import { timed, type Work } from "./measured.ts";
+
+// As receiving a state of that size does; a program that saves and loads them itself calls it once.
+useCompiled();
 
 export function codecWork(n: number, abi: "list" | "hash", what: "save" | "load"): Work {
   const state = new CprState();

@@ -18,6 +18,7 @@ interface BenchCommandOptions {
   readonly rounds: number;
   readonly peers?: string;
   readonly output?: string;
+  readonly firstPeer?: true;
   readonly json?: true;
 }
 
@@ -29,6 +30,7 @@ await new Command("bench")
   .addOption(new Option("--rounds <n>", "rounds each time").argParser(wholeNumber(1, 1000)).default(7))
   .addOption(new Option("--peers <folder>", "where the C peers are (default: those of this checkout)"))
   .addOption(new Option("-o, --output <folder>", "also write bench.json there"))
+  .addOption(new Option("--first-peer", "only the first peer of each row"))
   .addOption(new Option("--json", "print the results as JSON"))
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
   .addHelpText("after", "\nExample:\n  $ npm run bench -- --only find,fresh --sizes 540,7530")
@@ -44,6 +46,7 @@ async function runCommand(options: BenchCommandOptions, signal: AbortSignal): Pr
     const result = await runBench({
       ...{ only, sizes, repeats, rounds, signal },
       peersFolder: peers,
+      firstPeer: options.firstPeer === true,
       onStep: progress.step,
     });
     progress.stop();

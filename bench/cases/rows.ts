@@ -11,13 +11,15 @@ export interface Side {
 export interface Row {
   readonly id: string;
   readonly what: string;
-  readonly unit: "ns a look-up" | "ns an fd" | "bytes an fd" | "ms";
+  readonly unit: "ns a look-up" | "ns an fd" | "ns a value" | "ns an entry" | "bytes an fd" | "ms";
   readonly sizes: readonly number[];
   readonly ours: Side;
   /** The aim is for the first. */
   readonly peers: readonly Side[];
   /** At most this ratio, cprkit to the peer of that place. */
   readonly aims: readonly (number | undefined)[];
+  /** How many times as often as others it runs: one figure a run. Default 1. */
+  readonly times?: number;
 }
 
 const ownCase = (name: string): Side => ({ label: "cprkit", program: "cprkit", case: name });
@@ -26,6 +28,58 @@ const cHash = (name: string): Side => ({ label: "C GHashTable", program: "lookup
 const lookUpSizes = [540, 2870, 7530, 100_000, 1_000_000];
 const codecSizes = [7530, 100_000];
 
+const recordSide =
+  (label: string, way: string) =>
+  (what: string): Side => ({
+    label,
+    program: "cprkit",
+    case: `records.${what}.${way}`,
+  });
+const recordPeers = [
+  recordSide("written by hand", "hand"),
+  recordSide("msgpackr", "msgpackr"),
+  recordSide("avsc", "avsc"),
+  recordSide("protobufjs", "protobufjs"),
+  recordSide("protobuf-es", "protobuf-es"),
+  recordSide("engine", "engine"),
+];
+
+const codecRows: readonly Row[] = (["load", "save"] as const).flatMap((what): Row[] => [
+  {
+    id: `records-${what}`,
+    what: `${what} records of 12 values, compiled`,
+    unit: "ns a value",
+    sizes: [5000],
+    ours: ownCase(`records.${what}.compiled`),
+    peers: recordPeers.map((side) => side(what)),
+    aims: [1.5, 1, 1, 1, 1, undefined],
+  },
+  {
+    id: `nested-${what}`,
+    what: `${what} records in records, compiled`,
+    unit: "ns a value",
+    sizes: [5000],
+    ours: ownCase(`nested.${what}.compiled`),
+    peers: [
+      { label: "written by hand", program: "cprkit", case: `nested.${what}.hand` },
+      { label: "engine", program: "cprkit", case: `nested.${what}.engine` },
+    ],
+    aims: [undefined, undefined],
+  },
+  {
+    id: `ghash-${what}`,
+    what: `${what} a hash table, compiled`,
+    unit: "ns an entry",
+    sizes: [1_000_000],
+    ours: ownCase(`ghash.${what}.compiled`),
+    peers: [
+      { label: "written by hand", program: "cprkit", case: `ghash.${what}.hand` },
+      { label: "engine", program: "cprkit", case: `ghash.${what}.engine` },
+    ],
+    aims: [2, undefined],
+  },
+]);
+
 export const rows: readonly Row[] = [
   {
     id: "find",
@@ -33,8 +87,8 @@ export const rows: readonly Row[] = [
     unit: "ns a look-up",
     sizes: lookUpSizes,
     ours: ownCase("hash.find"),
-    peers: [cHash("find")],
-    aims: [0.5],
+    peers: [cHash("find"), { label: "C, names interned", program: "lookup", case: "interned.find" }],
+    aims: [0.5, undefined],
   },
   {
     id: "find-in-order",
@@ -163,8 +217,22 @@ export const rows: readonly Row[] = [
     sizes: [7530],
     ours: ownCase("transfer.16"),
     peers: [{ label: "C, 16 a message", program: "fdpass", case: "fdpass.16" }],
-    aims: [2],
+    aims: [1.5],
   },
+  {
+    id: "exec",
+    what: "live state across exec, from before the save until it is found",
+    unit: "ms",
+    sizes: [7530],
+    ours: ownCase("exec.cprkit"),
+    peers: [
+      { label: "a call an fd, all modules", program: "cprkit", case: "exec.each" },
+      { label: "Node does nothing with the fds", program: "cprkit", case: "exec.nothing" },
+    ],
+    aims: [0.6, undefined],
+    times: 3,
+  },
+  ...codecRows,
   {
     id: "start",
     what: "N look-ups of a process that has just begun",
@@ -176,5 +244,5 @@ export const rows: readonly Row[] = [
   },
 ];
 
-/** All names for --only; the last two have a shape of their own. */
-export const rowIds: readonly string[] = [...rows.map(({ id }) => id), "exec", "inspect"];
+/** All names for --only; the last has a shape of its own. */
+export const rowIds: readonly string[] = [...rows.map(({ id }) => id), "inspect"];

@@ -28,6 +28,8 @@ export interface RowResult {
   readonly ours: Figure;
   readonly peers: readonly Figure[];
   readonly ratios: readonly Ratio[];
+  /** Milliseconds by phase, where the case says them: medians. */
+  readonly phases?: Readonly<Record<string, number>> | undefined;
 }
 
 export interface Ratio {
@@ -46,14 +48,14 @@ export interface BenchOptions {
   readonly repeats: number;
   readonly rounds: number;
   readonly peersFolder?: string | undefined;
+  /** Only the first peer of each row. */
+  readonly firstPeer?: boolean | undefined;
   readonly signal: AbortSignal;
   readonly onStep: (text: string) => void;
 }
 
 export interface BenchResult {
   readonly rows: readonly RowResult[];
-  /** Milliseconds by phase: median of the repeats. */
-  readonly exec?: Readonly<Record<string, number>> | undefined;
   readonly inspect?: { readonly ours: Figure; readonly node: Figure; readonly ratio: Ratio } | undefined;
   /** Why figures are missing. */
   readonly missing: readonly string[];
@@ -76,9 +78,8 @@ export async function runBench(options: BenchOptions): Promise<BenchResult> {
         results.push(await runRow(row, n, folder, peers, options));
       }
     }
-    const exec = wanted("exec") ? await runExec(options) : undefined;
     const inspect = wanted("inspect") ? await runInspect(folder, options) : undefined;
-    return { rows: results, exec, inspect, missing };
+    return { rows: results, inspect, missing };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -89,19 +90,22 @@ async function runRow(
   n: number,
   folder: string,
   peersFolder: string | undefined,
-  { repeats, rounds, signal }: BenchOptions,
+  { repeats, rounds, signal, firstPeer }: BenchOptions,
 ): Promise<RowResult> {
   const inOrder = row.id === "find-in-order";
   const files = { names: join(folder, `${n}.names`), order: join(folder, `${n}.${inOrder ? "in-" : ""}order`) };
   writePeerFiles(n, files.names, files.order, inOrder);
-  const sides = [row.ours, ...row.peers.filter(({ program }) => program === "cprkit" || peersFolder !== undefined)];
+  const built = row.peers.filter(({ program }) => program === "cprkit" || peersFolder !== undefined);
+  const sides = [row.ours, ...(firstPeer === true ? built.slice(0, 1) : built)];
   const samples = new Map<Side, number[]>(sides.map((side) => [side, []]));
   const checks = new Map<Side, number | undefined>();
   // The slow ones, and those that say one figure only, need no more.
-  for (let repeat = 0; repeat < repeats; repeat++) {
+  const phases: Readonly<Record<string, number>>[] = [];
+  for (let repeat = 0; repeat < repeats * (row.times ?? 1); repeat++) {
     for (const side of sides) {
       const result = await runSide(side, n, rounds, files, peersFolder, signal);
       checks.set(side, result.check);
+      if (side === row.ours && result.phases_ms !== undefined) phases.push(result.phases_ms);
       const divisor = row.unit === "ms" ? 1e6 : (result.ops ?? 1);
       const values = result.samples_ns?.map((ns) => ns / divisor) ?? [result.bytes_per_fd ?? Number.NaN];
       samples.get(side)?.push(...values);
@@ -117,7 +121,21 @@ async function runRow(
     median: ours.median / peer.median,
     aim: row.aims[row.peers.findIndex(({ label }) => label === peer.label)],
   }));
-  return { id: row.id, what: row.what, unit: row.unit, n, ours, peers, ratios };
+  const medians = phases[0] === undefined ? undefined : mediansOf(phases);
+  return { id: row.id, what: row.what, unit: row.unit, n, ours, peers, ratios, phases: medians };
+}
+
+function mediansOf(phases: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const names = Object.keys(phases[0] ?? {});
+  return Object.fromEntries(
+    names.map((name) => [
+      name,
+      summary(
+        name,
+        phases.map((each) => each[name] ?? Number.NaN),
+      ).median,
+    ]),
+  );
 }
 
 /** All sides must have come to the same result: none may have left work out. */
@@ -127,26 +145,6 @@ function checkSame(row: Row, n: number, checks: ReadonlyMap<Side, number | undef
     if (check !== expected)
       throw new Error(`${row.id}, ${n}: cprkit came to ${expected}, ${side.label} (${side.case}) to ${check}`);
   }
-}
-
-async function runExec({ repeats, rounds, signal, onStep }: BenchOptions): Promise<Record<string, number>> {
-  onStep("live state across exec: 7,530");
-  const side: Side = { label: "cprkit", program: "cprkit", case: "exec.phases" };
-  const phases: Record<string, number>[] = [];
-  for (let run = 0; run < repeats * 3; run++) {
-    const { phases_ms } = await runSide(side, 7530, rounds, { names: "", order: "" }, undefined, signal);
-    phases.push(phases_ms ?? {});
-  }
-  const names = Object.keys(phases[0] ?? {});
-  return Object.fromEntries(
-    names.map((name) => [
-      name,
-      summary(
-        name,
-        phases.map((each) => each[name] as number),
-      ).median,
-    ]),
-  );
 }
 
 /** `cprkit inspect` on a small state beside a Node that does nothing. */

@@ -10,7 +10,7 @@ import type { BenchResult, Ratio, RowResult } from "./run.ts";
 export function benchText(machine: Machine, result: BenchResult): string {
   const parts = [machineText(machine), rowsText(result.rows)];
   parts.push(growthText(result.rows), startText(result.rows));
-  if (result.exec !== undefined) parts.push(execText(result.exec));
+  for (const { phases, n } of result.rows) if (phases !== undefined) parts.push(execText(phases, n));
   if (result.inspect !== undefined) {
     const { ours, node, ratio } = result.inspect;
     parts.push(
@@ -78,9 +78,9 @@ function startText(results: readonly RowResult[]): string {
   return lines.length === 0 ? "" : `The destination's part, N look-ups as it starts:\n${lines.join("\n")}\n`;
 }
 
-function execText(phases: Readonly<Record<string, number>>): string {
+function execText(phases: Readonly<Record<string, number>>, n: number): string {
   const lines = Object.entries(phases).map(([name, ms]) => [name, ms.toFixed(1)]);
-  return `Live state across exec with 7,530 fds:\n${table(["PHASE", "MS"], lines, ["MS"])}`;
+  return `Live state across exec with ${grouped(n)} fds:\n${table(["PHASE", "MS"], lines, ["MS"])}`;
 }
 
 /** Both scales are logarithmic: a list's time for all N is a line of slope 2, the table's one of slope 1. */

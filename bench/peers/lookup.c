@@ -186,6 +186,35 @@ ALWAYS_INLINE uint64_t delete_round(Bench *bench, Kind kind, uint32_t *check)
 ROUNDS_OF(list, LIST)
 ROUNDS_OF(hash, HASH)
 
+/* A program that interns its names (g_intern_string) and compares pointers: a name is hashed once, when it is made. */
+static guint interned_key_hash(gconstpointer key)
+{
+    const FdKey *k = key;
+    return g_direct_hash(k->name) / 16 ^ (guint)k->id * 0x9e3779b1u;
+}
+
+static gboolean interned_key_equal(gconstpointer a, gconstpointer b)
+{
+    const FdKey *x = a, *y = b;
+    return x->id == y->id && x->name == y->name;
+}
+
+static void measure_interned(void *context)
+{
+    Bench *bench = context;
+    bench->passes = bench->n < 20000 ? 20000 / bench->n : 1;
+    bench->table.hash = g_hash_table_new(interned_key_hash, interned_key_equal);
+    FdEntry *entries = g_new0(FdEntry, bench->n);
+    for (size_t i = 0; i < bench->n; i++) {
+        entries[i].key.name = (char *)g_intern_string(bench->names.name[i]);
+        entries[i].key.id = bench->names.id[i];
+        entries[i].fd = (int)i;
+        g_hash_table_insert(bench->table.hash, &entries[i], &entries[i]);
+        bench->found[i].name = g_intern_string(bench->found[i].name);
+    }
+    measure(bench->options, "interned.find", bench->n, bench->passes, "", hash_find, bench);
+}
+
 typedef struct Case {
     const char *name;
     Kind kind;
@@ -337,6 +366,9 @@ int main(int argc, char **argv)
         run_in_child(hash_memory, &bench);
     }
     make_queries(&bench);
+    if (case_wanted(&options, "interned.find")) {
+        run_in_child(measure_interned, &bench);
+    }
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bench.current = &cases[i];
         if (case_wanted(&options, bench.current->name)) {

@@ -39,8 +39,8 @@ const folder = mkdtempSync(join(tmpdir(), "cprkit-guard-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** The benchmark for some rows, short. */
-async function bench(only: string, sizes: string): Promise<Result> {
-  const args = ["--json", "--only", only, "--sizes", sizes, "--repeats", "2", "--rounds", "3"];
+async function bench(only: string, sizes: string, repeats = 2, ...more: readonly string[]): Promise<Result> {
+  const args = ["--json", "--only", only, "--sizes", sizes, "--repeats", `${repeats}`, "--rounds", "3", ...more];
   const { stdout } = await promisify(execFile)(
     process.execPath,
     [join(root, "bench/dist/main.js"), ...args, "--peers", peers],
@@ -52,8 +52,20 @@ async function bench(only: string, sizes: string): Promise<Result> {
   return result.parse(JSON.parse(stdout));
 }
 
+function expectAsRecorded(now: Result, id: string): void {
+  const row = now.rows.find((each) => each.id === id);
+  const before = recorded.rows.find((each) => each.id === id && each.n === row?.n);
+  expect(before, "npm run bench records it in bench/results/bench.json").toBeDefined();
+  expect(row?.ratios.length).toBeGreaterThan(0);
+  for (const { to, min } of row?.ratios ?? []) {
+    const then = before?.ratios.find((ratio) => ratio.to === to)?.min ?? Number.NaN;
+    expect(min, `${id} : ${to}, recorded ${then}`).toBeLessThan(then * margin);
+  }
+}
+
 describe("beside C in the same run", { timeout: 120_000 }, () => {
-  const ids = ["find", "fresh", "miss", "save", "delete", "memory", "save-list", "load-list"];
+  const table = ["find", "fresh", "miss", "save", "delete", "memory"];
+  const ids = [...table, "save-list", "load-list", "save-hash", "load-hash"];
   let now: Result;
   beforeAll(async () => {
     if (withoutPeers === undefined) now = await bench(ids.join(","), "7530");
@@ -62,14 +74,7 @@ describe("beside C in the same run", { timeout: 120_000 }, () => {
   for (const id of ids) {
     it(`${id} is within ${margin} times of its recorded ratio`, (context) => {
       if (withoutPeers !== undefined) context.skip(withoutPeers);
-      const row = now.rows.find((each) => each.id === id);
-      const before = recorded.rows.find((each) => each.id === id && each.n === row?.n);
-      expect(before, "npm run bench records it in bench/results/bench.json").toBeDefined();
-      expect(row?.ratios.length).toBeGreaterThan(0);
-      for (const { to, min } of row?.ratios ?? []) {
-        const then = before?.ratios.find((ratio) => ratio.to === to)?.min ?? Number.NaN;
-        expect(min, `${id} : ${to}, recorded ${then}`).toBeLessThan(then * margin);
-      }
+      expectAsRecorded(now, id);
     });
   }
 
@@ -77,6 +82,16 @@ describe("beside C in the same run", { timeout: 120_000 }, () => {
     if (withoutPeers !== undefined) return context.skip(withoutPeers);
     for (const { ours, peers: others } of now.rows) for (const peer of others) expect(peer.check).toBe(ours.check);
   });
+});
+
+describe("compiled descriptions beside code written by hand", { timeout: 120_000 }, () => {
+  const ids = ["records-load", "records-save", "nested-load", "nested-save"];
+  let now: Result;
+  beforeAll(async () => {
+    now = await bench(ids.join(","), "5000", 1, "--first-peer");
+  }, 120_000);
+
+  for (const id of ids) it(`${id} is within ${margin} times of its recorded ratio`, () => expectAsRecorded(now, id));
 });
 
 describe("growth, in JavaScript alone", { timeout: 120_000 }, () => {

@@ -110,10 +110,14 @@ function writeArray(
   emit(source, `if (!Array.isArray(${value}) || ${value}.length !== ${counted} * ${times}) ${source.bail}`);
   settle(source);
   const [index, part] = [newName(source), newName(source)];
-  emit(source, `for (let ${index} = 0; ${index} < ${value}.length; ${index}++) {`);
-  emit(source, `const ${part} = ${value}[${index}];`);
   const size = fixedSize(element) ?? 0;
-  if (size > 0) needRoom(source, size, () => size);
+  // Room for all at once: a writer that grows step by step copies what is there each time.
+  const length = newName(source);
+  emit(source, `const ${length} = ${value}.length;`);
+  if (size > 0) emit(source, roomFor(`${length} * ${size}`));
+  emit(source, `for (let ${index} = 0; ${index} < ${length}; ${index}++) {`);
+  emit(source, `const ${part} = ${value}[${index}];`);
+  source.known = size;
   // Whether it may be missing, and what stands for it, is the engine's business.
   if (element.optional === true) emit(source, `if (${part} === undefined) ${source.bail}`);
   writeSave(source, element, part, values);
@@ -162,7 +166,11 @@ function needRoom(source: Source, size: number, run: () => number): void {
   if (source.offset + size <= source.known) return;
   settle(source);
   source.known = run();
-  emit(source, `if (p + ${source.known} > room) { w.pos = p; w.grow(${source.known}); ${refresh} }`);
+  emit(source, roomFor(String(source.known)));
+}
+
+function roomFor(bytes: string): string {
+  return `if (p + ${bytes} > room) { w.pos = p; w.grow(${bytes}); ${refresh} }`;
 }
 
 function runLength(fields: readonly PlannedField[]): number {
