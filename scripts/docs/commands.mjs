@@ -1,55 +1,32 @@
-// The reference of the command line, from the same definitions as --help.
+// The reference of the command line, from the same definitions as --help and the manual pages.
 
-import { Help } from "commander";
+import { factsOf } from "../../dist/cli/help/facts.js";
 import { commands } from "../../dist/cli/main.js";
 
 /** One chapter for each command, as Markdown: what `cprkit COMMAND --help` says. */
 export async function commandChapters() {
-  const chapters = [];
-  for (const [name, { load }] of Object.entries(commands)) chapters.push(chapter(name, (await load())()));
-  return chapters.join("\n");
+  const loaded = await Promise.all(Object.values(commands).map(async ({ load }) => factsOf((await load())())));
+  return loaded.map(chapter).join("\n");
 }
 
-/**
- * @param {string} name
- * @param {import("commander").Command} command
- */
-function chapter(name, command) {
-  const help = new Help();
-  const rows = [
-    ...help.visibleArguments(command).map((argument) => [help.argumentTerm(argument), argument.description]),
-    ...help.visibleOptions(command).map((option) => [help.optionTerm(option), help.optionDescription(option)]),
-  ];
+/** @param {import("../../dist/cli/help/facts.js").CommandFacts} command */
+function chapter({ name, description, usage, words, options, more }) {
   const cell = (/** @type {string} */ text) => text.replaceAll("|", "\\|").replaceAll("\n", " ");
+  const rows = [
+    ...words.map((word) => [word.name, word.description]),
+    ...options.map((each) => [each.flags, each.description]),
+  ];
   const table = rows.map(([term = "", text = ""]) => `| \`${cell(term)}\` | ${cell(text).replaceAll("<", "&lt;")} |`);
   return `## ${name}
 
-${command.description()}
+${description}
 
 \`\`\`text excerpt
-cprkit ${name} ${command.usage()}
+cprkit ${name} ${usage}
 \`\`\`
 
 | argument or option | meaning |
 | --- | --- |
 ${table.join("\n")}
-${afterHelp(command)}`;
-}
-
-/**
- * What stands below the options: examples, and what else there is to say.
- *
- * @param {import("commander").Command} command
- */
-function afterHelp(command) {
-  let text = "";
-  command.configureOutput({
-    writeOut: (/** @type {string} */ more) => {
-      text += more;
-    },
-  });
-  command.outputHelp();
-  const own = command.helpInformation();
-  const after = text.startsWith(own) ? text.slice(own.length).trim() : "";
-  return after === "" ? "" : `\n\`\`\`text excerpt\n${after}\n\`\`\`\n`;
+${more === "" ? "" : `\n\`\`\`text excerpt\n${more}\n\`\`\`\n`}`;
 }

@@ -71,7 +71,8 @@ function optionFacts(command: string, option: Option): OptionFacts {
           isVariadic: option.variadic,
         };
   const choices = option.argChoices === undefined ? "" : ` (${option.argChoices.join(", ")})`;
-  return { short, long, flags, description: `${description}${choices}`, value };
+  const preset = value === undefined || option.defaultValue === undefined ? "" : ` (default: ${option.defaultValue})`;
+  return { short, long, flags, description: `${description}${choices}${preset}`, value };
 }
 
 /** All of the help, without what commander makes of the options. */
