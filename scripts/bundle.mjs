@@ -12,7 +12,7 @@ const out = join(root, "dist/cli/bundle");
 const stamp = join(out, "index.json");
 
 /** Commands that are started often, or by programs: each has a script of its own. The others share one. */
-const often = new Set(["inspect", "status", "update", "preflight", "fds"]);
+const often = new Set(["inspect", "status", "update", "ensure", "preflight", "fds"]);
 /** Modules that a command rarely loads, and most of its code then: a script of their own. */
 const apart = ["inspect-machine"];
 

@@ -13,6 +13,7 @@ export const sections = [
       "commands.md",
       "preflight.md",
       "update.md",
+      "ensure.md",
       "host.md",
       "inspect.md",
       "web.md",

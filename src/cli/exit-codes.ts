@@ -2,7 +2,8 @@
 
 import type { ErrorCode } from "../vmstate/error.ts";
 
-export const exitCodes = { fine: 0, finding: 1, usage: 2, badInput: 3, refused: 4 } as const;
+/** `lost`: of `ensure` alone, for who acts on it must not take it for a refusal. */
+export const exitCodes = { fine: 0, finding: 1, usage: 2, badInput: 3, refused: 4, lost: 5 } as const;
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 

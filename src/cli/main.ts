@@ -65,6 +65,10 @@ export const commands: Readonly<Record<string, Entry>> = {
     about: "Replace the QEMU under a running guest. Until the new one runs the guest, any failure rolls back.",
     load: async () => (await import("./commands/vms/update.ts")).updateCommand,
   },
+  ensure: {
+    about: "See to it that a VM runs in this QEMU, however often it is asked: for programs and orchestrators.",
+    load: async () => (await import("./commands/vms/ensure.ts")).ensureCommand,
+  },
   status: {
     about: "Say which QEMU runs the guest: of one VM, or of every VM that cprkit has updated.",
     load: async () => (await import("./commands/vms/status.ts")).statusCommand,
@@ -190,7 +194,16 @@ function version(): string {
   return (JSON.parse(text) as { readonly version: string }).version;
 }
 
-const needsLinux: ReadonlySet<string> = new Set(["list", "tap", "preflight", "fds", "update", "status", "demo"]);
+const needsLinux: ReadonlySet<string> = new Set([
+  "list",
+  "tap",
+  "preflight",
+  "fds",
+  "update",
+  "ensure",
+  "status",
+  "demo",
+]);
 
 /** Commands on which a VM depends: a reader that goes away must not end them. */
-const mustGoOn: ReadonlySet<string> = new Set(["tap", "update"]);
+const mustGoOn: ReadonlySet<string> = new Set(["tap", "update", "ensure"]);

@@ -2,6 +2,7 @@
 
 export type { Carried } from "./carry/subject.ts";
 export type { CommandOption } from "./command-line/parse.ts";
+export { type Ensured, type EnsureOptions, type EnsureResult, ensureUpdated } from "./ensure/ensure.ts";
 export type { FdFate, VmFd } from "./fds/fate.ts";
 export { listVmFds, type VmFdsOptions } from "./fds/list.ts";
 export { reportVmFds, type VmFdsReport } from "./fds/report.ts";

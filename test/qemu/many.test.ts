@@ -42,6 +42,7 @@ describeQemu("several VMs in one process", ["10.0", "11.1"], (qemu) => {
   it("one that is refused hinders nobody; never two in the switch; the binary is asked once", async () => {
     const vms = [await start("a"), await start("b", "plain"), await start("c"), await start("d")];
     const wrapper = countingWrapper(qemu["11.1"]);
+    const stateDir = join(privateDir(), "state");
     const events: UpdateManyEvent[] = [];
     const inSwitch = new Set<unknown>();
     let most = 0;
@@ -49,7 +50,7 @@ describeQemu("several VMs in one process", ["10.0", "11.1"], (qemu) => {
     const under = new Set<unknown>();
     const before: UpdateStep[] = ["before-switch", "switching", "stopped"];
     const outcomes = await updateMany(vms, {
-      ...{ qemu: wrapper.program, atOnce: 3, stateDir: join(privateDir(), "state") },
+      ...{ qemu: wrapper.program, atOnce: 3, stateDir },
       onEvent: (event) => {
         events.push(event);
         if (event.event === "begun") under.add(event.vm);
@@ -67,6 +68,10 @@ describeQemu("several VMs in one process", ["10.0", "11.1"], (qemu) => {
     expect([most, atOnce]).toEqual([1, 3]);
     expect(wrapper.starts().filter((words) => words.includes("-machine none"))).toHaveLength(1);
     expect(wrapper.starts()).toHaveLength(4);
+    const again = { qemu: wrapper.program, ensure: true, stateDir };
+    const after = (await updateMany(vms, again)).map(({ outcome }) => outcome);
+    expect(after).toEqual(["up-to-date", "failed", "up-to-date", "up-to-date"]);
+    expect(wrapper.starts().filter((words) => !words.includes("-machine none"))).toHaveLength(3);
     for (const vm of vms) await expectOneRuns(vm);
     // Every one begins and ends once, and no step comes after the end.
     for (const vm of vms) {
@@ -119,7 +124,7 @@ describeQemu("several VMs in one process", ["10.0", "11.1"], (qemu) => {
       ["many-b", "failed"],
       ["many-c", "not-begun"],
     ]);
-    expect(done).toEqual({ event: "done", updated: 1, failed: 1, notBegun: 1 });
+    expect(done).toEqual({ event: "done", updated: 1, upToDate: 0, failed: 1, notBegun: 1 });
     expect(child.exitCode ?? (await new Promise((resolve) => child.once("exit", resolve)))).toBe(4);
     for (const vm of vms) await expectOneRuns(vm);
     expect(vms.map((vm) => vm.qemus()[0] === vm.pid)).toEqual([false, true, true, true]);

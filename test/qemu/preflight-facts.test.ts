@@ -1,6 +1,7 @@
 // What can't be made on every machine: the facts of a real VM, with one thing in them changed.
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
+import { programWords } from "../../src/qemu/command-line/program-words.ts";
 import { carriedVfio, countInterrupts } from "../../src/qemu/fds/vfio.ts";
 import { type Finding, findingCodes } from "../../src/qemu/finding.ts";
 import {
@@ -15,7 +16,7 @@ import { checkFdLimits, checkHostMemory } from "../../src/qemu/preflight/checks/
 import { checkMemory } from "../../src/qemu/preflight/checks/memory.ts";
 import { checkNewQemu } from "../../src/qemu/preflight/checks/new-qemu.ts";
 import { type Facts, gatherFacts } from "../../src/qemu/preflight/facts.ts";
-import { newQemuCommand, programWords } from "../../src/qemu/vm/new-qemu.ts";
+import { newQemuCommand } from "../../src/qemu/vm/new-qemu.ts";
 import { openVm } from "../../src/qemu/vm/open.ts";
 import { readVmProcess } from "../../src/qemu/vm/process.ts";
 import { describeQemu } from "../support/qemu.ts";

@@ -30,6 +30,7 @@ export const outputs: Readonly<Record<string, Output>> = {
   "update-plan": { of: "update --dry-run", version: 1, schema: vms.updatePlan },
   update: { of: "update", version: 1, schema: vms.update },
   recovery: { of: "update --resume, update --abort", version: 1, schema: vms.recovery },
+  ensure: { of: "ensure", version: 1, schema: vms.ensure },
   "update-event": { of: "update of several VMs, a line", version: 1, schema: vms.updateEvent },
   status: { of: "status", version: 1, schema: vms.status },
   tap: { of: "tap, a line", version: 1, schema: vms.tap },

@@ -127,6 +127,18 @@ export const recovery = z.object({
   report: update.optional(),
 });
 
+/** `ensure`. */
+export const ensure = z.object({
+  result: z.enum(["updated", "nothing-to-do", "refused", "try-again", "lost"]),
+  text: z.string(),
+  pid: z.int().optional(),
+  qmp: z.string().optional(),
+  recovered: recovery.shape.outcome.optional(),
+  report: update.optional(),
+  error: z.object({ code: z.string(), message: z.string() }).optional(),
+  repeated: z.boolean(),
+});
+
 /** `update` of several VMs: one line for each thing that happens. The outcomes have a report or an error. */
 export const updateEvent = z.looseObject({
   event: z.string().optional(),

@@ -49,7 +49,8 @@ export async function runMany(selection: Selection, { request, atOnce, dryRun, j
     return;
   }
   const board = makeBoard(vms, json);
-  const outcomes = await updateMany(vms, { ...request, atOnce, onEvent: board.tell }).finally(board.stop);
+  const how = { atOnce, ensure: selection.all, onEvent: board.tell };
+  const outcomes = await updateMany(vms, { ...request, ...how }).finally(board.stop);
   if (json) printJson({ event: "done", ...counts(outcomes) });
   else showOutcomes(vms, outcomes);
   process.exitCode = worst(outcomes);
@@ -135,14 +136,14 @@ function showOutcomes(vms: readonly Vm[], outcomes: readonly UpdateOutcome[]): v
   }
 }
 
-function counts(outcomes: readonly UpdateOutcome[]): Record<"updated" | "failed" | "notBegun", number> {
+function counts(outcomes: readonly UpdateOutcome[]): Record<"updated" | "upToDate" | "failed" | "notBegun", number> {
   const of = (wanted: UpdateOutcome["outcome"]) => outcomes.filter(({ outcome }) => outcome === wanted).length;
-  return { updated: of("updated"), failed: of("failed"), notBegun: of("not-begun") };
+  return { updated: of("updated"), upToDate: of("up-to-date"), failed: of("failed"), notBegun: of("not-begun") };
 }
 
 function worst(outcomes: readonly UpdateOutcome[]): number {
   const codes = outcomes.map((outcome) => {
-    if (outcome.outcome === "updated") return exitCodes.fine;
+    if (outcome.outcome === "updated" || outcome.outcome === "up-to-date") return exitCodes.fine;
     return outcome.outcome === "failed" ? exitCodeOf(outcome.error.code) : exitCodes.refused;
   });
   return Math.max(...codes);

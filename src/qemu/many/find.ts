@@ -4,7 +4,7 @@ import { statSync } from "node:fs";
 import { basename } from "node:path";
 import { processIds, readProcessFile, readProcessLink } from "../../linux/process/proc.ts";
 import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
-import { isLoader, programWords } from "../vm/new-qemu.ts";
+import { isLoader, programWords } from "../command-line/program-words.ts";
 import { openVm, type VmTarget } from "../vm/open.ts";
 import { isProbe } from "../vm/probe-mark.ts";
 import { wordsOf } from "../vm/process.ts";

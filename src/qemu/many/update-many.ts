@@ -2,7 +2,8 @@
 // prolong the other's pause; and a new QEMU binary is asked once for all of them.
 
 import { availableParallelism } from "node:os";
-import type { CprkitError } from "../../vmstate/error.ts";
+import { CprkitError } from "../../vmstate/error.ts";
+import { ensureUpdated } from "../ensure/ensure.ts";
 import type { UpdateOptions, UpdatePlan, UpdateReport } from "../update/options.ts";
 import { asCprkitError } from "../update/run.ts";
 import { type UpdateStep, updateSteps } from "../update/steps.ts";
@@ -15,6 +16,11 @@ export interface UpdateManyOptions
   extends Omit<UpdateOptions, "command" | "onStep" | "onPlan" | "onCopy" | "onWait" | "sharing"> {
   /** How many updates may be under way at the same time. Default: as many as there are cores. */
   readonly atOnce?: number | undefined;
+  /**
+   * Each VM as {@link ensureUpdated} does it: one that runs in the new QEMU already is left alone, and an update that was cut
+   * off is finished first. Default: each is updated.
+   */
+  readonly ensure?: boolean | undefined;
   /** Told of everything that happens, in order. What it throws ends nothing. */
   readonly onEvent?: ((event: UpdateManyEvent) => void) | undefined;
 }
@@ -32,6 +38,8 @@ export type UpdateManyEvent = { readonly vm: VmTarget } & (
 /** What became of one VM. */
 export type UpdateOutcome =
   | { readonly outcome: "updated"; readonly report: UpdateReport }
+  /** With `ensure`: it ran in the new QEMU already. */
+  | { readonly outcome: "up-to-date"; readonly pid: number | undefined }
   /** Refused, rolled back or lost: the error says which, and where the guest is. */
   | { readonly outcome: "failed"; readonly error: CprkitError }
   /** The signal came before its turn: nothing was done. */
@@ -50,7 +58,7 @@ export async function updateMany(
   targets: readonly VmTarget[],
   options: UpdateManyOptions = {},
 ): Promise<UpdateOutcome[]> {
-  const { atOnce = availableParallelism(), onEvent, ...shared } = options;
+  const { atOnce = availableParallelism(), onEvent, ensure = false, ...shared } = options;
   const sharing = {};
   const gates = { pause: makeGate(), copy: makeGate() };
   const tell = (event: UpdateManyEvent) => {
@@ -67,7 +75,7 @@ export async function updateMany(
       const vm = targets[at] as VmTarget;
       if (options.signal?.aborted !== true) {
         tell({ vm, event: "begun" });
-        outcomes[at] = await updateOne(vm, { ...shared, sharing }, gates, tell);
+        outcomes[at] = await updateOne(vm, { ...shared, sharing }, ensure, gates, tell);
       }
       tell({ vm, event: "ended", ...(outcomes[at] as UpdateOutcome) });
     }
@@ -79,13 +87,14 @@ export async function updateMany(
 async function updateOne(
   vm: VmTarget,
   shared: UpdateOptions,
+  ensure: boolean,
   gates: Readonly<Record<"pause" | "copy", Gate>>,
   tell: (event: UpdateManyEvent) => void,
 ): Promise<UpdateOutcome> {
   let mode: UpdateModeName = "cpr-transfer";
   let leave = () => {};
   try {
-    const report = await updateVm(vm, {
+    const options: UpdateOptions = {
       ...shared,
       onPlan: (plan) => {
         mode = plan.mode;
@@ -100,8 +109,12 @@ async function updateOne(
           tell({ vm, event: "waiting", text: "waiting for the switch of another VM" }),
         );
       },
-    });
-    return { outcome: "updated", report };
+    };
+    if (!ensure) return { outcome: "updated", report: await updateVm(vm, options) };
+    const { result, report, text, error, pid } = await ensureUpdated(vm, options);
+    if (report !== undefined) return { outcome: "updated", report };
+    if (result === "nothing-to-do") return { outcome: "up-to-date", pid };
+    return { outcome: "failed", error: new CprkitError(error?.code ?? "ERR_UPDATE_FAILED", text) };
   } catch (error) {
     return { outcome: "failed", error: asCprkitError(error) };
   } finally {

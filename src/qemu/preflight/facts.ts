@@ -12,6 +12,7 @@ import type { CarryPlan } from "../carry/subject.ts";
 import { type Derived, type DeriveOptions, deriveCommandLine, prefixOf, publicName } from "../command-line/derive.ts";
 import { objectParts, qmpSocketPaths } from "../command-line/monitors.ts";
 import { type CommandOption, getValue, parseOptions } from "../command-line/parse.ts";
+import { programWords } from "../command-line/program-words.ts";
 import type { VmFd } from "../fds/fate.ts";
 import { readVmFds } from "../fds/list.ts";
 import { type MemoryBackend, memoryBackends, memoryFileFds } from "../fds/ram.ts";
@@ -35,7 +36,7 @@ import {
 import { type Credentials, hasCapability, readCredentials } from "../vm/credentials.ts";
 import { type Launcher, launcherFor, notStartable } from "../vm/launcher.ts";
 import { askModes, isUnderWay } from "../vm/modes.ts";
-import { askNewQemu, type NewQemu, type NewQemuCommand, newQemuCommand, programWords } from "../vm/new-qemu.ts";
+import { askNewQemu, type NewQemu, type NewQemuCommand, newQemuCommand } from "../vm/new-qemu.ts";
 import type { OpenVm } from "../vm/open.ts";
 import type { VmProcess } from "../vm/process.ts";
 import { stateBase } from "../vm/state-dir.ts";
@@ -266,8 +267,8 @@ function tryTaking({ identity }: VmProcess, held: readonly Held[]): Pick<Facts, 
   }
 }
 
-/** A new QEMU that can't be used is an answer, too. */
-async function askNext(
+/** Asks the QEMU that is to take over. One that can't be used is an answer, too. @throws CprkitError ERR_ABORTED */
+export async function askNext(
   running: VmProcess,
   { qemu, command, timeoutMs, signal, sharing }: UpdateRequest,
 ): Promise<NewQemu> {

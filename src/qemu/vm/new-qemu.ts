@@ -1,9 +1,10 @@
 // The QEMU that is to take over: how it is started, and what it has.
 
-import { basename, resolve } from "node:path";
+import { resolve } from "node:path";
 import type { WaitOptions } from "../../linux/index.ts";
 import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { prefixOf } from "../command-line/derive.ts";
+import { programWords } from "../command-line/program-words.ts";
 import { type BinaryAnswer, probeBinary } from "./probe.ts";
 import type { VmProcess } from "./process.ts";
 
@@ -21,23 +22,6 @@ export interface NewQemu extends NewQemuCommand {
   /** What it said of itself, or why it could not be asked. */
   readonly said: BinaryAnswer | { readonly error: CprkitError };
 }
-
-/** The words of a running QEMU's command line up to and with its program: several when a dynamic loader runs it. */
-export function programWords({ argv, program }: Pick<VmProcess, "argv" | "program">): readonly [string, ...string[]] {
-  const [first = program, ...rest] = argv;
-  if (!isLoader(program)) return [first];
-  let end = 0;
-  while ((rest[end] ?? "").startsWith("--")) end += loaderOptionsWithValue.has(rest[end] ?? "") ? 2 : 1;
-  return [first, ...rest.slice(0, end + 1)];
-}
-
-/** Whether a program is the dynamic loader, which runs another. */
-export function isLoader(program: string): boolean {
-  return /^ld(-linux[\w.-]*|-musl[\w.-]*|64)?\.so/.test(basename(program));
-}
-
-/** ld.so(8). */
-const loaderOptionsWithValue = new Set(["--library-path", "--preload", "--argv0", "--audit", "--inhibit-rpath"]);
 
 /**
  * How to start the QEMU that is to take over, and its environment.

@@ -6,9 +6,9 @@ import { resolve } from "node:path";
 import type { WaitOptions } from "../../linux/index.ts";
 import { expandOptions } from "../command-line/config-file.ts";
 import { type CommandOption, parseOptions } from "../command-line/parse.ts";
+import { programWords } from "../command-line/program-words.ts";
 import { outside } from "../namespaces/paths.ts";
 import { notStartable } from "./launcher.ts";
-import { programWords } from "./new-qemu.ts";
 import type { VmProcess } from "./process.ts";
 import { runProgram } from "./run-program.ts";
 

@@ -2,6 +2,7 @@
 
 import type { ChildProcess } from "node:child_process";
 import { closeFd, socketPair, type WaitOptions } from "../../linux/index.ts";
+import type { ProgramFile } from "../../linux/process/program-file.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { connectQmp, type Qmp } from "../qmp/client.ts";
 import { qomProperties } from "../qmp/qom.ts";
@@ -9,11 +10,13 @@ import { machinesOf, type QemuAbilities } from "./binary.ts";
 import { spawnLike, startLike } from "./launcher.ts";
 import { askModes } from "./modes.ts";
 import { endStrayProbes, withProbeMark } from "./probe-mark.ts";
-import { readVmProcess, type VmProcess } from "./process.ts";
+import { programOf, readVmProcess, type VmProcess } from "./process.ts";
 
 /** What a QEMU binary has, modules included: QEMU loads them all to answer (QEMU 10.0 qom/qom-qmp-cmds.c). */
 export interface BinaryAnswer {
   readonly abilities: QemuAbilities;
+  /** What was started in the end: of a wrapper script the QEMU. Undefined where it may not be looked at. */
+  readonly program: ProgramFile | undefined;
   /** Its machines have the property aux-ram-share, which CPR needs. */
   readonly auxRamShare: boolean;
   /** Device models, by their QOM names. */
@@ -84,7 +87,9 @@ export async function probeBinary(
     ]);
     const abilities = { version: qmp.greeting.version, modes: [...modes.keys()], machines };
     const auxRamShare = machine["aux-ram-share"] !== undefined;
-    return { abilities, auxRamShare, devices, objects, accelerators: new Set([...accelerators].map(acceleratorOf)) };
+    const file = fileOf(child);
+    const names = new Set([...accelerators].map(acceleratorOf));
+    return { program: file, abilities, auxRamShare, devices, objects, accelerators: names };
   } catch (error) {
     // Give what it printed, or the refusal to start it, the time to arrive.
     await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 200))]);
@@ -120,6 +125,14 @@ function whyNotStarted(cause: unknown): string {
   if (code === "ENOENT") return "there is no such program, or the loader or script that it names is missing (ENOENT)";
   if (code === "EACCES") return "it is not executable for this user, or a folder (EACCES)";
   return cause.message;
+}
+
+function fileOf({ pid = 0 }: ChildProcess): ProgramFile | undefined {
+  try {
+    return programOf(pid);
+  } catch {
+    return undefined;
+  }
 }
 
 async function typesOf(qmp: Qmp, kind: string): Promise<Set<string>> {

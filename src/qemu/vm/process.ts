@@ -1,9 +1,11 @@
 // A running QEMU as /proc shows it.
 
+import { resolve } from "node:path";
 import { cprExecVariable } from "../../channel/index.ts";
 import { type ProcessIdentity, processIdentity } from "../../linux/index.ts";
 import { readProcessFile, readProcessLink } from "../../linux/process/proc.ts";
-
+import { type ProgramFile, programFile } from "../../linux/process/program-file.ts";
+import { isLoader, programWords } from "../command-line/program-words.ts";
 import { type NamespaceKind, otherNamespaces } from "../namespaces/kinds.ts";
 import { type Credentials, readCredentials } from "./credentials.ts";
 
@@ -68,6 +70,15 @@ export function readVmProcess(pid: number): VmProcess {
     namespaces,
     root: namespaces.includes("mnt") ? `/proc/${pid}/root` : "",
   };
+}
+
+/** The file of the program that a process runs: behind the dynamic loader that of QEMU. @throws CprkitError ERR_SYSCALL */
+export function programOf(pid: number): ProgramFile {
+  const program = readProcessLink(pid, "exe").replace(/ \(deleted\)$/, "");
+  if (!isLoader(program)) return programFile(`/proc/${pid}/exe`);
+  const name = programWords({ argv: wordsOf(pid, "cmdline"), program }).at(-1) ?? program;
+  const path = resolve(readProcessLink(pid, "cwd"), name);
+  return programFile(`/proc/${pid}/root${path}`);
 }
 
 /** /proc/PID/limits. */

@@ -77,6 +77,13 @@ export function refuseHeld(folder: string): void {
   if (holder !== undefined) throw held(holder);
 }
 
+/** Whether it says that somebody else holds the lock. */
+export function isHeldError(error: unknown): boolean {
+  return heldErrors.has(error as object);
+}
+
+const heldErrors = new WeakSet<object>();
+
 /** Who holds the lock now, if it lives. */
 export function lockHolder(folder: string): LockHolder | undefined {
   const holder = parse(readIfThere(join(folder, fileName)) ?? "");
@@ -121,10 +128,12 @@ function removeStale(path: string, expected: string, pid: number): void {
 
 function held({ pid }: Pick<LockHolder, "pid">): CprkitError {
   const who = pid === 0 ? "another process" : `process ${pid}`;
-  return new CprkitError(
+  const error = new CprkitError(
     "ERR_UPDATE_REFUSED",
     `${who} is updating this VM at the moment: wait for it, or end it (Ctrl-C rolls back) and try again`,
   );
+  heldErrors.add(error);
+  return error;
 }
 
 function parse(text: string): LockHolder | undefined {

@@ -1,0 +1,265 @@
+// Sees to it that a VM runs in a certain QEMU, however often and by how many it is asked: looks, waits for whoever is at
+// work, finishes what was cut off, compares, and only then updates.
+
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { isSameProgram } from "../../linux/process/program-file.ts";
+import { CprkitError, type ErrorCode, isCprkitError } from "../../vmstate/error.ts";
+import { publicName } from "../command-line/derive.ts";
+import { realPath } from "../namespaces/paths.ts";
+import { askNext } from "../preflight/facts.ts";
+import type { UpdateOptions, UpdateReport } from "../update/options.ts";
+import { makeFolder } from "../update/record/journal.ts";
+import { isHeldError, lockHolder, takeLock } from "../update/record/lock.ts";
+import { abortUpdate, type Recovery } from "../update/recover.ts";
+import { asCprkitError } from "../update/run.ts";
+import { type VmStatus, vmStatus } from "../update/status.ts";
+import { updateVm } from "../update/update.ts";
+import type { VmTarget } from "../vm/open.ts";
+import { programOf, readVmProcess } from "../vm/process.ts";
+import { stateBase, vmFolder } from "../vm/state-dir.ts";
+import { keepReport, reportFor } from "./reports.ts";
+
+/** What {@link ensureUpdated} came to. */
+export type EnsureResult =
+  /** The VM was updated. */
+  | "updated"
+  /** It ran in that QEMU already. */
+  | "nothing-to-do"
+  /** Something is in the way that does not pass by itself; the guest runs as before. */
+  | "refused"
+  /** It did not work this time, or somebody else is at work for too long; the guest runs as before. */
+  | "try-again"
+  /** No QEMU runs the guest. */
+  | "lost";
+
+/** The answer of {@link ensureUpdated}. */
+export interface Ensured {
+  readonly result: EnsureResult;
+  /** One sentence for people. */
+  readonly text: string;
+  /** Of the QEMU that runs the guest, as far as it is known. */
+  readonly pid?: number | undefined;
+  /** The path of the QMP socket that people use. */
+  readonly qmp?: string | undefined;
+  /** An update that had been cut off was finished first, or taken back. */
+  readonly recovered?: Recovery["outcome"] | undefined;
+  /** Of the update that was made. */
+  readonly report?: UpdateReport | undefined;
+  /** Why it was not made. */
+  readonly error?: { readonly code: ErrorCode; readonly message: string } | undefined;
+  /** This is the answer that was given for the same key before. */
+  readonly repeated: boolean;
+}
+
+/** Options of {@link ensureUpdated}: of the update what it may need. */
+export interface EnsureOptions extends Omit<UpdateOptions, "command"> {
+  /**
+   * Names this request: who asks again with the same key gets the first answer, unless that was "refused" or "try-again".
+   * Answers are kept in the VM's folder in the state folder, the last 20.
+   */
+  readonly key?: string | undefined;
+  /** Longest wait in ms for somebody else who is at work on this VM, or holds its monitor. Default: 300 s. */
+  readonly waitMs?: number | undefined;
+}
+
+/**
+ * Sees to it that a VM runs in the QEMU that `qemu` starts; may be called any number of times, by several processes at once,
+ * and after any of them was killed. The VM is updated once at most.
+ *
+ * Programs are compared by what they are: the running process's file and that of the process that `qemu` starts, so behind a
+ * wrapper script the QEMU itself. The same file is the same, and the same build in another file (a copy, the same package
+ * once more). A program that was built anew is another one, of the same version, too.
+ *
+ * @throws CprkitError ERR_USAGE, ERR_ABORTED, ERR_FILE, ERR_FFI_UNAVAILABLE; all else is an answer
+ */
+export async function ensureUpdated(target: VmTarget, options: EnsureOptions = {}): Promise<Ensured> {
+  const { key, waitMs = 300_000, stateDir, signal } = options;
+  const state: State = { sharing: options.sharing ?? {}, end: performance.now() + waitMs };
+  const answers = (qmp: string | undefined) => {
+    const base = qmp === undefined ? undefined : stateBase(stateDir, qmp);
+    return base === undefined || qmp === undefined ? undefined : vmFolder(base, publicName(realPath(qmp)));
+  };
+  // Reports are found by the socket's name, and the process may be another one by the next time.
+  const { qmp = await vmStatus(target, { stateDir }).then(...nameOrNone) } = target;
+  for (let named = qmp === undefined ? target : { ...target, qmp }; ; ) {
+    const folder = answers(named.qmp);
+    const before = key === undefined || folder === undefined ? undefined : reportFor(folder, key);
+    if (before !== undefined) return { ...(before as unknown as Ensured), repeated: true };
+    const step = await alone(folder, () => attempt(named, options, state));
+    if ("result" in step) {
+      const answer: Ensured = { ...step, recovered: state.recovered, repeated: false };
+      const place = answers(answer.qmp ?? named.qmp);
+      if (key !== undefined && place !== undefined && isFinal.has(answer.result)) keepReport(place, key, answer);
+      return answer;
+    }
+    if (performance.now() > Math.min(state.end, step.until ?? Number.POSITIVE_INFINITY)) {
+      return { result: "try-again", text: step.why, error: step.error, recovered: state.recovered, repeated: false };
+    }
+    if (step.qmp !== undefined) named = { qmp: step.qmp };
+    await delay(pauseMs, undefined, { signal }).catch((cause: unknown) => {
+      throw new CprkitError("ERR_ABORTED", `aborted while waiting: ${step.why}`, { cause });
+    });
+  }
+}
+
+/** Who it is that can't be asked is said later. */
+const nameOrNone = [(status: VmStatus) => status.qmp, () => undefined] as const;
+
+interface State {
+  readonly sharing: object;
+  /** By performance.now(). */
+  readonly end: number;
+  recovered?: Recovery["outcome"];
+  /** Since when nobody has served the VM's socket. */
+  unreachable?: number;
+}
+
+type Answer = Omit<Ensured, "recovered" | "repeated">;
+
+/** Not yet: why, and what to name next time. */
+interface Wait {
+  readonly why: string;
+  readonly qmp?: string | undefined;
+  readonly error?: Ensured["error"];
+  /** Not longer than this, by performance.now(). */
+  readonly until?: number | undefined;
+}
+
+const pauseMs = 200;
+/** For so long a socket may be missing while an update hands its name over. */
+const unreachableMs = 5_000;
+const isFinal: ReadonlySet<EnsureResult> = new Set<EnsureResult>(["updated", "nothing-to-do", "lost"]);
+
+/** One at a time looks at a VM: its monitor has one client, and who is at work is seen without asking QEMU. */
+async function alone(folder: string | undefined, work: () => Promise<Answer | Wait>): Promise<Answer | Wait> {
+  if (folder === undefined) return work();
+  const holder = lockHolder(folder);
+  if (holder !== undefined) return { why: `process ${holder.pid} is updating this VM` };
+  let unlock: () => void;
+  try {
+    unlock = takeLock(makeFolder(join(makeFolder(folder), "ensure")));
+  } catch (error) {
+    if (!isHeldError(error)) throw error;
+    return { why: "another cprkit ensure is looking at this VM" };
+  }
+  try {
+    return await work();
+  } finally {
+    unlock();
+  }
+}
+
+async function attempt(target: VmTarget, options: EnsureOptions, state: State): Promise<Answer | Wait> {
+  const { stateDir } = options;
+  let status: VmStatus;
+  try {
+    status = await vmStatus(target, { stateDir });
+  } catch (error) {
+    return unreachable(asCprkitError(error), state);
+  }
+  delete state.unreachable;
+  const { qmp, pid, update } = status;
+  if (update?.holder !== undefined) return { why: `process ${update.holder} is updating this VM`, qmp };
+  if (update?.outcome === "unfinished") return recover(qmp, options, state);
+  if (status.guest === "nobody") {
+    const result = update?.outcome === "lost" ? "lost" : "refused";
+    return { result, text: status.text, qmp };
+  }
+  if (pid === undefined) return { why: status.text, qmp };
+  const running = readVmProcess(pid);
+  const next = await askNext(running, { ...options, sharing: state.sharing });
+  if ("error" in next.said) return refusal(next.said.error, { pid, qmp });
+  const { program: wanted } = next.said;
+  if (wanted === undefined) {
+    const text = `it can't be seen which program ${next.program} starts: run as root, or as the user of its process`;
+    return { result: "refused", text, pid, qmp };
+  }
+  const runsIt = (one: number) => isSameProgram(programOf(one), wanted);
+  if (!runsIt(pid)) return updateUnlessDone(qmp, options, state, runsIt);
+  return { result: "nothing-to-do", text: `the guest runs in this QEMU already (pid ${pid})`, pid, qmp };
+}
+
+/** The socket may be missing for a moment; its monitor may be somebody else's for long. */
+function unreachable(error: CprkitError, state: State): Answer | Wait {
+  const said = { code: error.code, message: error.message };
+  if (error.code === "ERR_UPDATE_REFUSED") return { result: "refused", text: error.message, error: said };
+  if (!passing.has(error.code)) throw error;
+  if (error.errno !== "ENOENT" && error.errno !== "ECONNREFUSED") return { why: error.message, error: said };
+  state.unreachable ??= performance.now();
+  return { why: error.message, error: said, until: state.unreachable + unreachableMs };
+}
+
+const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "ERR_QMP",
+  "ERR_TIMEOUT",
+  "ERR_QEMU_EXITED",
+  "ERR_SYSCALL",
+]);
+
+/** What was cut off is finished if it is too late to take it back: whether it was the right QEMU is seen afterwards. */
+async function recover(qmp: string, { stateDir, signal, timeoutMs, hooks }: EnsureOptions, state: State) {
+  try {
+    const { outcome, why } = await abortUpdate({ qmp }, { stateDir, signal, timeoutMs, hooks });
+    state.recovered = outcome;
+    if (outcome === "lost") return { result: "lost", text: why, qmp } as const;
+    return { why, qmp };
+  } catch (error) {
+    const { code, message } = asCprkitError(error);
+    if (code === "ERR_ABORTED") throw error;
+    // Somebody else is at it, or a QEMU does not answer yet.
+    return { why: message, qmp, error: { code, message } };
+  }
+}
+
+async function updateUnlessDone(
+  qmp: string,
+  options: EnsureOptions,
+  state: State,
+  isDone: (pid: number) => boolean,
+): Promise<Answer | Wait> {
+  const done = new CprkitError("ERR_UPDATE_REFUSED", "somebody else has updated it meanwhile");
+  const { key: _, waitMs: __, ...asked } = options;
+  try {
+    const report = await updateVm(
+      { qmp },
+      {
+        ...asked,
+        sharing: state.sharing,
+        onStep: async (step, pids) => {
+          // Nobody else can update it from here on.
+          if (step === "locked" && isDone(pids.source)) throw done;
+          await options.onStep?.(step, pids);
+        },
+      },
+    );
+    const { from, to, pid } = report;
+    return { result: "updated", text: `QEMU ${from} was replaced by ${to} (pid ${pid})`, pid, qmp: report.qmp, report };
+  } catch (error) {
+    if (error === done) return { why: done.message, qmp };
+    return failed(asCprkitError(error), qmp, options);
+  }
+}
+
+/** Where the guest is now, and whether it can work by itself the next time. */
+async function failed(error: CprkitError, qmp: string, { stateDir }: EnsureOptions): Promise<Answer | Wait> {
+  const said = { code: error.code, message: error.message };
+  if (error.code === "ERR_ABORTED" || error.code === "ERR_USAGE") throw error;
+  if (isHeldError(error)) return { why: error.message, qmp, error: said };
+  const status = await vmStatus({ qmp }, { stateDir }).catch(() => undefined);
+  const where = { pid: status?.pid, qmp };
+  if (error.code === "ERR_UPDATE_FAILED") {
+    const isLost = status?.guest === "nobody";
+    if (isCprkitError(error.cause, "ERR_ABORTED")) throw error;
+    return { result: isLost ? "lost" : "try-again", text: error.message, error: said, ...where };
+  }
+  if (status?.update?.outcome === "unfinished") return { why: error.message, qmp, error: said };
+  if (passing.has(error.code)) return { why: error.message, qmp, error: said };
+  return refusal(error, where);
+}
+
+function refusal(error: CprkitError, where: Pick<Ensured, "pid" | "qmp">): Answer {
+  if (error.code === "ERR_ABORTED") throw error;
+  const result = error.code === "ERR_TIMEOUT" ? "try-again" : "refused";
+  return { result, text: error.message, error: { code: error.code, message: error.message }, ...where };
+}
