@@ -145,7 +145,12 @@ export function Page({ hasVm, onRefreshVm }: PageProps): JSX.Element {
           {state.opening !== undefined ? (
             <p class="hint" role="status">
               Opening <bdi>{printable(state.opening.name)}</bdi>
-              {state.opening.done > 0 && `, ${sizeText(state.opening.done)} unpacked`}…
+              {state.opening.done > 0 &&
+                `, ${sizeText(state.opening.done)} ${state.opening.what === "reading" ? "read" : "unpacked"}`}
+              …{" "}
+              <button type="button" onClick={app.cancelOpening}>
+                Cancel
+              </button>
             </p>
           ) : (
             <Shown view={view} state={state} onRefreshVm={onRefreshVm} />
@@ -210,7 +215,11 @@ function Shown({ view, state, onRefreshVm }: ShownProps): JSX.Element {
     case "ram":
       return <RamView key={doc.id} doc={doc} />;
     case "cpr":
-      return cpr === undefined ? <Overview doc={doc} /> : <CprState key={doc.id} cpr={cpr} />;
+      return cpr === undefined ? (
+        <Overview doc={doc} />
+      ) : (
+        <CprState key={doc.id} cpr={cpr} damage={doc.opened.damage?.message} />
+      );
     default:
       return <Overview key={doc.id} doc={doc} />;
   }

@@ -304,6 +304,17 @@ describeBrowser("the inspector's page", (open) => {
       const problems = await inspector.page.getByRole("region", { name: "Problems" }).textContent();
       expect(problems).toContain(printable(expected.stopped?.message ?? "?"));
     }
+    const state = readFileSync(fixture("cpr/q35-540-10.0.bin"));
+    await inspector.give(file("cut.bin", state.subarray(0, state.length >> 1)));
+    const half = await inspector.page.getByRole("heading", { level: 2 }).textContent();
+    expect(half).toMatch(/ABI, 2\d\d fds/);
+    expect(await inspector.page.locator(".heading .warn").textContent()).toContain("but only");
+    // Compressed, and cut there: what could be unpacked is read.
+    const packed = gzipSync(readFileSync(nvme));
+    await inspector.give(file("cut.mig.gz", packed.subarray(0, packed.length >> 1)));
+    expect(await inspector.page.getByRole("region", { name: "Problems" }).textContent()).toContain("ends too early");
+    const shown = JSON.parse(await inspector.copied("Copy all as JSON")) as { readonly sections: readonly unknown[] };
+    expect(shown.sections.length).toBeGreaterThan(0);
     await inspector.give(file("no-stream.txt", "this is no stream"));
     expect(await inspector.page.getByRole("alert").textContent()).toContain("expected a CPR state");
   });

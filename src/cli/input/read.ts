@@ -2,11 +2,11 @@
 
 import { compressions } from "../../files/unwrap/compression.ts";
 import { type Migration, type ReadMigrationOptions, readMigration } from "../../migration/index.ts";
+import { isPageSizeDoubtful, withLikelySize } from "../../migration/page-size.ts";
 import { sizeText } from "../../vmstate/shown/values.ts";
 import { isTerminal } from "../output.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import type { Input } from "./open.ts";
-import { isPageSizeDoubtful, withLikelySize } from "./page-size.ts";
 
 /** A JSON description or dump is a few MB. */
 export const maxJsonBytes = 256 * 1024 * 1024;

@@ -29,7 +29,9 @@ export interface AppState {
   readonly docs: readonly Doc[];
   /** Which of them is looked at. */
   readonly current: number;
-  readonly opening: { readonly name: string; readonly done: number } | undefined;
+  readonly opening:
+    | { readonly doc: number; readonly name: string; readonly what: "unpacking" | "reading"; readonly done: number }
+    | undefined;
   readonly problem: string | undefined;
   readonly view: View;
   /** Offset of the section's row that is selected. */
@@ -67,6 +69,8 @@ export interface App {
   readonly compareWith: (file: From) => Promise<void>;
   readonly readRam: (doc: Doc) => Promise<void>;
   readonly cancelRam: (doc: Doc) => void;
+  /** Gives up what is being opened. */
+  readonly cancelOpening: () => void;
   readonly selectSection: (id: number) => void;
   readonly selectField: (id: number, path: string) => void;
   readonly selectByte: (at: number) => void;
@@ -111,13 +115,13 @@ export function startApp(): App {
   };
   const client = startWorker(({ doc, what, done }) => {
     if (what === "reading RAM") change(doc, () => ({ done }));
-    else if (state.opening !== undefined) set({ opening: { ...state.opening, done } });
+    else if (state.opening !== undefined) set({ opening: { ...state.opening, what, done } });
   });
   let last = 0;
 
   const openOne = async (from: From, options: OpenOptions): Promise<Doc> => {
     const id = last++;
-    set({ opening: { name: from.name, done: 0 } });
+    set({ opening: { doc: id, name: from.name, what: "reading", done: 0 } });
     const opened = await client.ask("open", { doc: id, from, options });
     return {
       id,
@@ -227,6 +231,9 @@ export function startApp(): App {
       }),
     readRam,
     cancelRam: (doc) => void client.ask("cancel", { doc: doc.id }),
+    cancelOpening: () => {
+      if (state.opening !== undefined) void client.ask("cancel", { doc: state.opening.doc });
+    },
     selectSection: (id) => selectField(id, ""),
     selectField,
     selectByte,

@@ -1,6 +1,6 @@
 // Two streams side by side: whether one can be loaded where the other was saved, and only what differs.
 
-import type { ComponentChildren, JSX } from "preact";
+import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { CprDifference } from "../../cpr/index.ts";
 import type { CheckFinding, Difference, DifferenceSide, Explanation } from "../../migration/index.ts";
@@ -8,7 +8,7 @@ import { differencesToJson } from "../../migration/json.ts";
 import { counted, printable } from "../../vmstate/shown/text.ts";
 import { offsetText, valueText } from "../../vmstate/shown/values.ts";
 import { copy } from "../parts/copy.tsx";
-import { Rows } from "../parts/rows.tsx";
+import { Table } from "../parts/table.tsx";
 import { useApp, useAppState } from "../parts/use-app.ts";
 import type { Compared } from "../worker/protocol.ts";
 
@@ -101,7 +101,7 @@ function Differences({ compared: { differences } }: { readonly compared: Compare
   const { query } = useAppState();
   const [selected, setSelected] = useState(-1);
   const words = query.trim().toLowerCase();
-  const shown = differences.filter((one) => words === "" || textOf(one).includes(words));
+  const shown = differences.filter((one) => words === "" || cellsOf(one).join(" ").toLowerCase().includes(words));
   const one = shown[selected];
   const show = (doc: number, side: DifferenceSide | undefined): JSX.Element | null =>
     side?.offset === undefined ? null : (
@@ -136,8 +136,10 @@ function Differences({ compared: { differences } }: { readonly compared: Compare
       <Table
         id="differences"
         label="Differences"
+        kind="five"
         columns={columns}
-        rows={shown.map((each) => [each.section, each.path, each.kind, sideText(each.a), sideText(each.b)])}
+        count={shown.length}
+        cells={(index) => cellsOf(shown[index])}
         selected={selected}
         onSelect={setSelected}
       />
@@ -145,8 +147,8 @@ function Differences({ compared: { differences } }: { readonly compared: Compare
   );
 }
 
-function textOf({ kind, section, path, a, b }: Difference): string {
-  return [kind, section, path, sideText(a), sideText(b)].join(" ").toLowerCase();
+function cellsOf(one: Difference | undefined): readonly string[] {
+  return one === undefined ? [] : [one.section, one.path, one.kind, sideText(one.a), sideText(one.b)];
 }
 
 function sideText(side: DifferenceSide | undefined): string {
@@ -175,58 +177,14 @@ function CprDifferences({ all }: { readonly all: readonly CprDifference[] }): JS
       <Table
         id="differences"
         label="Differences"
+        kind="five"
         columns={["what", "name", "id", "in the first", "in the second"]}
-        rows={rows}
+        count={rows.length}
+        cells={(index) => rows[index] ?? []}
         selected={selected}
         onSelect={setSelected}
       />
     </>
-  );
-}
-
-interface TableProps {
-  readonly id: string;
-  readonly label: string;
-  readonly columns: readonly string[];
-  readonly rows: readonly (readonly string[])[];
-  readonly selected: number;
-  readonly onSelect: (index: number) => void;
-}
-
-function Table({ id, label, columns: names, rows, selected, onSelect }: TableProps): JSX.Element {
-  const cell = (text: string, at: number, role: "gridcell" | "columnheader"): ComponentChildren => (
-    <span key={names[at]} role={role} title={role === "gridcell" ? printable(text) : undefined}>
-      <bdi>{printable(text)}</bdi>
-    </span>
-  );
-  return (
-    <Rows
-      id={id}
-      role="grid"
-      label={label}
-      count={rows.length}
-      selected={selected}
-      onSelect={onSelect}
-      head={
-        <div class="row head five" role="row" aria-rowindex={1}>
-          {names.map((name, at) => cell(name, at, "columnheader"))}
-        </div>
-      }
-      row={(index, rowId) => (
-        <div
-          key={index}
-          id={rowId}
-          role="row"
-          aria-rowindex={index + 2}
-          aria-selected={index === selected}
-          tabIndex={-1}
-          class={index === selected ? "row five selected" : "row five"}
-          onClick={() => onSelect(index)}
-        >
-          {rows[index]?.map((text, at) => cell(text, at, "gridcell"))}
-        </div>
-      )}
-    />
   );
 }
 

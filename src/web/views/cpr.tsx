@@ -2,10 +2,11 @@
 
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
+import type { ReportedFd } from "../../cpr/index.ts";
 import { counted, printable } from "../../vmstate/shown/text.ts";
 import { offsetText } from "../../vmstate/shown/values.ts";
 import { Hex } from "../parts/hex.tsx";
-import { Rows } from "../parts/rows.tsx";
+import { Table } from "../parts/table.tsx";
 import { useApp, useAppState } from "../parts/use-app.ts";
 import { memoryBytes } from "../state/bytes.ts";
 import { fdPurpose } from "../state/fd-names.ts";
@@ -14,22 +15,47 @@ import type { ShownCpr } from "../worker/protocol.ts";
 
 type Shown = "file" | "list" | "hash";
 
+const columns = ["name", "id", "what it is", "offset", "fd"];
+
+function cellsOf(one: ReportedFd | undefined): readonly string[] {
+  if (one === undefined) return [];
+  const { name, id, offset, fd } = one;
+  return [name, String(id), fdPurpose(name), offsetText(offset), fd === null ? "" : String(fd)];
+}
+
+/** What bytes there are to be shown. */
+function shownOf({ bytes, written }: ShownCpr): { readonly one: Shown; readonly text: string }[] {
+  const size = (all: Uint8Array) => counted(all.length, "byte");
+  const file = { one: "file", text: `of the file (${size(bytes)})` } as const;
+  if (written === undefined) return [file];
+  const abis = (["list", "hash"] as const).map((one) => ({
+    one,
+    text: `in the ${one} ABI (${size(written[one].bytes)})`,
+  }));
+  return [file, ...abis];
+}
+
 /** The view. */
-export function CprState({ cpr }: { readonly cpr: ShownCpr }): JSX.Element {
+export function CprState({
+  cpr,
+  damage,
+}: {
+  readonly cpr: ShownCpr;
+  readonly damage: string | undefined;
+}): JSX.Element {
   const app = useApp();
   const { at, query } = useAppState();
   const [shown, setShown] = useState<Shown>("file");
   const [otherAt, setOtherAt] = useState<number>();
   const { report, written } = cpr;
   const { bytes, spans } = useMemo(() => {
-    const one = shown === "file" ? cpr : written[shown];
+    const one = shown === "file" ? cpr : (written?.[shown] ?? cpr);
     return { bytes: memoryBytes(one.bytes), spans: cprIndex(one.spans) };
   }, [cpr, written, shown]);
   const words = query.trim().toLowerCase();
   const fds = report.fds.filter(({ name }) => name.toLowerCase().includes(words));
   const numbered = report.fds.some(({ fd }) => fd !== null);
   const selected = fds.findIndex(({ offset }) => offset === at);
-  const columns = ["name", "id", "what it is", "offset", "fd"];
   return (
     <div class="stack cpr">
       <header class="heading">
@@ -45,6 +71,7 @@ export function CprState({ cpr }: { readonly cpr: ShownCpr }): JSX.Element {
               {devices === null ? "no list" : counted(devices.length, "device")}
             </span>
           ))}
+          {damage !== undefined && <span class="warn"> · what came before the damage: {printable(damage)}</span>}
           {report.warnings.map((warning) => (
             <span key={warning} class="warn">
               {" "}
@@ -53,63 +80,24 @@ export function CprState({ cpr }: { readonly cpr: ShownCpr }): JSX.Element {
           ))}
         </p>
       </header>
-      <Rows
+      <Table
         id="fds"
-        role="grid"
         label="File descriptors"
+        kind="fds"
+        columns={columns}
         count={fds.length}
+        cells={(index) => cellsOf(fds[index])}
         selected={selected}
         onSelect={(index) => {
-          const one = fds[index];
-          if (one === undefined) return;
           setShown("file");
-          app.selectByte(one.offset);
-        }}
-        head={
-          <div class="row head fds" role="row" aria-rowindex={1}>
-            {columns.map((name) => (
-              <span key={name} role="columnheader">
-                {name}
-              </span>
-            ))}
-          </div>
-        }
-        row={(index, id) => {
-          const one = fds[index];
-          if (one === undefined) return null;
-          return (
-            <div
-              key={one.offset}
-              id={id}
-              role="row"
-              aria-rowindex={index + 2}
-              aria-selected={index === selected}
-              tabIndex={-1}
-              class={index === selected ? "row fds selected" : "row fds"}
-              onClick={() => {
-                setShown("file");
-                app.selectByte(one.offset);
-              }}
-            >
-              {[printable(one.name), one.id, fdPurpose(one.name), offsetText(one.offset), one.fd ?? ""].map(
-                (text, at) => (
-                  <span key={columns[at]} role="gridcell" title={String(text)}>
-                    <bdi>{text}</bdi>
-                  </span>
-                ),
-              )}
-            </div>
-          );
+          app.selectByte(fds[index]?.offset ?? 0);
         }}
       />
       <fieldset class="buttons">
         <legend>Bytes</legend>
-        {(["file", "list", "hash"] as const).map((one) => (
+        {shownOf(cpr).map(({ one, text }) => (
           <label key={one}>
-            <input type="radio" name="abi" checked={shown === one} onChange={() => setShown(one)} />{" "}
-            {one === "file"
-              ? `of the file (${counted(cpr.bytes.length, "byte")})`
-              : `in the ${one} ABI (${counted(written[one].bytes.length, "byte")})`}
+            <input type="radio" name="abi" checked={shown === one} onChange={() => setShown(one)} /> {text}
           </label>
         ))}
       </fieldset>

@@ -7,6 +7,7 @@ import { counted, printable } from "../../vmstate/shown/text.ts";
 import { sizeText } from "../../vmstate/shown/values.ts";
 import { colourOf } from "../parts/colour.ts";
 import { Rows } from "../parts/rows.tsx";
+import { TreeItem } from "../parts/tree-item.tsx";
 import { useApp, useAppState } from "../parts/use-app.ts";
 import type { Doc } from "../state/app.ts";
 import { type FieldRow, fieldRows, matchingFields, type SectionRow, shownName, shownValue } from "../state/sections.ts";
@@ -75,28 +76,21 @@ export function DeviceTree({ doc }: { readonly doc: Doc }): JSX.Element {
           const node = nodes[index];
           if (node === undefined) return null;
           return (
-            <div
+            <TreeItem
               key={node.key}
-              id={id}
-              role="treeitem"
-              aria-level={node.level}
-              aria-selected={index === selected}
-              aria-expanded={node.open}
-              aria-setsize={nodes.length}
-              aria-posinset={index + 1}
-              tabIndex={-1}
-              class={index === selected ? "item selected" : "item"}
-              style={{ paddingLeft: `${node.level * 14}px` }}
+              {...{ id, index }}
+              count={nodes.length}
+              level={node.level}
+              selected={index === selected}
+              open={node.open}
+              text={node.text}
+              note={node.note}
+              hue={colourOf(node.row.label)}
               onClick={() => {
                 if (node.open !== undefined && index === selected) setOpen(node, !node.open);
                 app.selectField(node.row.id, node.field?.path ?? "");
               }}
-            >
-              <s aria-hidden="true">{node.open === undefined ? "" : node.open ? "▾" : "▸"}</s>
-              <u aria-hidden="true" style={{ "--hue": colourOf(node.row.label) }} />
-              <bdi>{node.text}</bdi>
-              <em>{node.note}</em>
-            </div>
+            />
           );
         }}
       />

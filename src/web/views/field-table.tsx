@@ -6,6 +6,7 @@ import { offsetText } from "../../vmstate/shown/values.ts";
 import { colourOf } from "../parts/colour.ts";
 import { copies, copy, copyAddress, placeOf } from "../parts/copy.tsx";
 import { Rows } from "../parts/rows.tsx";
+import { TableHead } from "../parts/table.tsx";
 import { useApp } from "../parts/use-app.ts";
 import { macroOf } from "../state/macros.ts";
 import { fieldRows, type SectionRow, shownName, shownValue } from "../state/sections.ts";
@@ -39,15 +40,7 @@ export function FieldTable({ row, path, onSelect }: FieldTableProps): JSX.Elemen
         else copy(wanted.text(placeOf(row.label, one.path, one.field, row.section)), wanted.name, app.set);
         return true;
       }}
-      head={
-        <div class="row head" role="row" aria-rowindex={1}>
-          {columns.map((name) => (
-            <span key={name} role="columnheader">
-              {name}
-            </span>
-          ))}
-        </div>
-      }
+      head={<TableHead columns={columns} />}
       row={(index, id) => {
         const one = fields[index];
         if (one === undefined) return null;

@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { printable } from "../../vmstate/shown/text.ts";
 import { Rows } from "../parts/rows.tsx";
+import { TreeItem } from "../parts/tree-item.tsx";
 import { useAppState } from "../parts/use-app.ts";
 import { type JsonRow, jsonRows, member, textOf } from "../state/json-rows.ts";
 
@@ -139,27 +140,20 @@ function Tree({ value }: { readonly value: unknown }): JSX.Element {
           const row = rows[index];
           if (row === undefined) return null;
           return (
-            <div
+            <TreeItem
               key={row.path}
-              id={id}
-              role="treeitem"
-              aria-level={row.level}
-              aria-selected={index === selected}
-              aria-expanded={row.open}
-              aria-setsize={rows.length}
-              aria-posinset={index + 1}
-              tabIndex={-1}
-              class={index === selected ? "item selected" : "item"}
-              style={{ paddingLeft: `${row.level * 14}px` }}
+              {...{ id, index }}
+              count={rows.length}
+              level={row.level}
+              selected={index === selected}
+              open={row.open}
+              text={row.name}
+              note={row.text}
               onClick={() => {
                 setSelected(index);
                 if (row.open !== undefined) setOpen(row, !row.open);
               }}
-            >
-              <s aria-hidden="true">{row.open === undefined ? "" : row.open ? "▾" : "▸"}</s>
-              <bdi>{row.name}</bdi>
-              <em>{row.text}</em>
-            </div>
+            />
           );
         }}
       />

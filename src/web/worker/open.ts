@@ -1,13 +1,13 @@
 // Opens a file: takes off what is around the stream, and reads what is in it; of a large stream the devices first.
 
-import { loadCprState, reportCprState, saveCprState } from "../../cpr/index.ts";
 import { maxCprStateBytes } from "../../cpr/limits.ts";
-import { cprSpans } from "../../cpr/spans.ts";
 import { notAStream, peel, type Unwrapped } from "../../files/unwrap/peel.ts";
 import { bytesAt } from "../../files/unwrap/stage.ts";
 import { type ByteSource, type Migration, readMigration } from "../../migration/index.ts";
+import { isPageSizeDoubtful, withLikelySize } from "../../migration/page-size.ts";
 import { isByteSource } from "../../migration/stream/source.ts";
 import type { CprkitError } from "../../vmstate/error.ts";
+import { shownCpr } from "./cpr.ts";
 import { decompress } from "./decompress.ts";
 import { problemOf, shownMigration } from "./plain.ts";
 import type { From, Opened, OpenOptions, ShownCpr } from "./protocol.ts";
@@ -31,11 +31,15 @@ export interface OpenDocument {
 /** Streams up to this size are read as a whole at once. */
 const small = 32 * 1024 * 1024;
 
-/** Opens a file. `onUnpacked` is told how many bytes came out of a compressed one. Throws for what is not a stream. */
+/**
+ * Opens a file. `onProgress` is told how many bytes came out of a compressed one, and how far the devices were looked for
+ * where the description does not show their place. Throws for what is not a stream, and if `signal` gave it up.
+ */
 export async function openDocument(
   from: From,
   options: OpenOptions,
-  onUnpacked: (bytes: number) => void,
+  signal: AbortSignal,
+  onProgress: (what: "unpacking" | "reading", bytes: number) => void,
 ): Promise<{ readonly document: OpenDocument; readonly opened: Opened }> {
   const start = performance.now();
   const file = sourceOf(from);
@@ -56,7 +60,7 @@ export async function openDocument(
     const document = documentOf(file, options, 0);
     return { document, opened: { ...common, size: file.size, damage: undefined, snapshots, took: took() } };
   }
-  const source = await placed(found, onUnpacked);
+  const source = await placed(found, signal, (bytes) => onProgress("unpacking", bytes));
   const damage = plain(found.problem());
   const kind = kindOf(found);
   if (kind === undefined) throw await notAStream(found);
@@ -64,12 +68,21 @@ export async function openDocument(
   const shared = { ...common, size: source.size, damage };
   if (kind === "cpr") {
     const bytes = await bytesAt(source, found.offset, maxCprStateBytes);
-    const cpr = shownCpr(bytes);
-    return { document: { ...document, cpr: cpr.report }, opened: { ...shared, cpr, took: took() } };
+    const { cpr, damage: ofCpr } = shownCpr(bytes);
+    return {
+      document: { ...document, cpr: cpr.report },
+      opened: { ...shared, damage: damage ?? plain(ofCpr), cpr, took: took() },
+    };
   }
-  document.migration = await readMigration(source, { offset: found.offset, pageSize, toEnd: true, skipRam: true });
+  document.migration = await readMigration(readAhead(source, signal), {
+    offset: found.offset,
+    pageSize,
+    toEnd: true,
+    skipRam: true,
+    onProgress: (bytes) => onProgress("reading", bytes),
+  });
   const whole = source.size <= small;
-  const migration = whole ? await readRam(document, never, () => {}) : document.migration;
+  const migration = whole ? await readRam(document, signal, () => {}) : document.migration;
   return { document, opened: { ...shared, migration: shownMigration(migration), ramRead: whole, took: took() } };
 }
 
@@ -87,21 +100,24 @@ export async function readRam(
     onPlace: document.map.note,
     onProgress,
   });
-  document.migration = migration;
-  return migration;
+  document.migration =
+    document.options.pageSize === undefined && isPageSizeDoubtful(migration)
+      ? await withLikelySize(migration, (pageSize) =>
+          readMigration(readAhead(document.source, signal), { offset: document.offset, pageSize, toEnd: true }),
+        )
+      : migration;
+  return document.migration;
 }
 
 function documentOf(source: ByteSource, options: OpenOptions, offset: number): OpenDocument {
   return { source, options, offset, migration: undefined, map: ramMap(new Map()), reading: undefined, cpr: undefined };
 }
 
-const never = new AbortController().signal;
-
 /** What was compressed is unpacked first: then it can be read at any place, as a file. */
-async function placed(found: Unwrapped, onUnpacked: (bytes: number) => void): Promise<ByteSource> {
+async function placed(found: Unwrapped, signal: AbortSignal, onUnpacked: (bytes: number) => void): Promise<ByteSource> {
   return isByteSource(found.source)
     ? found.source
-    : await unpacked(found.source as AsyncIterable<Uint8Array>, onUnpacked);
+    : await unpacked(found.source as AsyncIterable<Uint8Array>, signal, onUnpacked);
 }
 
 function kindOf({ start }: Unwrapped): "cpr" | "migration" | undefined {
@@ -109,20 +125,6 @@ function kindOf({ start }: Unwrapped): "cpr" | "migration" | undefined {
   if (magic === "QCPR") return "cpr";
   // An extra channel of a multifd migration: the reader has the message for it.
   return magic === "QEVM" || magic === "\x11\x22\x33\x44" ? "migration" : undefined;
-}
-
-function shownCpr(bytes: Uint8Array): ShownCpr {
-  const { state, fdForm } = loadCprState({ bytes });
-  const written = (abi: "list" | "hash") => {
-    const saved = saveCprState(state, { abi, fdForm }).bytes;
-    return { bytes: saved, spans: cprSpans(saved) };
-  };
-  return {
-    report: reportCprState({ bytes }),
-    bytes,
-    spans: cprSpans(bytes),
-    written: { list: written("list"), hash: written("hash") },
-  };
 }
 
 function plain(problem: CprkitError | undefined) {

@@ -36,8 +36,10 @@ export interface ShownCpr {
   readonly report: CprReport;
   readonly bytes: Uint8Array;
   readonly spans: readonly Span[];
-  /** The same fds, written in each ABI. */
-  readonly written: Readonly<Record<"list" | "hash", { readonly bytes: Uint8Array; readonly spans: readonly Span[] }>>;
+  /** The same fds, written in each ABI; undefined for a damaged state. */
+  readonly written:
+    | Readonly<Record<"list" | "hash", { readonly bytes: Uint8Array; readonly spans: readonly Span[] }>>
+    | undefined;
 }
 
 /** A snapshot to choose from. */
@@ -57,7 +59,7 @@ export interface Opened {
   readonly size: number;
   /** What is around the stream, from the outside in. */
   readonly wrapping: readonly string[];
-  /** What was wrong with the compression. */
+  /** What was wrong with the compression, or with a CPR state. */
   readonly damage: Problem | undefined;
   readonly migration: ShownMigration | undefined;
   readonly cpr: ShownCpr | undefined;
@@ -150,7 +152,7 @@ export type Told =
   | {
       readonly kind: "progress";
       readonly doc: number;
-      readonly what: "unpacking" | "reading RAM";
+      readonly what: "unpacking" | "reading" | "reading RAM";
       readonly done: number;
       readonly total: number | undefined;
     };

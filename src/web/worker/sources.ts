@@ -22,14 +22,17 @@ export function sourceOf(from: From): ByteSource {
   };
 }
 
-/** The same for reading from the start to the end: the next bytes are asked for while these are looked at. */
+/**
+ * The same for reading from the start to the end: the next bytes are asked for while these are looked at. What is read
+ * elsewhere is read as it is asked for. Throws once `signal` is aborted.
+ */
 export function readAhead(source: ByteSource, signal: AbortSignal): ByteSource {
   const { size } = source;
   let base = 0;
   let held = new Uint8Array(0);
   let next: { readonly at: number; readonly bytes: Promise<Uint8Array<ArrayBuffer>> } | undefined;
-  const load = async (at: number): Promise<Uint8Array<ArrayBuffer>> => {
-    const bytes = new Uint8Array(Math.max(0, Math.min(ahead, size - at)));
+  const load = async (at: number, length: number): Promise<Uint8Array<ArrayBuffer>> => {
+    const bytes = new Uint8Array(Math.max(0, Math.min(length, size - at)));
     let got = 0;
     while (got < bytes.length) {
       const count = await source.read(at + got, bytes.subarray(got));
@@ -49,10 +52,11 @@ export function readAhead(source: ByteSource, signal: AbortSignal): ByteSource {
       signal.throwIfAborted();
       if (offset >= base && offset < base + held.length) return fromHeld(offset, target);
       return (async () => {
-        held = await (next?.at === offset ? next.bytes : load(offset));
+        const goesOn = offset === base + held.length && offset > 0;
+        held = await (next?.at === offset ? next.bytes : load(offset, goesOn ? ahead : target.length));
         base = offset;
         const at = base + held.length;
-        next = held.length > 0 && at < size ? { at, bytes: load(at) } : undefined;
+        next = goesOn && held.length > 0 && at < size ? { at, bytes: load(at, ahead) } : undefined;
         // Nobody may come for them: then their error is nobody's.
         next?.bytes.catch(() => {});
         return fromHeld(offset, target);

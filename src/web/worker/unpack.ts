@@ -5,9 +5,10 @@ import type { ByteSource } from "../../migration/index.ts";
 /** Bytes that are put into one Blob. */
 const pieceSize = 16 * 1024 * 1024;
 
-/** Reads `chunks` to their end. `onUnpacked` is told how many bytes there are so far. */
+/** Reads `chunks` to their end, unless `signal` gives it up. `onUnpacked` is told how many bytes there are so far. */
 export async function unpacked(
   chunks: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
   onUnpacked: (bytes: number) => void,
 ): Promise<ByteSource> {
   const pieces: Blob[] = [];
@@ -25,6 +26,9 @@ export async function unpacked(
       used += part.length;
       at += part.length;
       if (used === pieceSize) {
+        // What is told to stop is heard only when this thread waits.
+        await new Promise((resume) => setTimeout(resume));
+        signal.throwIfAborted();
         close();
         onUnpacked(size + at);
       }

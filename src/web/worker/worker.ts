@@ -15,6 +15,8 @@ interface Scope {
 
 const scope = globalThis as unknown as Scope;
 const documents = new Map<number, OpenDocument>();
+/** Files that are being opened. */
+const openings = new Map<number, AbortController>();
 /** Between two reports of progress, in ms. */
 const interval = 100;
 
@@ -22,11 +24,19 @@ type Handlers = { readonly [K in Call]: (ask: Calls[K]["ask"]) => Promise<Calls[
 
 const handlers: Handlers = {
   open: async ({ doc, from, options }) => {
-    const { document, opened } = await openDocument(from, options, (done) =>
-      scope.postMessage({ kind: "progress", doc, what: "unpacking", done, total: undefined }),
-    );
-    documents.set(doc, document);
-    return opened;
+    const opening = new AbortController();
+    const isTooSoon = pacer();
+    openings.set(doc, opening);
+    try {
+      const { document, opened } = await openDocument(from, options, opening.signal, (what, done) => {
+        if (isTooSoon()) return;
+        scope.postMessage({ kind: "progress", doc, what, done, total: undefined });
+      });
+      documents.set(doc, document);
+      return opened;
+    } finally {
+      openings.delete(doc);
+    }
   },
   close: ({ doc }) => {
     documents.get(doc)?.reading?.abort();
@@ -40,11 +50,10 @@ const handlers: Handlers = {
     const reading = new AbortController();
     document.reading?.abort();
     document.reading = reading;
-    let next = 0;
+    const isTooSoon = pacer();
     try {
       const migration = await readRam(document, reading.signal, (done) => {
-        if (performance.now() < next) return;
-        next = performance.now() + interval;
+        if (isTooSoon()) return;
         scope.postMessage({ kind: "progress", doc, what: "reading RAM", done, total: source.size });
       });
       return shownMigration(migration);
@@ -54,6 +63,7 @@ const handlers: Handlers = {
     }
   },
   cancel: ({ doc }) => {
+    openings.get(doc)?.abort(new Error("it was given up"));
     documents.get(doc)?.reading?.abort();
     return undefined;
   },
@@ -66,6 +76,17 @@ const handlers: Handlers = {
   compare: ({ a, b }) => compare(documentOf(a), documentOf(b)),
   explain: ({ doc, log }) => explainLog(log, doc === undefined ? undefined : documents.get(doc)?.migration),
 };
+
+/** Says whether the last report of progress was just now. */
+function pacer(): () => boolean {
+  let next = 0;
+  return () => {
+    const now = performance.now();
+    if (now < next) return true;
+    next = now + interval;
+    return false;
+  };
+}
 
 function documentOf(doc: number): OpenDocument {
   const document = documents.get(doc);

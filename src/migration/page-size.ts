@@ -1,7 +1,7 @@
 // A stream that does not state its page size, and was read with another: which size fits.
 
-import type { Migration } from "../../migration/index.ts";
-import { CprkitError } from "../../vmstate/error.ts";
+import { CprkitError } from "../vmstate/error.ts";
+import type { Migration } from "./model.ts";
 
 /** Of all of QEMU's machines; the likely ones first. */
 const sizes = [8192, 16384, 65536, 1024, 2048, 512, 256, 32768];
