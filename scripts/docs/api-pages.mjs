@@ -4,10 +4,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ApiItemKind, ApiModel } from "@microsoft/api-extractor-model";
+import { ApiItemKind, ApiModel, ExcerptTokenKind } from "@microsoft/api-extractor-model";
 import { apiReport, publicSubpaths } from "../api.mjs";
 import { slugOf } from "./markdown.mjs";
-import { docText } from "./tsdoc.mjs";
+import { docText, linked, seeAlso } from "./tsdoc.mjs";
 
 /** @typedef {{ name: string, page: string, text: string, exports: string[] }} ApiPage page: below docs/ */
 
@@ -17,7 +17,7 @@ import { docText } from "./tsdoc.mjs";
  * @returns {ApiPage[]}
  */
 export function apiPages() {
-  const pages = publicSubpaths().map((subpath) => {
+  const unlinked = publicSubpaths().map((subpath) => {
     const { name } = subpath;
     const items = itemsOf(apiReport(subpath).model);
     const from = name === "cprkit" ? "cprkit" : `cprkit/${name}`;
@@ -28,6 +28,14 @@ export function apiPages() {
       text: `# ${from}\n\n\`\`\`ts excerpt\nimport { … } from "${from}";\n\`\`\`\n\n${items.map(itemText).join("\n")}`,
     };
   });
+  // On its own page, if it is there; else on the first one that has it.
+  const pages = unlinked.map((page) => ({
+    ...page,
+    text: linked(page.text, (name) => {
+      const home = [page, ...unlinked].find(({ exports }) => exports.includes(name));
+      return home === undefined ? undefined : `${home === page ? "" : `${home.name}.md`}#${slugOf(name)}`;
+    }),
+  }));
   const lists = pages.map(({ name, exports }) => {
     const links = exports.map((each) => `[${each}](${name}.md#${slugOf(each)})`);
     return `## ${name === "cprkit" ? "cprkit" : `cprkit/${name}`}\n\n${links.join(" · ")}\n`;
@@ -69,7 +77,23 @@ function itemText({ displayName, overloads }) {
 /** @param {any} item */
 function signature(item) {
   const text = item.excerpt.text.replace(/^export (declare )?/, "");
-  return `\`\`\`ts excerpt\n${text}\n\`\`\`\n`;
+  return `\`\`\`ts excerpt\n${text}\n\`\`\`\n${namesIn(item)}`;
+}
+
+/**
+ * Links to the types that a signature names, but for those of the language, such as Promise.
+ *
+ * @param {any} item
+ */
+function namesIn(item) {
+  const tokens = item.excerpt.spannedTokens.filter(
+    // "!" alone before the name: of the language itself.
+    (/** @type {any} */ { kind, canonicalReference }) =>
+      kind === ExcerptTokenKind.Reference && !/^!/.test(String(canonicalReference ?? "")),
+  );
+  const names = new Set(tokens.map((/** @type {any} */ { text }) => text.split(".")[0]));
+  names.delete(item.displayName);
+  return names.size === 0 ? "" : `\nNames: ${[...names].map((name) => seeAlso(name)).join(", ")}\n`;
 }
 
 /**

@@ -51,14 +51,36 @@ function write(node) {
     case DocNodeKind.FencedCode:
       return `\n\`\`\`${node.language} excerpt\n${node.code}\`\`\`\n`;
     case DocNodeKind.LinkTag:
-      return node.urlDestination === undefined
-        ? `\`${node.linkText ?? reference(node.codeDestination)}\``
-        : `[${node.linkText ?? node.urlDestination}](${node.urlDestination})`;
+      if (node.urlDestination !== undefined) return `[${node.linkText ?? node.urlDestination}](${node.urlDestination})`;
+      return seeAlso(reference(node.codeDestination), node.linkText);
     case DocNodeKind.Paragraph:
       return `${node.nodes.map(write).join("").replace(/ +/g, " ")}\n\n`;
     default:
       return node.getChildNodes().map(write).join("");
   }
+}
+
+/**
+ * A link to an export, whose place only the whole reference knows: `linked` puts it in.
+ *
+ * @param {string} name such as "Qmp" or "Qmp.execute"
+ * @param {string} [shown]
+ */
+export function seeAlso(name, shown = name) {
+  return `[\`${shown}\`](see:${name.split(".")[0]})`;
+}
+
+/**
+ * `markdown` with its links to exports; a name that is no export stays without one.
+ *
+ * @param {string} markdown
+ * @param {(name: string) => string | undefined} placeOf
+ */
+export function linked(markdown, placeOf) {
+  return markdown.replaceAll(/\[(`[^`]+`)\]\(see:([\w$]*)\)/g, (_, shown, name) => {
+    const place = placeOf(name);
+    return place === undefined ? shown : `[${shown}](${place})`;
+  });
 }
 
 /** @param {any} destination */
