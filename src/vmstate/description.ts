@@ -3,6 +3,7 @@
 
 import { CprkitError } from "./error.ts";
 import type { AnyDescription, AnyField, GatedField, Hooks, ValueOf } from "./types.ts";
+import { maxDepth } from "./wire/reader.ts";
 
 /** Fields by name, in the order of the wire. */
 export type Fields = Readonly<Record<string, AnyField>>;
@@ -107,8 +108,20 @@ function assemble(parts: Omit<AnyDescription, "hooks"> & { readonly hooks?: Hook
     }
     seen.add(fieldName);
   }
+  let depth = 1;
+  const inner = [
+    ...fields.flatMap(({ field }) => field.descriptions ?? []),
+    ...subsections.map((one) => one.description),
+  ];
+  for (const one of inner) depth = Math.max(depth, 1 + (depths.get(one) ?? 1));
+  if (depth > maxDepth) throw wrong(name, `structures nest ${depth} deep: more than ${maxDepth} are not loaded`);
   for (const { key, description } of subsections) {
     checkName(name, key, seen);
+    if (description.version > 255)
+      throw wrong(
+        name,
+        `subsection "${description.name}" has version ${description.version}: above 255 none is loaded`,
+      );
     seen.add(key);
     // The loader knows a subsection by its parent's name in front (QEMU 10.0 migration/vmstate.c).
     if (!description.name.startsWith(name) || description.name.length === name.length) {
@@ -117,7 +130,7 @@ function assemble(parts: Omit<AnyDescription, "hooks"> & { readonly hooks?: Hook
     if (description.name.length > 255)
       throw wrong(name, `the name of subsection "${description.name}" is longer than 255`);
   }
-  return Object.freeze({
+  const made: AnyDescription = Object.freeze({
     name,
     version,
     minimumVersion,
@@ -125,7 +138,12 @@ function assemble(parts: Omit<AnyDescription, "hooks"> & { readonly hooks?: Hook
     subsections: Object.freeze([...subsections]),
     hooks: parts.hooks ?? {},
   });
+  depths.set(made, depth);
+  return made;
 }
+
+/** How deep structures nest in a description, itself among them. */
+const depths = new WeakMap<AnyDescription, number>();
 
 function build<F extends Fields, S extends Subsections, Live>(
   definition: Definition<F, S, Live>,

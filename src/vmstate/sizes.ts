@@ -2,6 +2,9 @@
 
 import type { DescriptionFacts, FieldFacts } from "./facts.ts";
 
+/** Elements that take no bytes cost the sender nothing: more of them than this is a mistake or an attack. */
+export const maxEmptyElements = 4096;
+
 /** Bytes of a body when they are always the same, else undefined. */
 export function bodySize(description: DescriptionFacts, version: number): number | undefined {
   if (description.subsections.length > 0) return undefined;

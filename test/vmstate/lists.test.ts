@@ -1,5 +1,6 @@
 // Lists that end by a byte, trees and hashes that begin with a count, and fds beside the bytes.
 import { describe, expect, test } from "vitest";
+import { describe as describeParts } from "../../src/vmstate/description.ts";
 import {
   type Description,
   fd,
@@ -248,12 +249,15 @@ test("a stream without its fds loads all the same", () => {
   expect(load(holder, { bytes: bytesOf("200120") })).toEqual({ a: -1, n: 1, b: -1 });
 });
 
-test("structures that nest too deep", () => {
-  let described = vmstate({ name: "d", version: 1, fields: { leaf: uint8() } }) as unknown as ReturnType<
-    typeof vmstate<Record<never, never>>
-  >;
-  for (let i = 0; i < maxDepth; i++) {
-    described = vmstate({ name: "d", version: 1, fields: { inner: struct(described) } }) as unknown as typeof described;
-  }
-  expect(codeOf(caught(() => load(described, { bytes: bytesOf("00") })))).toBe("ERR_DEPTH");
+test("structures that nest too deep are refused when they are described", () => {
+  const outer = (inner: Description<Record<string, unknown>>) =>
+    describeParts({
+      ...{ name: "d", version: 1, minimumVersion: 0, subsections: [] },
+      fields: [{ name: "inner", field: struct(inner) }],
+    });
+  let described = outer(describeParts({ name: "d", version: 1, minimumVersion: 0, fields: [], subsections: [] }));
+  for (let depth = 2; depth < maxDepth; depth++) described = outer(described);
+  const state = load(described, { bytes: bytesOf("") });
+  expect(save(described, state).bytes.length).toBe(0);
+  expect(codeOf(caught(() => outer(described)))).toBe("ERR_DESCRIPTION");
 });

@@ -49,17 +49,17 @@ test("tmp converts from and to its parent", () => {
   expect(load(described, { bytes: bytesOf("00003412") }).word).toBe(0x1234 ^ 0xffff);
 });
 
-test("a tmp is loaded at its field's version, which is 0 unless it says otherwise", () => {
+test("a tmp that would be loaded at another version than it is saved at is refused: it is 0 unless the field says it", () => {
   const newer = vmstate({
     name: "scratch",
     version: 2,
     minimumVersion: 1,
     fields: { low: uint8(), more: since(2, uint8()) },
   });
-  const at0 = vmstate({ name: "t", version: 2, fields: { tmp: withTmp(newer) } });
-  expect(codeOf(caught(() => load(at0, { bytes: bytesOf("0102") })))).toBe("ERR_VERSION_TOO_OLD");
-  const at1 = vmstate({ name: "t", version: 2, fields: { tmp: withTmp(newer, { version: 1 }) } });
-  expect(load(at1, { bytes: bytesOf("01") })).toEqual({ tmp: { low: 1 } });
+  for (const version of [undefined, 1, 3])
+    expect(codeOf(caught(() => withTmp(newer, version === undefined ? {} : { version })))).toBe("ERR_DESCRIPTION");
+  const at2 = vmstate({ name: "t", version: 2, fields: { tmp: withTmp(newer, { version: 2 }) } });
+  expect(load(at2, save(at2, { tmp: { low: 1, more: 2 } }))).toEqual({ tmp: { low: 1, more: 2 } });
 });
 
 const checked = vmstate({

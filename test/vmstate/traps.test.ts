@@ -4,10 +4,17 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { compile } from "../../src/vmstate/compile/index.ts";
 import {
+  array,
   buffer,
+  capability,
   existsIf,
   fd,
+  ghash,
+  ghashDirectKey,
+  gtreeDirectKey,
+  int32Le,
   load,
   qlist,
   type StateOf,
@@ -16,9 +23,12 @@ import {
   uint8,
   uint16,
   uint64,
+  unusedBuffer,
   validate,
   varray,
   vmstate,
+  vstruct,
+  withTmp,
 } from "../../src/vmstate/index.ts";
 import { repoRoot } from "../support/cli.ts";
 import { caught, codeOf, hexOf } from "./table.ts";
@@ -119,4 +129,51 @@ test("a field that no version of its description has is refused: its value would
     expect(codeOf(error)).toBe("ERR_DESCRIPTION");
     expect(String(error)).toMatch(/field "lost" exists from version [34] on, but the description has version 2/);
   }
+});
+
+describe("what could be saved and not loaded again is refused", () => {
+  const refused = (make: () => unknown, why: RegExp) => {
+    const error = caught(make);
+    expect(codeOf(error)).toBe("ERR_DESCRIPTION");
+    expect(String(error)).toMatch(why);
+  };
+  const one = vmstate({ name: "one", version: 1, minimumVersion: 1, fields: { a: uint8() } });
+
+  test("a hash, list, tree or tmp whose elements have another version than is loaded", () => {
+    const tooOld = /"one" would be loaded at version 0.*accepts 1; give the field \{ version: 1 \}/;
+    refused(() => ghash({ key: one, value: one }), tooOld);
+    refused(() => ghashDirectKey({ value: one }), tooOld);
+    refused(() => gtreeDirectKey({ value: one }), tooOld);
+    refused(() => qlist(one), tooOld);
+    refused(() => withTmp(one), tooOld);
+  });
+
+  test("a structure at a version that it does not load", () => {
+    refused(() => vstruct(one, 0), /"one" is nested at version 0, but loads 1 to 1/);
+    refused(() => vstruct(one, 2), /nested at version 2/);
+    refused(() => vstruct(one, 0.5), /nested at version 0.5/);
+  });
+
+  test("a subsection of a version above 255", () => {
+    const sub = vmstate({ name: "d/sub", version: 256, fields: { a: uint8() } });
+    refused(() => vmstate({ name: "d", version: 1, fields: {}, subsections: { sub } }), /version 256: above 255/);
+  });
+
+  test("more elements of no bytes than are loaded, by the description or by its state", () => {
+    refused(() => array(unusedBuffer(0), 4097), /4097 elements that may take no bytes/);
+    const counted = vmstate({ name: "d", version: 1, fields: { n: uint16(), all: varray("n", buffer(0)) } });
+    const state = (n: number) => ({ n, all: Array.from({ length: n }, () => new Uint8Array()) });
+    expect(load(counted, save(counted, state(4096))).all.length).toBe(4096);
+    for (const saving of [() => save(counted, state(4097)), () => compile(counted).save(state(4097))])
+      expect(codeOf(caught(saving))).toBe("ERR_VALUE");
+  });
+
+  test("a value that its kind does not load", () => {
+    const positive = vmstate({ name: "d", version: 1, fields: { a: int32Le() } });
+    expect(codeOf(caught(() => save(positive, { a: -1 })))).toBe("ERR_VALUE");
+    expect(codeOf(caught(() => compile(positive).save({ a: -1 })))).toBe("ERR_VALUE");
+    const known = vmstate({ name: "d", version: 1, fields: { a: capability({ known: ["multifd"] }) } });
+    expect(load(known, save(known, { a: "multifd" }))).toEqual({ a: "multifd" });
+    expect(codeOf(caught(() => save(known, { a: "xbzrle" })))).toBe("ERR_VALUE");
+  });
 });

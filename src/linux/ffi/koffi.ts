@@ -4,7 +4,7 @@
 import { createRequire } from "node:module";
 import { arch, platform, version } from "node:process";
 import { CprkitError } from "../../vmstate/error.ts";
-import { asFd } from "../as-fd.ts";
+import { asFd, isFd } from "../as-fd.ts";
 import { errno } from "../errno.ts";
 import { requireLinux } from "../system.ts";
 import { atExit } from "./at-exit.ts";
@@ -197,13 +197,14 @@ function makeLibc(koffi: Koffi): Libc {
       asFd(fd, "socket");
       int(flags, "flags");
       if (fds.length > maxFdsPerMessage) throw valueError("fds.length", `at most ${maxFdsPerMessage}`, fds.length);
-      for (let i = 0; i < fds.length; i++) asFd(fds[i], `fds[${i}]`);
+      // The name is made for an error alone: it was most of the check.
+      for (let i = 0; i < fds.length; i++) if (!isFd(fds[i])) asFd(fds[i], `fds[${i}]`);
       const { view } = outgoing;
       outgoing.setData(bytes);
       const control = fds.length === 0 ? 0 : writeControl(view, messageControlAt, fds);
       view.setUint32(msghdr.controlLength, control, true);
       const sent = result(c.sendmsg(fd, outgoing.bytes, flags));
-      outgoing.setData(noData);
+      outgoing.held = noData;
       return sent;
     },
 
@@ -216,7 +217,7 @@ function makeLibc(koffi: Koffi): Libc {
       // The exact length, without the padding at the end: the kernel would put one more fd into that.
       view.setUint32(msghdr.controlLength, maxFds === 0 ? 0 : controlLength(maxFds), true);
       const read = result(c.recvmsg(fd, incoming.bytes, flags));
-      incoming.setData(noData);
+      incoming.held = noData;
       if (read < 0) return { result: read, fds: [], controlTruncated: false };
       return {
         result: read,
@@ -367,6 +368,10 @@ function makeMessage(koffi: Koffi): Message {
   view.setBigUint64(msghdr.iov, base + BigInt(messageIovecAt), true);
   view.setBigUint64(msghdr.iovLength, 1n, true);
   view.setBigUint64(msghdr.control, base + BigInt(messageControlAt), true);
+  // Where the memory of the data set last begins: a stream is sent and received piece by piece from one memory, and to ask
+  // for its address was a fifth of a message.
+  let memory = new WeakRef<ArrayBufferLike>(bytes.buffer);
+  let begin = Number(base);
   return {
     bytes,
     view,
@@ -374,10 +379,20 @@ function makeMessage(koffi: Koffi): Message {
     setData(data) {
       this.held = data;
       // An empty array may have no memory of its own; length 0 makes the kernel ignore the address.
-      view.setBigUint64(messageIovecAt + iovec.base, data.length === 0 ? base : koffi.address(data), true);
-      view.setBigUint64(messageIovecAt + iovec.length, BigInt(data.length), true);
+      if (data.length > 0 && memory.deref() !== data.buffer) {
+        memory = new WeakRef(data.buffer);
+        begin = Number(koffi.address(data)) - data.byteOffset;
+      }
+      setNumber64(view, messageIovecAt + iovec.base, data.length === 0 ? Number(base) : begin + data.byteOffset);
+      setNumber64(view, messageIovecAt + iovec.length, data.length);
     },
   };
+}
+
+/** An integer of 64 bits that a number holds exactly. */
+function setNumber64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value >>> 0, true);
+  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true);
 }
 
 function socketAddress(path: Uint8Array): Uint8Array {

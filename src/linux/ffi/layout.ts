@@ -43,7 +43,9 @@ export function controlSpace(fdCount: number): number {
 
 /** Writes one SCM_RIGHTS control message at `at` and returns its length for msg_controllen, in bytes. */
 export function writeControl(view: DataView, at: number, fds: readonly number[]): number {
-  view.setBigUint64(at + cmsghdr.length, BigInt(controlLength(fds.length)), true);
+  // 64 bits, of which the upper ones are 0.
+  view.setUint32(at + cmsghdr.length, controlLength(fds.length), true);
+  view.setUint32(at + cmsghdr.length + 4, 0, true);
   view.setInt32(at + cmsghdr.level, solSocket, true);
   view.setInt32(at + cmsghdr.type, scmRights, true);
   let next = at + cmsghdr.size;
@@ -60,7 +62,7 @@ export function readControl(view: DataView, at: number, length: number): number[
   const end = at + length;
   let next = at;
   while (next + cmsghdr.size <= end) {
-    const messageLength = Number(view.getBigUint64(next + cmsghdr.length, true));
+    const messageLength = view.getUint32(next + cmsghdr.length, true);
     if (messageLength < cmsghdr.size) break;
     const messageEnd = Math.min(next + messageLength, end);
     const isRights =

@@ -4,7 +4,7 @@
 import type { PlannedField } from "../compiled.ts";
 import { planOf } from "../engine.ts";
 import { loadRecipe, type Recipe } from "../recipes.ts";
-import { fieldMinimum } from "../sizes.ts";
+import { fieldMinimum, maxEmptyElements } from "../sizes.ts";
 import type { AnyDescription, AnyField } from "../types.ts";
 import { scalars } from "./scalars.ts";
 import { countOf, emit, here, NotWritten, newName, type Source, settle, type Values } from "./source.ts";
@@ -107,7 +107,10 @@ function writeArray(source: Source, recipe: Recipe & { readonly kind: "array" },
   const length = times === 1 ? counted : named(source, `${counted} * ${times}`);
   const minimum = fieldMinimum(element);
   // As checkCount.
-  emit(source, `if (${minimum === 0 ? `${length} > 4096` : `${length} * ${minimum} > end - p`}) ${source.bail}`);
+  emit(
+    source,
+    `if (${minimum === 0 ? `${length} > ${maxEmptyElements}` : `${length} * ${minimum} > end - p`}) ${source.bail}`,
+  );
   const elements = newName(source);
   const index = newName(source);
   emit(source, `const ${elements} = []; for (let ${index} = 0; ${index} < ${length}; ${index}++) {`);

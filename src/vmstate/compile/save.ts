@@ -4,6 +4,7 @@
 import type { PlannedField } from "../compiled.ts";
 import { planOf } from "../engine.ts";
 import { type Recipe, saveRecipe } from "../recipes.ts";
+import { fieldMinimum, maxEmptyElements } from "../sizes.ts";
 import type { AnyDescription, AnyField } from "../types.ts";
 import { scalars } from "./scalars.ts";
 import { countOf, emit, here, NotWritten, newName, type Source, settle, type Values } from "./source.ts";
@@ -114,6 +115,7 @@ function writeArray(
   // Room for all at once: a writer that grows step by step copies what is there each time.
   const length = newName(source);
   emit(source, `const ${length} = ${value}.length;`);
+  if (fieldMinimum(element) === 0) emit(source, `if (${length} > ${maxEmptyElements}) ${source.bail}`);
   if (size > 0) emit(source, roomFor(`${length} * ${size}`));
   emit(source, `for (let ${index} = 0; ${index} < ${length}; ${index}++) {`);
   emit(source, `const ${part} = ${value}[${index}];`);

@@ -57,12 +57,11 @@ export const scalars: Readonly<Record<ScalarKind, Scalar>> = {
     misfit: number((x) => `(${x} | 0)`),
     write: (at, x) => `v.setInt32(${at}, ${x});`,
   },
-  // 0 or more: what is negative is refused, on saving as a number that does not fit is.
   positive: {
     size: 4,
     read: (at) => `v.getInt32(${at})`,
     wrong: (raw) => `${raw} < 0`,
-    misfit: number((x) => `(${x} | 0)`),
+    misfit: (x) => `typeof ${x} !== "number" || (${x} | 0) !== ${x} || ${x} < 0`,
     write: (at, x) => `v.setInt32(${at}, ${x});`,
   },
   uint64: {

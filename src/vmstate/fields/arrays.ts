@@ -4,17 +4,19 @@ import { located } from "../engine.ts";
 import { CprkitError } from "../error.ts";
 import type { Siblings } from "../facts.ts";
 import { withRecipe } from "../recipes.ts";
-import { fieldMinimum } from "../sizes.ts";
+import { fieldMinimum, maxEmptyElements } from "../sizes.ts";
 import { type Field, misfit, siblingCount } from "../types.ts";
 import type { Reader } from "../wire/reader.ts";
 import type { Writer } from "../wire/writer.ts";
 
-/** Elements that take no bytes cost the sender nothing: more of them than this is a mistake or an attack. */
-const maxEmptyElements = 4096;
-
 /** `length` elements (VMSTATE_UINT32_ARRAY, VMSTATE_STRUCT_ARRAY and the like, for any kind of element). */
 export function array<T>(element: Field<T>, length: number): Field<T[]> {
   checkNumber("an array's length", length);
+  if (fieldMinimum(element) === 0 && length > maxEmptyElements)
+    throw new CprkitError(
+      "ERR_DESCRIPTION",
+      `${length} elements that may take no bytes: more than ${maxEmptyElements} are not loaded`,
+    );
   return withRecipe(
     { kind: "array", element, count: length, times: 1 },
     {
@@ -115,6 +117,8 @@ function saveElements<T>(
   if (element.optional ? value !== undefined && !Array.isArray(value) : !Array.isArray(value))
     throw misfit(`an array of ${count}`, value);
   if (value !== undefined && value.length !== count) throw misfit(`an array of ${count}`, value);
+  if (count > maxEmptyElements && fieldMinimum(element) === 0)
+    throw misfit(`at most ${maxEmptyElements} elements, which may take no bytes`, value);
   let at = 0;
   try {
     for (; at < count; at++) {

@@ -1,7 +1,7 @@
 // Integers that must agree with what the target holds: the stream fits this machine, or it does not.
 
-import { loadsAs, type ScalarKind } from "../recipes.ts";
-import { type Field, show } from "../types.ts";
+import { loadsAs, type ScalarKind, withRecipe } from "../recipes.ts";
+import { type Field, misfit, show } from "../types.ts";
 import { int32, uint8, uint16, uint32, uint64 } from "./integers.ts";
 
 /** Options of the field kinds whose value must equal the target's. */
@@ -31,7 +31,7 @@ export const uint64Equal = (options?: EqualOptions): Field<bigint> => equal("uin
  */
 export function int32Le(): Field<number> {
   const plain = int32();
-  return loadsAs<Field<number>>(
+  return withRecipe<number>(
     { kind: "scalar", of: "positive", compares: true },
     {
       ...plain,
@@ -43,6 +43,11 @@ export function int32Le(): Field<number> {
           throw reader.error("ERR_RANGE", `expected a value from 0 ${upTo}, found ${value} in the stream`, 4);
         }
         return value;
+      },
+      // What no stream may hold is not written into one.
+      save: (writer, value, siblings) => {
+        if (typeof value === "number" && value < 0) throw misfit("an integer from 0 to 2147483647", value);
+        plain.save(writer, value, siblings);
       },
     },
   );

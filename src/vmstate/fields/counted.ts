@@ -24,6 +24,7 @@ export function capability({ known }: CapabilityOptions = {}): Field<string> {
     },
     save: (writer, value) => {
       if (typeof value !== "string" || textLength(value) > 255) throw misfit("a text of up to 255 bytes", value);
+      if (known !== undefined && !known.includes(value)) throw misfit(`one of ${known.join(", ")}`, value);
       writer.countedText(value);
     },
   };

@@ -1,7 +1,7 @@
 // Fields without a plain value of their own: padding, scratch structures, checks.
 
 import type { Description } from "../description.ts";
-import { loadBody, located, saveBody } from "../engine.ts";
+import { checkElement, loadBody, located, saveBody } from "../engine.ts";
 import type { Siblings } from "../facts.ts";
 import { loadsAs, type Recipe, savesAs } from "../recipes.ts";
 import { bodyMinimum, bodySize } from "../sizes.ts";
@@ -53,6 +53,7 @@ export function withTmp<State>(
   description: Description<State>,
   { version = 0, fromParent, toParent }: TmpOptions & Partial<TmpConversion<State>> = {},
 ): Field<State> {
+  checkElement(description, version);
   return {
     type: "tmp",
     version,

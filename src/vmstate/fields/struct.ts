@@ -2,6 +2,7 @@
 
 import type { Description } from "../description.ts";
 import { bodyLoader, elementSaver, loadBody, located } from "../engine.ts";
+import { CprkitError } from "../error.ts";
 import { withRecipe } from "../recipes.ts";
 import { bodyMinimum, bodySize } from "../sizes.ts";
 import type { Field } from "../types.ts";
@@ -24,8 +25,17 @@ export function pointer<State>(description: Description<State>): Field<State> {
   return struct(description);
 }
 
-/** A nested structure at a version that the parent chooses (VMSTATE_VSTRUCT). */
+/**
+ * A nested structure at a version that the parent chooses (VMSTATE_VSTRUCT). Throws ERR_DESCRIPTION for a version that
+ * `description` does not load.
+ */
 export function vstruct<State>(description: Description<State>, structVersion: number): Field<State> {
+  const { name, version, minimumVersion } = description;
+  if (!Number.isInteger(structVersion) || structVersion > version || structVersion < minimumVersion)
+    throw new CprkitError(
+      "ERR_DESCRIPTION",
+      `"${name}" is nested at version ${structVersion}, but loads ${minimumVersion} to ${version}`,
+    );
   return nested("vstruct", description, structVersion);
 }
 
