@@ -13,6 +13,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 export const groups = [
   ...publicSubpaths().map(({ name }) => (name === "cprkit" ? name : `cprkit/${name}`)),
   "command line",
+  "cprkit-fleet",
   "project",
 ];
 

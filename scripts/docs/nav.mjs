@@ -5,7 +5,14 @@ export const sections = [
   { title: "Start", pages: ["README.md", "install.md", "tutorial.md", "glossary.md"] },
   {
     title: "How to",
-    pages: ["how-to-systemd.md", "how-to-proxmox.md", "how-to-no-root.md", "how-to-fails.md", "how-to-watch.md"],
+    pages: [
+      "how-to-systemd.md",
+      "how-to-proxmox.md",
+      "how-to-no-root.md",
+      "how-to-fails.md",
+      "how-to-watch.md",
+      "fleet.md",
+    ],
   },
   {
     title: "Reference",

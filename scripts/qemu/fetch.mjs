@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Gets what the QEMU tests need from Debian's packages, without root and without installing anything:
-// QEMU 10.0 and 11.1, each with its own C library, a Linux kernel with busybox for the guest, and a headless Chromium
-// for the browser tests.
+// QEMU 10.0 and 11.1, each with its own C library, a Linux kernel with busybox for the guest, a headless Chromium for
+// the browser tests, and PostgreSQL for those of a fleet.
 import {
   chmodSync,
   copyFileSync,
@@ -29,6 +29,9 @@ const LOADER = "ld-linux-x86-64.so.2";
 const GUEST_MODULES = ["virtio_pci", "virtio_net", "virtio_blk", "virtio_scsi", "sd_mod"].map(
   (name) => `modules/${name}.ko`,
 );
+
+/** The database of a fleet: for its tests and its demonstration. */
+const POSTGRES_PROGRAMS = ["initdb", "postgres"];
 
 /**
  * @typedef {object} Set
@@ -78,12 +81,23 @@ const SETS = [
     finish: finishChromium,
     leaves: ["chromium-headless-shell"],
   },
+  {
+    name: "postgres",
+    folder: "postgres",
+    suites: ["bookworm"],
+    packages: ["postgresql-15", "patchelf"],
+    // Its just-in-time compiler is 100 MB of LLVM, and is loaded only when it is switched on.
+    keep: /^(postgresql-15|patchelf|zlib1g|gcc-12-base|lib(?!llvm|z3|perl|c-bin|c-l10n|pam-modules|sasl2-modules$)(?!.*-(perl|common)$).*)$/,
+    expect: { name: /^postgresql-15$/, version: /^15\./ },
+    finish: finishPostgres,
+    leaves: POSTGRES_PROGRAMS.map((name) => join("bin", name)),
+  },
 ];
 
 const HELP = `Usage: node scripts/qemu/fetch.mjs [${SETS.map(({ name }) => name).join("] [")}] [options]
 
-Fetches QEMU 10.0, QEMU 11.1, a guest kernel and a headless Chromium from
-Debian's packages into .cache (CPRKIT_CACHE names another folder). Without a name: all of them. What is
+Fetches QEMU 10.0, QEMU 11.1, a guest kernel, a headless Chromium and PostgreSQL
+from Debian's packages into .cache (CPRKIT_CACHE names another folder). Without a name: all of them. What is
 there already is left alone.
 
   --check   only say what is there; exit 1 when something is missing
@@ -254,6 +268,19 @@ async function finishChromium(root, home, finalHome) {
   const folder = `${LIBRARIES}/pulseaudio`;
   await patchelf(root, ["--set-rpath", join(finalHome, "root", folder), join(root, LIBRARIES, "libpulse.so.0")]);
   symlinkSync(join("root", program), join(home, "chromium-headless-shell"));
+}
+
+/**
+ * PostgreSQL finds its share/ and lib/ from where its program is.
+ *
+ * @param {string} root
+ * @param {string} home
+ * @param {string} finalHome
+ */
+async function finishPostgres(root, home, finalHome) {
+  const programs = "usr/lib/postgresql/15/bin";
+  for (const name of POSTGRES_PROGRAMS) await useOwnLibraries(root, finalHome, join(programs, name));
+  symlinkSync(join("root", programs), join(home, "bin"));
 }
 
 /**

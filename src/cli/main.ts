@@ -73,6 +73,10 @@ export const commands: Readonly<Record<string, Entry>> = {
     about: "Say which QEMU runs the guest: of one VM, or of every VM that cprkit has updated.",
     load: async () => (await import("./commands/vms/status.ts")).statusCommand,
   },
+  fleet: {
+    about: "Roll a new QEMU out over many hosts (package cprkit-fleet).",
+    load: async () => (await import("./commands/about/fleet.ts")).fleetCommand,
+  },
   schema: {
     about: "Print the JSON Schema of what a command prints with --json.",
     load: async () => (await import("./commands/about/schema.ts")).schemaCommand,
@@ -110,6 +114,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     print(`${version()}\n`);
     return exitCodes.fine;
   }
+  if (name === "fleet") return runFleetOf(argv);
   const { Command, CommanderError } = await import("commander");
   // What commander finds wrong is reported below, with everything else.
   const output = {
@@ -148,6 +153,16 @@ export async function run(argv: readonly string[]): Promise<number> {
     if (error.exitCode === 0) return exitCodes.fine;
     if (error.code !== "commander.help") say(usageError(error, entryOf(name) ? `cprkit ${name}` : "cprkit"), json);
     return exitCodes.usage;
+  }
+}
+
+/** It has a command line of its own. */
+async function runFleetOf(argv: readonly string[]): Promise<number> {
+  try {
+    requireLinux();
+    return await (await import("./commands/about/fleet.ts")).runFleet(argv.slice(1));
+  } catch (error) {
+    return report(error, isJsonAsked(argv));
   }
 }
 
@@ -206,4 +221,4 @@ const needsLinux: ReadonlySet<string> = new Set([
 ]);
 
 /** Commands on which a VM depends: a reader that goes away must not end them. */
-const mustGoOn: ReadonlySet<string> = new Set(["tap", "update", "ensure"]);
+const mustGoOn: ReadonlySet<string> = new Set(["tap", "update", "ensure", "fleet"]);

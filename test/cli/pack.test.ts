@@ -174,7 +174,7 @@ test("arethetypeswrong finds nothing for users of ES modules", async () => {
 });
 
 test("publint finds nothing", async () => {
-  const { messages } = await publint({ pkgDir: repoRoot, strict: true, pack: false });
+  const { messages } = await publint({ pkgDir: join(folder, "node_modules/cprkit"), strict: true, pack: false });
   expect(messages).toEqual([]);
 });
 

@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
+import { installedWith } from "../../scripts/installed.mjs";
 import { root } from "./project.ts";
 
 const read = (name: string) => readFileSync(join(root, name), "utf8");
@@ -20,15 +21,16 @@ const { packages } = z
     packages: z.record(
       z.string(),
       z.object({
-        version: z.string(),
-        dev: z.boolean().default(false),
+        // A link to a workspace has none.
+        version: z.string().default(""),
         hasInstallScript: z.boolean().default(false),
       }),
     ),
   })
   .parse(JSON.parse(read("package-lock.json")));
 /** All that is installed with cprkit, on any platform: folder and version. */
-const installed = Object.entries(packages).filter(([path, { dev }]) => path !== "" && !dev);
+const shipped = installedWith(JSON.parse(read("package-lock.json")));
+const installed = Object.entries(packages).filter(([path]) => shipped.has(path));
 const nameOf = (path: string) => path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
 
 const page = read("docs/security.md");

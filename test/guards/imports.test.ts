@@ -14,7 +14,7 @@ describe("the projects of the compiler", () => {
       readonly references: readonly { readonly path: string }[];
     };
     expect(references.map(({ path }) => path).sort()).toEqual(
-      ["./bench/cases", "./src", ...folders.map((one) => `./src/${one}`)].sort(),
+      ["./bench/cases", "./fleet", "./src", ...folders.map((one) => `./src/${one}`)].sort(),
     );
   });
 });

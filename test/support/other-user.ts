@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { installedWith } from "../../scripts/installed.mjs";
 import { repoRoot } from "./cli.ts";
 
 /** A user without rights: uid and gid of "nobody". */
@@ -29,10 +30,7 @@ let copied: string | undefined;
 export function readableRepo(): string {
   if (copied !== undefined) return copied;
   copied = readableFolder();
-  const { packages } = JSON.parse(readFileSync(join(repoRoot, "package-lock.json"), "utf8")) as {
-    readonly packages: Readonly<Record<string, { readonly dev?: boolean }>>;
-  };
-  const installed = Object.entries(packages).flatMap(([path, { dev }]) => (path === "" || dev === true ? [] : [path]));
+  const installed = installedWith(JSON.parse(readFileSync(join(repoRoot, "package-lock.json"), "utf8")));
   const children = ["test/linux/children", "test/channel/children"];
   for (const path of ["package.json", "bin", "dist", ...children, ...installed]) {
     // Optional packages of other platforms are in the lock file, not in node_modules.

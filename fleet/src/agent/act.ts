@@ -1,0 +1,184 @@
+// One job: a VM shall run a release. The job's words are only names; whether anything is done the ledger says, twice: when
+// the VM is taken in hand, and just before the switch.
+
+import { isCprkitError } from "cprkit";
+import { abortUpdate, allStatus, type UpdateReport, type UpdateStep, vmStatus } from "cprkit/qemu";
+import { type HostConfig, vmName } from "../config.ts";
+import { FleetError, messageOf } from "../error.ts";
+import { type Attempt, claim, fence, finish, type Result } from "../ledger/host.ts";
+import type { Pool } from "../ledger/pool.ts";
+import { inSpan, stepSpans } from "../watch/spans.ts";
+import { ensure, runningOf } from "./ensure.ts";
+import { readRelease, readReleases } from "./releases.ts";
+import type { AgentState } from "./state.ts";
+
+export interface AgentContext {
+  readonly host: HostConfig;
+  readonly pool: Pool;
+  readonly state: AgentState;
+  readonly signal?: AbortSignal | undefined;
+  /** Told what happens. */
+  readonly onEvent?: ((event: AgentEvent) => void) | undefined;
+  /** For each step of an update, waited for. */
+  readonly onStep?: ((step: UpdateStep) => void | Promise<void>) | undefined;
+}
+
+export type AgentEvent =
+  | { readonly event: "begun" | "refused"; readonly vm: string; readonly rollout: string; readonly text: string }
+  | { readonly event: "ended"; readonly vm: string; readonly rollout: string; readonly result: Result }
+  | { readonly event: "note"; readonly text: string };
+
+/** The ledger's answer before the switch is waited for so long; then the update is taken back. */
+const fenceMs = 2_000;
+
+/** Where a VM's monitor is. @throws FleetError "usage" when the name is none */
+export function qmpOf(host: HostConfig, vm: string): string {
+  if (!vmName.safeParse(vm).success) throw new FleetError("usage", `${JSON.stringify(vm)} is no name of a VM`);
+  return host.qmp.replace("{vm}", vm);
+}
+
+/** Does one job. @returns what became of it, for the engine's own record */
+export function act(context: AgentContext, rollout: string, vm: string): Promise<{ readonly did: string }> {
+  return inSpan("update", { rollout, vm, host: context.host.name }, async (span) => {
+    const done = await doJob(context, rollout, vm);
+    span.setAttribute("did", done.did);
+    return done;
+  });
+}
+
+async function doJob(context: AgentContext, rollout: string, vm: string): Promise<{ readonly did: string }> {
+  const { host, pool, state, onEvent } = context;
+  qmpOf(host, vm);
+  await report(context);
+  const attempt = await claim(pool, { rollout, vm }, state.memory());
+  if ("why" in attempt) {
+    onEvent?.({ event: "refused", vm, rollout, text: attempt.why });
+    return { did: `nothing: ${attempt.why}` };
+  }
+  state.remember({ ...state.memory(), epoch: attempt.epoch });
+  // What an earlier attempt at it has come to, this one finds out.
+  for (const old of state.kept())
+    if (old.attempt.rollout === rollout && old.attempt.vm === vm) state.forget(old.attempt);
+  state.keep({ attempt });
+  onEvent?.({ event: "begun", vm, rollout, text: `release ${attempt.release}, epoch ${attempt.epoch}` });
+  const result = await carryOut(context, attempt);
+  const kept = state.kept().find((each) => each.attempt.epoch === attempt.epoch);
+  state.keep({ ...kept, attempt, result });
+  onEvent?.({ event: "ended", vm, rollout, result });
+  // If the database is away, this is said later.
+  await report(context).catch(() => undefined);
+  return { did: result.state };
+}
+
+async function carryOut(context: AgentContext, attempt: Attempt): Promise<Result> {
+  const { host, pool, state, signal, onStep } = context;
+  const qmp = qmpOf(host, attempt.vm);
+  let before: Result["before"];
+  let refusal: string | undefined;
+  const span = stepSpans();
+  try {
+    const release = readRelease(host.releases, attempt.release);
+    const { did, after, report } = await ensure({
+      ...{ qmp, release, releases: readReleases(host.releases), stateDir: state.updates, signal },
+      onFound: (running) => {
+        before ??= running;
+        state.keep({ attempt, before });
+      },
+      onStep: async (step) => {
+        span(step);
+        await onStep?.(step);
+        if (step !== "before-switch") return;
+        refusal = await askBeforeSwitch(pool, attempt);
+        if (refusal !== undefined) throw new FleetError("refused", refusal);
+      },
+    });
+    // One that was found to be done was done by an earlier attempt, of which `before` is known to the ledger.
+    const known = did === "nothing" ? undefined : before;
+    return {
+      state: "updated",
+      before: known,
+      after,
+      downtimeMs: report?.downtimeMs,
+      report: report && summary(report),
+    };
+  } catch (error) {
+    const why = messageOf(error);
+    const after = await runningOf({ qmp, releases: readReleases(host.releases), stateDir: state.updates }).catch(
+      () => undefined,
+    );
+    if (after !== undefined && (refusal !== undefined || signal?.aborted === true)) {
+      return { state: "planned", why, before, after };
+    }
+    const status = await vmStatus({ qmp }, { stateDir: state.updates }).catch(() => undefined);
+    return { state: status?.update?.outcome === "lost" ? "lost" : "failed", code: codeOf(error), why, before, after };
+  }
+}
+
+/** @returns why the switch must not be, or undefined */
+async function askBeforeSwitch(pool: Pool, attempt: Attempt): Promise<string | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(() => resolve(`the ledger did not answer within ${fenceMs} ms`), fenceMs);
+  });
+  const asked = fence(pool, attempt).catch((error: unknown) => `the ledger can't be asked: ${messageOf(error)}`);
+  const answer = await Promise.race([asked, late]);
+  clearTimeout(timer);
+  return answer;
+}
+
+/** The code of the first finding that was in the way, or of the error. */
+export function codeOf(error: unknown): string {
+  const [, finding] = /\[([a-z][a-z-]+)\]/.exec(messageOf(error)) ?? [];
+  if (finding !== undefined) return finding;
+  return isCprkitError(error) ? error.code : error instanceof FleetError ? "refused-by-host" : "unknown";
+}
+
+/** What is worth keeping of cprkit's report. */
+function summary({ mode, from, to, sourcePid, pid, totalMs, warnings, phases }: UpdateReport): Record<string, unknown> {
+  return { mode, from, to, sourcePid, pid, totalMs, warnings, phases };
+}
+
+/** Tells the ledger what it has not heard yet. @throws Error when the database can't be reached */
+export async function report({ pool, state, onEvent }: AgentContext): Promise<void> {
+  for (const { attempt, result } of state.kept()) {
+    if (result === undefined) continue;
+    const isKnown = await finish(pool, attempt, result);
+    state.forget(attempt);
+    if (isKnown) continue;
+    const text = `${attempt.rollout}, ${attempt.vm}, epoch ${attempt.epoch}: the ledger knows of no such attempt, it was ${result.state}`;
+    onEvent?.({ event: "note", text });
+  }
+}
+
+/**
+ * At an agent's start, without the database: finishes every update that was cut off, forward where the new QEMU has the
+ * guest, else back; and writes down what each attempt has come to.
+ */
+export async function settle(context: AgentContext): Promise<void> {
+  const { host, state, onEvent } = context;
+  const { vms, problems } = await allStatus({ stateDir: state.updates });
+  for (const { folder, text } of problems) onEvent?.({ event: "note", text: `${folder}: ${text}` });
+  for (const { qmp, update } of vms) {
+    if (update?.outcome !== "unfinished") continue;
+    const outcome = await abortUpdate({ qmp }, { stateDir: state.updates }).then(
+      ({ outcome: how, why }) => `${how}: ${why}`,
+      (error: unknown) => `can't be finished yet: ${messageOf(error)}`,
+    );
+    onEvent?.({ event: "note", text: `the update of ${qmp} that was cut off: ${outcome}` });
+  }
+  for (const kept of state.kept()) {
+    if (kept.result !== undefined) continue;
+    const { attempt, before } = kept;
+    const qmp = qmpOf(host, attempt.vm);
+    try {
+      const after = await runningOf({ qmp, releases: readReleases(host.releases), stateDir: state.updates });
+      const done = after.release === attempt.release;
+      const why = "the agent was restarted in the middle of it";
+      const result: Result = { state: done ? "updated" : "planned", why, before: done ? before : undefined, after };
+      state.keep({ ...kept, result });
+    } catch (error) {
+      // Nobody has the guest, or a QEMU does not answer: the job comes again, and says what it finds then.
+      onEvent?.({ event: "note", text: `${attempt.vm}: ${messageOf(error)}` });
+    }
+  }
+}

@@ -1,0 +1,45 @@
+// The coordinator: serves the queue of rollouts. One at a time; a second one waits for nothing and ends.
+
+import type { Config } from "../config.ts";
+import { coordinatorQueue, jobs, serve } from "../engine.ts";
+import { FleetError } from "../error.ts";
+import { makePool } from "../ledger/pool.ts";
+import { type DriveOptions, drive } from "./drive.ts";
+
+/** Held by the one coordinator; any number that nobody else takes. */
+const lockKey = 0x6672_6b75;
+
+/**
+ * Runs until the signal. The rollouts of one that died are gone on with.
+ *
+ * @throws FleetError "refused" when another coordinator runs
+ */
+export async function runCoordinator(
+  config: Config,
+  { signal, onDecision, onNote, lookMs }: Omit<DriveOptions, "pool">,
+): Promise<void> {
+  const pool = makePool(config.database, 6, "cprkit-fleet coordinator");
+  const holder = await pool.connect();
+  const gone = new AbortController();
+  holder.on("error", () => gone.abort());
+  try {
+    const { rows } = await holder.query<{ mine: boolean }>("select pg_try_advisory_lock($1) as mine", [lockKey]);
+    if (rows[0]?.mine !== true) throw new FleetError("refused", "another coordinator of this fleet runs");
+    const over = AbortSignal.any([signal, gone.signal]);
+    // Not shut down in good order: that would wait for the rollouts' end.
+    await serve(config, pool, {
+      ...{ id: "coordinator", queue: coordinatorQueue, pollMs: 500, concurrency: 100 },
+      work: { [jobs.rollout]: (rollout = "") => drive({ pool, signal: over, onDecision, onNote, lookMs }, rollout) },
+    });
+    onNote?.("serves rollouts");
+    await new Promise<void>((resolve) => {
+      if (over.aborted) resolve();
+      over.addEventListener("abort", () => resolve(), { once: true });
+    });
+  } finally {
+    holder.release(true);
+    await pool.end();
+  }
+  // Whoever started it starts it again.
+  if (gone.signal.aborted) throw new FleetError("refused", "the database ended the connection");
+}

@@ -1,0 +1,153 @@
+// What an operator and the coordinator read in the ledger and write there: rollouts, and the VMs that nobody has in hand.
+
+import { z } from "zod";
+import { FleetError } from "../error.ts";
+import { type Policy, policySchema } from "../waves/policy.ts";
+import type { Db } from "./pool.ts";
+
+const rolloutStates = ["planning", "planned", "running", "paused", "halted", "aborted", "finished"] as const;
+export type RolloutState = (typeof rolloutStates)[number];
+
+const rolloutSchema = z.object({
+  id: z.string(),
+  kind: z.enum(["update", "undo"]),
+  undoes: z.string().nullable(),
+  release: z.string(),
+  policy: policySchema,
+  state: z.enum(rolloutStates),
+  reason: z.string().nullable(),
+  gate: z.number(),
+  who: z.string(),
+  created_at: z.date(),
+  started_at: z.date().nullable(),
+  ended_at: z.date().nullable(),
+});
+
+export type Rollout = z.infer<typeof rolloutSchema>;
+
+type VmState = "planned" | "queued" | "claimed" | "switching" | "updated" | "failed" | "lost" | "refused" | "skipped";
+
+/** What the waves need to know of a VM; thousands of them are read each second. */
+export interface VmRow {
+  readonly host: string;
+  readonly vm: string;
+  readonly wave: number | null;
+  readonly state: VmState;
+  readonly attempt: number;
+  readonly downtime_ms: number | null;
+  readonly ended_at: Date | null;
+}
+
+/** The rest, for people. */
+export interface VmDetails extends VmRow {
+  readonly release: string;
+  readonly code: string | null;
+  readonly why: string | null;
+  readonly before: { readonly release?: string; readonly version?: string } | null;
+  readonly after: { readonly release?: string; readonly version?: string } | null;
+}
+
+export interface HostRow {
+  readonly name: string;
+  readonly role: string;
+  readonly rack: string;
+  readonly last_seen: Date | null;
+  readonly in_order: boolean;
+  readonly versions: Readonly<Record<string, unknown>>;
+}
+
+/** A rollout. @throws FleetError "usage" when there is none of this id */
+export async function readRollout(db: Db, id: string): Promise<Rollout> {
+  const { rows } = await db.query("select * from cprkit_fleet.rollout where id = $1", [id]);
+  if (rows.length === 0) throw new FleetError("usage", `there is no rollout ${id}; \`cprkit fleet status\` lists them`);
+  return rolloutSchema.parse(rows[0]);
+}
+
+/** All rollouts, the newest first. */
+export async function listRollouts(db: Db): Promise<Rollout[]> {
+  const { rows } = await db.query("select * from cprkit_fleet.rollout order by created_at desc, id");
+  return rows.map((row) => rolloutSchema.parse(row));
+}
+
+export async function readVmRows(db: Db, rollout: string): Promise<VmRow[]> {
+  const { rows } = await db.query<VmRow>(
+    `select host, vm, wave, state, attempt, downtime_ms, ended_at from cprkit_fleet.rollout_vm
+      where rollout = $1 order by wave, host, vm`,
+    [rollout],
+  );
+  return rows;
+}
+
+export async function readVmDetails(db: Db, rollout: string): Promise<VmDetails[]> {
+  const { rows } = await db.query<VmDetails>(
+    `select host, vm, wave, state, attempt, downtime_ms, ended_at, release, code, why, before, after
+      from cprkit_fleet.rollout_vm where rollout = $1 order by wave, host, vm`,
+    [rollout],
+  );
+  return rows;
+}
+
+/** The fleet's hosts, and the time by the database's clock, by which their heartbeats are stamped. */
+export async function readHosts(db: Db): Promise<{ readonly hosts: HostRow[]; readonly now: Date }> {
+  const { rows } = await db.query<HostRow & { now: Date }>(
+    "select name, role, rack, last_seen, in_order, versions, clock_timestamp() as now from cprkit_fleet.host order by name",
+  );
+  return { hosts: rows, now: rows[0]?.now ?? new Date() };
+}
+
+/** Begins the planning of a rollout. */
+export async function createRollout(
+  db: Db,
+  { id, kind, undoes, release, policy }: Pick<Rollout, "id" | "kind" | "undoes" | "release"> & { policy: Policy },
+): Promise<void> {
+  await db.query("insert into cprkit_fleet.rollout (id, kind, undoes, release, policy) values ($1, $2, $3, $4, $5)", [
+    id,
+    kind,
+    undoes,
+    release,
+    JSON.stringify(policy),
+  ]);
+}
+
+/**
+ * Brings a rollout from one of `from` into the state `to`.
+ *
+ * @throws FleetError "refused" when it is in another state
+ */
+export async function setState(
+  db: Db,
+  id: string,
+  to: RolloutState,
+  { from, reason, gate }: { readonly from: readonly RolloutState[]; readonly reason?: string; readonly gate?: number },
+): Promise<void> {
+  const { rowCount } = await db.query(
+    `update cprkit_fleet.rollout set state = $2, reason = $3, gate = greatest(gate, $4),
+        started_at = case when $2 = 'running' then coalesce(started_at, now()) else started_at end,
+        ended_at = case when $2 in ('aborted', 'finished') then now() end
+      where id = $1 and state = any($5)`,
+    [id, to, reason, gate ?? 0, from],
+  );
+  if (rowCount === 1) return;
+  const { state } = await readRollout(db, id);
+  throw new FleetError("refused", `rollout ${id} is ${state}: it can't be made "${to}" from there`);
+}
+
+/** VMs that nobody has in hand are left as they are. @returns how many */
+export async function skipOpen(db: Db, rollout: string, code: string, hosts?: readonly string[]): Promise<number> {
+  const { rowCount } = await db.query(
+    `update cprkit_fleet.rollout_vm set state = 'skipped', code = $2, ended_at = now()
+      where rollout = $1 and state in ('planned', 'queued') and ($3::text[] is null or host = any($3))`,
+    [rollout, code, hosts],
+  );
+  return rowCount ?? 0;
+}
+
+/** Lets a host whose memory is ahead of a restored ledger take part again: the epoch goes beyond all that it has seen. */
+export async function adopt(db: Db, host: string): Promise<void> {
+  const { rowCount } = await db.query(
+    `update cprkit_fleet.host set epoch = greatest(epoch, local_epoch) + 1, in_order = true
+      where name = $1 and not in_order`,
+    [host],
+  );
+  if (rowCount !== 1) throw new FleetError("refused", `host ${host} is in order, or there is none: nothing to adopt`);
+}

@@ -1,0 +1,48 @@
+// Connections to the database: few, and over TLS as the configuration says.
+
+import { readFileSync } from "node:fs";
+import pg from "pg";
+import type { Config } from "../config.ts";
+
+/** Anything that answers a query: the pool, or one connection of it in a transaction. */
+export type Db = Pick<pg.Pool, "query">;
+export type Pool = pg.Pool;
+
+/**
+ * A pool of at most `max` connections. An idle one that breaks is no error: the next query makes another.
+ *
+ * @throws Error when a file of a certificate can't be read
+ */
+export function makePool({ url, ca, cert, key }: Config["database"], max: number, applicationName: string): Pool {
+  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path, "utf8"));
+  const pool = new pg.Pool({
+    connectionString: url,
+    max,
+    application_name: applicationName,
+    connectionTimeoutMillis: 10_000,
+    idleTimeoutMillis: 10_000,
+    // With a `ca` the name in the server's certificate is checked as well, as libpq's verify-full does.
+    ...(ca === undefined ? {} : { ssl: { ca: read(ca), cert: read(cert), key: read(key), rejectUnauthorized: true } }),
+  });
+  pool.on("error", () => {});
+  return pool;
+}
+
+/** Runs `work` in one transaction. What it throws takes everything back. */
+export async function inTransaction<T>(pool: Pool, work: (db: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await client.query("begin");
+    const result = await work(client);
+    await client.query("commit");
+    return result;
+  } catch (error) {
+    await client.query("rollback").catch((failed: Error) => {
+      broken = failed;
+    });
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}

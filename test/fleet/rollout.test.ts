@@ -1,0 +1,66 @@
+// A rollout over two hosts with real VMs, by the commands that people type.
+
+import { afterEach, expect, it } from "vitest";
+import { endAll, runStates, type Updatable } from "../qemu/update-support.ts";
+import { describeQemu } from "../support/qemu.ts";
+import { assertContiguous } from "../support/serial-log.ts";
+import { endProcesses, fleet, makeHost, startFleet } from "./fleet-processes.ts";
+import { describeFleet } from "./fleet-support.ts";
+
+afterEach(async () => {
+  await endProcesses();
+  await endAll();
+});
+
+async function expectOneRuns(vm: Updatable): Promise<void> {
+  expect([...(await runStates(vm)).values()]).toEqual(["running"]);
+  await vm.serial.waitForMore(5, 20_000);
+  assertContiguous(vm.serial);
+}
+
+describeQemu("a rollout", ["10.0", "11.1"], (qemu) => {
+  describeFleet("of real VMs", (database) => {
+    it("is planned, goes by waves, and is undone; what can't be updated is named", async () => {
+      const ops = ["--database", database().postgres.url("ops")];
+      const releases = { "10.0": qemu["10.0"], "11.1": qemu["11.1"] };
+      const [a, b] = [makeHost(database(), "a", releases), makeHost(database(), "b", releases)];
+      const vms = [await a.vm("one", qemu["10.0"]), await b.vm("two", qemu["10.0"])];
+      await a.vm("plain", qemu["10.0"], "plain");
+      const agents = [a.agent(), b.agent()];
+      const coordinator = startFleet(["coordinator", ...ops]);
+      for (const each of [...agents, coordinator]) {
+        await each.until("that it serves", ({ text }) => /^serves/.test(String(text)));
+      }
+
+      const plan = await fleet("plan", ...ops, "--release", "11.1", "--id", "up", "--host", "a", "b");
+      expect(plan, plan.text).toMatchObject({ status: 1, json: { waves: [1, 1], refused: 1, silent: [] } });
+      expect(plan.json?.["vms"]).toContainEqual(
+        expect.objectContaining({ host: "a", vm: "plain", state: "refused", code: "aux-ram-share-off" }),
+      );
+      expect((await fleet("start", ...ops, "up")).status).toBe(0);
+      const status = await fleet("status", ...ops, "up", "--watch");
+      expect(status.json, JSON.stringify(status)).toMatchObject({
+        state: "finished",
+        counts: { updated: 2, failed: 0 },
+      });
+      const { rows } = await database().owner.query(
+        "select host, before->>'version' as old, after->>'version' as new, downtime_ms from cprkit_fleet.rollout_vm where state = 'updated' order by host",
+      );
+      expect(rows).toMatchObject([
+        { host: "a", old: expect.stringMatching(/^10\.0\./), new: expect.stringMatching(/^11\.1\./) },
+        { host: "b", old: expect.stringMatching(/^10\.0\./), new: expect.stringMatching(/^11\.1\./) },
+      ]);
+      for (const vm of vms) await expectOneRuns(vm);
+
+      const undo = await fleet("undo", ...ops, "up", "--id", "down", "--start", "--host", "a", "b");
+      expect(undo, undo.text).toMatchObject({ status: 0, json: { started: true } });
+      const after = await fleet("status", ...ops, "down", "--watch");
+      expect(after.json, JSON.stringify(after)).toMatchObject({ state: "finished", counts: { updated: 2, failed: 0 } });
+      for (const vm of vms) await expectOneRuns(vm);
+      const { rows: list } = await database().owner.query(
+        "select application_name, count(*)::int from pg_stat_activity where application_name like 'cprkit-fleet agent %' group by 1",
+      );
+      for (const { count } of list) expect(count).toBeLessThanOrEqual(2);
+    });
+  });
+});
