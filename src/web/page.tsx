@@ -7,7 +7,7 @@ import { sizeText } from "../vmstate/shown/values.ts";
 import { Help } from "./parts/help.tsx";
 import { useApp, useAppState } from "./parts/use-app.ts";
 import { type View, views } from "./state/address.ts";
-import type { App, AppState } from "./state/app.ts";
+import { type App, type AppState, nothing } from "./state/app.ts";
 import { switchTheme } from "./state/theme.ts";
 import { Bytes } from "./views/bytes.tsx";
 import { Compare } from "./views/compare.tsx";
@@ -179,9 +179,7 @@ function Names(): JSX.Element {
         File{" "}
         <select
           value={String(current)}
-          onChange={(event) =>
-            app.set({ current: Number(event.currentTarget.value), section: undefined, path: "", at: undefined })
-          }
+          onChange={(event) => app.set({ current: Number(event.currentTarget.value), ...nothing })}
         >
           {docs.map(({ id, opened }, index) => (
             <option key={id} value={String(index)}>

@@ -144,6 +144,9 @@ describeBrowser("the inspector's page by keyboard alone", (open) => {
     await press("End");
     const last = Math.ceil((ram?.blocks[0]?.usedLength ?? 0) / 4096) - 1;
     await page.getByText(`Page ${last.toLocaleString("en")} at`).waitFor();
+    await press("Tab");
+    await expect.poll(() => page.evaluate("location.hash")).toMatch(new RegExp(`view=ram&block=[^&]+&page=${last}$`));
+    await tabTo("canvas");
     await press("Home", "+", "+");
     await page.getByText("a cell a page").waitFor();
     await page.getByText("Page 0 at 0x0: data").waitFor();

@@ -161,6 +161,10 @@ describeBrowser("the inspector's page", (open) => {
     await colleague.give(firmware);
     await colleague.page.locator("#fields [aria-selected=true]", { hasText: "last_update" }).waitFor();
     expect(await colleague.page.locator(".heading h2").first().textContent()).toBe("mc146818rtc");
+    // A page of guest RAM has one, too.
+    await colleague.goTo(address(firmware, { view: "ram", block: "pc.bios", page: "5" }));
+    await colleague.page.getByText("Page 5 at 0x5000").waitFor();
+    expect(await colleague.page.locator("#blocks [aria-selected=true]").textContent()).toContain("pc.bios");
     expect(colleague.errors).toEqual([]);
     await colleague.page.close();
   });

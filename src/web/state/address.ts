@@ -19,28 +19,38 @@ export interface Address {
   readonly field: string | undefined;
   /** Offset of a byte. */
   readonly at: number | undefined;
+  /** A block of guest RAM, and a page in it. */
+  readonly block?: string | undefined;
+  readonly page?: number | undefined;
 }
 
 /** Reads what follows the #. What is not understood is left out. */
 export function readAddress(hash: string): Address {
   const words = new URLSearchParams(hash.replace(/^#/, ""));
-  const at = words.get("at");
+  const number = (name: string): number | undefined => {
+    const text = words.get(name) ?? "";
+    return /^(0x[\da-f]{1,13}|\d{1,15})$/i.test(text) ? Number(text) : undefined;
+  };
   return {
     files: words.getAll("file"),
     view: views.find((view) => view === words.get("view")) ?? "overview",
     section: words.get("section") ?? undefined,
     field: words.get("field") ?? undefined,
-    at: at !== null && /^(0x[\da-f]{1,13}|\d{1,15})$/i.test(at) ? Number(at) : undefined,
+    at: number("at"),
+    block: words.get("block") ?? undefined,
+    page: number("page"),
   };
 }
 
 /** The address as text, with its #. Names are written so that they can be read: compare them by `printable`. */
-export function writeAddress({ files, view, section, field, at }: Address): string {
+export function writeAddress({ files, view, section, field, at, block, page }: Address): string {
   const words = new URLSearchParams();
   for (const file of files) words.append("file", printable(file));
   words.set("view", view);
   if (section !== undefined) words.set("section", printable(section));
   if (field !== undefined && field !== "") words.set("field", printable(field));
   if (at !== undefined) words.set("at", `0x${at.toString(16)}`);
+  if (view === "ram" && block !== undefined) words.set("block", printable(block));
+  if (view === "ram" && page !== undefined) words.set("page", String(page));
   return `#${words.toString()}`;
 }

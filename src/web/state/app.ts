@@ -40,6 +40,9 @@ export interface AppState {
   readonly path: string;
   /** Offset of the byte that is selected. */
   readonly at: number | undefined;
+  /** The block of guest RAM that is looked at, and the page in it. */
+  readonly block: string | undefined;
+  readonly page: number;
   readonly query: string;
   /** An address that waits for its file. */
   readonly wanted: Address | undefined;
@@ -80,15 +83,16 @@ export interface App {
   readonly address: () => string;
 }
 
+/** Nothing is selected. */
+export const nothing = { section: undefined, path: "", at: undefined, block: undefined, page: 0 };
+
 const start: AppState = {
   docs: [],
   current: 0,
   opening: undefined,
   problem: undefined,
   view: "overview",
-  section: undefined,
-  path: "",
-  at: undefined,
+  ...nothing,
   query: "",
   wanted: undefined,
   compared: undefined,
@@ -170,7 +174,7 @@ export function startApp(): App {
     for (const old of state.docs) if (!docs.includes(old)) void client.ask("close", { doc: old.id });
     const [first] = docs;
     const view = first?.opened.cpr === undefined ? "overview" : "cpr";
-    set({ docs, current: 0, section: undefined, path: "", at: undefined, compared: undefined, view });
+    set({ docs, current: 0, ...nothing, compared: undefined, view });
     for (const doc of docs) if (doc.ram === "reading" && doc.done === 0) void readRam(doc);
   };
 
@@ -181,7 +185,7 @@ export function startApp(): App {
     set({ section: id, path: field === undefined ? "" : path, at: field?.offset ?? row?.section.offset });
   };
   const goTo = (address: Address): void => {
-    const { files, view, section, field, at } = address;
+    const { files, view, section, field, at, block, page = 0 } = address;
     const names = state.docs.map(({ opened }) => printable(opened.name));
     const found = files.every((name) => names.includes(name)) && (files.length > 0 || section === undefined);
     if (!found) {
@@ -191,6 +195,8 @@ export function startApp(): App {
     const doc = state.docs[state.current];
     const row = doc?.rows.find((one) => section !== undefined && printable(one.label) === section);
     set({ wanted: undefined, view: view === "compare" && state.docs.length < 2 ? "overview" : view });
+    const known = doc?.opened.migration?.ram?.blocks.find((one) => printable(one.name) === block)?.name;
+    if (known !== undefined) set({ block: known, page });
     if (row === undefined) {
       if (at !== undefined) selectByte(at);
       return;
@@ -239,7 +245,7 @@ export function startApp(): App {
     selectByte,
     goTo,
     address: () => {
-      const { docs, view, section, path, at } = state;
+      const { docs, view, section, path, at, block, page } = state;
       const row = docs[state.current]?.rows.find((one) => one.id === section);
       return writeAddress({
         files: docs.map(({ opened }) => opened.name),
@@ -247,6 +253,8 @@ export function startApp(): App {
         section: row?.label,
         field: path,
         at,
+        block,
+        page,
       });
     },
   };

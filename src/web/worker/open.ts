@@ -3,7 +3,7 @@
 import { maxCprStateBytes } from "../../cpr/limits.ts";
 import { notAStream, peel, type Unwrapped } from "../../files/unwrap/peel.ts";
 import { bytesAt } from "../../files/unwrap/stage.ts";
-import { type ByteSource, type Migration, readMigration } from "../../migration/index.ts";
+import { type Migration, readMigration } from "../../migration/index.ts";
 import { isPageSizeDoubtful, withLikelySize } from "../../migration/page-size.ts";
 import { isByteSource } from "../../migration/stream/source.ts";
 import type { CprkitError } from "../../vmstate/error.ts";
@@ -12,13 +12,13 @@ import { decompress } from "./decompress.ts";
 import { problemOf, shownMigration } from "./plain.ts";
 import type { From, Opened, OpenOptions, ShownCpr } from "./protocol.ts";
 import { mapBlocks, type RamMap, ramMap } from "./ram-map.ts";
-import { readAhead, sourceOf } from "./sources.ts";
+import { type LoadingSource, readAhead, sourceOf } from "./sources.ts";
 import { unpacked } from "./unpack.ts";
 import { wrappingText } from "./wrapping.ts";
 
 /** A file that is open in the worker. */
 export interface OpenDocument {
-  readonly source: ByteSource;
+  readonly source: LoadingSource;
   readonly options: OpenOptions;
   readonly offset: number;
   migration: Migration | undefined;
@@ -109,12 +109,16 @@ export async function readRam(
   return document.migration;
 }
 
-function documentOf(source: ByteSource, options: OpenOptions, offset: number): OpenDocument {
+function documentOf(source: LoadingSource, options: OpenOptions, offset: number): OpenDocument {
   return { source, options, offset, migration: undefined, map: ramMap(new Map()), reading: undefined, cpr: undefined };
 }
 
 /** What was compressed is unpacked first: then it can be read at any place, as a file. */
-async function placed(found: Unwrapped, signal: AbortSignal, onUnpacked: (bytes: number) => void): Promise<ByteSource> {
+async function placed(
+  found: Unwrapped,
+  signal: AbortSignal,
+  onUnpacked: (bytes: number) => void,
+): Promise<LoadingSource> {
   return isByteSource(found.source)
     ? found.source
     : await unpacked(found.source as AsyncIterable<Uint8Array>, signal, onUnpacked);

@@ -4,7 +4,8 @@ import { type CheckFinding, type FieldNode, type Migration, sectionLabel, walkFi
 
 /** QEMU's lines when `b` is told to load `a`; for a finding that QEMU does not name itself, where it fails. */
 export function refusal(finding: CheckFinding, a: Migration, b: Migration): string {
-  return `${lineOf(finding, a, b) ?? ""}\n${place(finding, a)}\nload of migration failed: Invalid argument\n`;
+  const outcome = finding.code === "subsection-missing" ? "No such file or directory" : "Invalid argument";
+  return `${lineOf(finding, a, b) ?? ""}\n${place(finding, a)}\nload of migration failed: ${outcome}\n`;
 }
 
 function lineOf({ code, section, path, message }: CheckFinding, a: Migration, b: Migration): string | undefined {
@@ -35,10 +36,14 @@ function lineOf({ code, section, path, message }: CheckFinding, a: Migration, b:
   }
 }
 
-function place({ section, path }: CheckFinding, a: Migration): string {
+function place({ code, section, path }: CheckFinding, a: Migration): string {
   const ours = sectionOf(a, section);
   if (ours === undefined) return "";
-  const field = path === "" ? "" : `Failed to load ${ours.name.split("/").at(-1)}:${path.replaceAll("/", ".")}\n`;
+  // Of a subsection that it does not know, QEMU says only the device.
+  const field =
+    path === "" || code === "subsection-missing"
+      ? ""
+      : `Failed to load ${ours.name.split("/").at(-1)}:${path.replaceAll("/", ".")}\n`;
   return `${field}error while loading state for instance 0x${ours.instance.toString(16)} of device '${ours.name}'`;
 }
 
@@ -69,11 +74,16 @@ function configLine(ours: readonly FieldNode[], theirs: readonly FieldNode[], pa
 }
 
 function featureLine(ours: readonly FieldNode[], theirs: readonly FieldNode[]): string {
-  const bits = (fields: readonly FieldNode[]): bigint => {
-    for (const { path, field } of walkFields(fields)) {
-      if (path.endsWith("guest_features/bits") && typeof field.value !== "object") return BigInt(Number(field.value));
-    }
-    return 0n;
-  };
-  return `Features 0x${bits(ours).toString(16)} unsupported. Allowed features: 0x${bits(theirs).toString(16)}`;
+  return `Features 0x${featuresOf(ours).toString(16)} unsupported. Allowed features: 0x${featuresOf(theirs).toString(16)}`;
+}
+
+/** All 64: a stream has the lower half once more by itself. */
+function featuresOf(fields: readonly FieldNode[]): bigint {
+  let all = 0n;
+  for (const { path, field } of walkFields(fields)) {
+    const { value } = field;
+    const isNumber = typeof value === "number" || typeof value === "bigint";
+    if (isNumber && /(^|\/)guest_features\/bits$/.test(path) && !path.includes("128bit")) all |= BigInt(value);
+  }
+  return all;
 }

@@ -1,6 +1,6 @@
 // Keeps what comes once where it can be read at any place: in Blobs, which the browser puts on the disk when they are large.
 
-import type { ByteSource } from "../../migration/index.ts";
+import { type LoadingSource, sourceOf } from "./sources.ts";
 
 /** Bytes that are put into one Blob. */
 const pieceSize = 16 * 1024 * 1024;
@@ -10,7 +10,7 @@ export async function unpacked(
   chunks: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
   onUnpacked: (bytes: number) => void,
-): Promise<ByteSource> {
+): Promise<LoadingSource> {
   const pieces: Blob[] = [];
   let piece = new Uint8Array(pieceSize);
   let used = 0;
@@ -38,12 +38,5 @@ export async function unpacked(
   close();
   piece = new Uint8Array(0);
   const whole = new Blob(pieces);
-  return {
-    size,
-    read: async (offset, target) => {
-      const bytes = new Uint8Array(await whole.slice(offset, offset + target.length).arrayBuffer());
-      target.set(bytes);
-      return bytes.length;
-    },
-  };
+  return sourceOf({ kind: "file", file: whole, name: "" });
 }

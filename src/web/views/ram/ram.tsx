@@ -7,7 +7,7 @@ import { counted, grouped, printable } from "../../../vmstate/shown/text.ts";
 import { sizeText } from "../../../vmstate/shown/values.ts";
 import { Hex } from "../../parts/hex.tsx";
 import { Rows } from "../../parts/rows.tsx";
-import { useApp } from "../../parts/use-app.ts";
+import { useApp, useAppState } from "../../parts/use-app.ts";
 import type { Doc } from "../../state/app.ts";
 import { memoryBytes } from "../../state/bytes.ts";
 import { cprIndex } from "../../state/spans.ts";
@@ -18,7 +18,8 @@ import { RamProgress } from "./progress.tsx";
 /** The view. */
 export function RamView({ doc }: { readonly doc: Doc }): JSX.Element {
   const ram = doc.opened.migration?.ram;
-  const [name, setName] = useState<string>();
+  const app = useApp();
+  const { block: name } = useAppState();
   const blocks = ram?.blocks ?? [];
   const block = blocks.find((one) => one.name === name) ?? largest(blocks);
   if (ram === undefined || block === undefined) return <p class="hint">This stream has no guest RAM.</p>;
@@ -32,7 +33,7 @@ export function RamView({ doc }: { readonly doc: Doc }): JSX.Element {
           {ram.mappedRam && ", mapped-ram"}
           {ram.multifdFlushes > 0 && ", multifd: pages travelled on other channels"}
         </p>
-        <Blocks blocks={blocks} selected={block.name} onSelect={setName} />
+        <Blocks blocks={blocks} selected={block.name} onSelect={(one) => app.set({ block: one, page: 0 })} />
       </div>
       <Block key={`${doc.id}:${block.name}`} doc={doc} block={block} pageSize={pageSize} passed={passedAs(ram)} />
     </div>
@@ -99,7 +100,9 @@ function passedAs({ ignoreShared, pages, zeroPages, xbzrlePages }: Ram): string 
 
 function Block({ doc, block, pageSize, passed }: BlockProps): JSX.Element {
   const pages = Math.ceil(block.usedLength / pageSize);
-  const [page, setPage] = useState(0);
+  const app = useApp();
+  const { page: wanted } = useAppState();
+  const page = Math.min(wanted, pages - 1);
   const counts = [
     `${grouped(block.pages)} with data`,
     `${grouped(block.zeroPages)} of zeros`,
@@ -119,7 +122,14 @@ function Block({ doc, block, pageSize, passed }: BlockProps): JSX.Element {
           {isAbsent ? passed : counts.join(", ")}
         </p>
       </header>
-      <RamMap doc={doc} block={block.name} pages={pages} shared={isAbsent} page={page} onPage={setPage} />
+      <RamMap
+        doc={doc}
+        block={block.name}
+        pages={pages}
+        shared={isAbsent}
+        page={page}
+        onPage={(one) => app.set({ block: block.name, page: one })}
+      />
       <Page doc={doc} block={block.name} page={page} pageSize={pageSize} shared={isAbsent} />
     </div>
   );
