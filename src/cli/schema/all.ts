@@ -24,6 +24,7 @@ export const outputs: Readonly<Record<string, Output>> = {
   check: { of: "check SRC DST", version: 1, schema: streams.check },
   explain: { of: "explain", version: 1, schema: streams.explain },
   web: { of: "web, inspect FILE --web", version: 1, schema: streams.web },
+  doctor: { of: "doctor", version: 1, schema: vms.doctor },
   list: { of: "list", version: 1, schema: vms.list },
   fds: { of: "fds", version: 1, schema: vms.fds },
   preflight: { of: "preflight", version: 1, schema: vms.preflight },

@@ -42,6 +42,19 @@ export const list = z.object({
   ),
 });
 
+/** `doctor`. */
+export const doctor = z.object({
+  facts: z.array(
+    z.object({
+      subject: z.string(),
+      state: z.enum(["fine", "note", "hinders"]),
+      text: z.string(),
+      remedy: z.string().optional(),
+    }),
+  ),
+  ok: z.boolean(),
+});
+
 /** `fds`. */
 export const fds = z.object({
   pid: z.int(),
