@@ -76,6 +76,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   fleet: {
     about: "Roll a new QEMU out over many hosts (package cprkit-fleet).",
     load: async () => (await import("./commands/about/fleet.ts")).fleetCommand,
+  },
   doctor: {
     about: "Say what on this host helps or hinders updates: kernel, rights, limits, QEMUs. Changes nothing.",
     load: async () => (await import("./commands/about/doctor.ts")).doctorCommand,
