@@ -31,12 +31,14 @@ const configSchema = z.strictObject({
       qmp: z.string().refine((path) => path.split("{vm}").length === 2, "a path with {vm} once in it"),
     })
     .optional(),
+  /** How often queues and the ledger are looked at. A host that has nothing to do costs one transaction each time. */
+  pollMs: z.number().int().min(50).max(60_000).default(1_000),
   /** Prometheus metrics on the loopback address. */
   metrics: z.strictObject({ port: z.number().int().min(0).max(65535) }).optional(),
 });
 
 /** What a process of a fleet is told. */
-export type Config = z.infer<typeof configSchema>;
+export type Config = Omit<z.infer<typeof configSchema>, "pollMs"> & { readonly pollMs?: number | undefined };
 export type HostConfig = NonNullable<Config["host"]>;
 
 /**

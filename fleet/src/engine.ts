@@ -78,7 +78,8 @@ export async function serve(
   });
   await DBOS.launch();
   await DBOS.registerQueue(queue, { workerConcurrency: concurrency, minPollingIntervalMs: pollMs });
-  return () => DBOS.shutdown();
+  // A job that is under way comes to its end, which the signal hastens.
+  return () => DBOS.shutdown({ workflowCompletionTimeoutMS: 120_000 });
 }
 
 function common({ database }: Config, pool: Pool) {

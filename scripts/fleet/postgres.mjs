@@ -2,7 +2,17 @@
 // that scripts/qemu/fetch.mjs fills.
 
 import { spawn, spawnSync } from "node:child_process";
-import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -16,6 +26,8 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
  * @property {() => Promise<void>} start again, after {@link Postgres.kill}
  * @property {() => Promise<void>} stop waits until all is written
  * @property {() => Promise<void>} kill as a crash
+ * @property {() => Promise<void>} backUp copies the cluster as it is now
+ * @property {() => Promise<void>} restore goes back to that copy
  * @property {() => string} log
  */
 
@@ -66,11 +78,15 @@ export async function startPostgres(dir, { tls, settings = [] } = {}) {
     `postgresql://${role}@localhost:${port}/${database}?host=${encodeURIComponent(dir)}`;
   /** @type {import("node:child_process").ChildProcess | undefined} */
   let child;
-  const start = async () => {
+  const launch = () => {
     const fd = openSync(log, "a");
     const [name = "", ...words] = [...prefix, program("postgres"), "-D", data];
-    child = spawn(name, words, { stdio: ["ignore", fd, fd] });
+    const started = spawn(name, words, { stdio: ["ignore", fd, fd] });
     closeSync(fd);
+    return started;
+  };
+  const start = async () => {
+    child = launch();
     for (let attempt = 0; ; attempt++) {
       const client = new pg.Client({ connectionString: url("postgres", "postgres") });
       try {
@@ -81,7 +97,10 @@ export async function startPostgres(dir, { tls, settings = [] } = {}) {
         return;
       } catch (error) {
         await client.end().catch(() => {});
-        if (child.exitCode !== null || attempt > 600) throw new Error(`${readFileSync(log, "utf8")}\n${error}`);
+        // After a crash it refuses to start until the last process of the one before has ended.
+        const isTooEarly = child.exitCode !== null && /still in use|already exists/.test(lastLines(log));
+        if (isTooEarly && attempt <= 600) child = launch();
+        else if (child.exitCode !== null || attempt > 600) throw new Error(`${readFileSync(log, "utf8")}\n${error}`);
         await sleep(50);
       }
     }
@@ -95,7 +114,21 @@ export async function startPostgres(dir, { tls, settings = [] } = {}) {
   };
   process.on("exit", () => child?.kill("SIGKILL"));
   await start();
-  return { url, start, stop: () => end("SIGINT"), kill: () => end("SIGKILL"), log: () => readFileSync(log, "utf8") };
+  const copy = join(dir, "copy");
+  const whileDown = async (/** @type {() => void} */ act) => {
+    await end("SIGINT");
+    act();
+    await start();
+  };
+  return {
+    ...{ url, start, stop: () => end("SIGINT"), kill: () => end("SIGKILL"), log: () => readFileSync(log, "utf8") },
+    backUp: () => whileDown(() => cpSync(data, copy, { recursive: true })),
+    restore: () =>
+      whileDown(() => {
+        rmSync(data, { recursive: true });
+        cpSync(copy, data, { recursive: true });
+      }),
+  };
 }
 
 /** @param {string} name */
@@ -116,6 +149,9 @@ function userPrefix() {
       : { why: "PostgreSQL refuses to run as root, and no user namespace can be made here" };
   return found;
 }
+
+/** @param {string} file */
+const lastLines = (file) => readFileSync(file, "utf8").trimEnd().split("\n").slice(-6).join("\n");
 
 /** @param {readonly string[]} words */
 function run([name = "", ...words]) {

@@ -13,6 +13,8 @@ export interface FleetProcess {
   /** Lines of JSON that it wrote. */
   readonly events: readonly Record<string, unknown>[];
   text(): string;
+  /** Lets one that holds go on. */
+  go(): void;
   until(what: string, wanted: (event: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>;
   readonly exited: Promise<number | null>;
   end(signal?: NodeJS.Signals): Promise<number | null>;
@@ -26,11 +28,17 @@ export async function endProcesses(): Promise<void> {
 }
 
 /** A command that stays: agent or coordinator. */
-export function startFleet(words: readonly string[], env: Readonly<Record<string, string>> = {}): FleetProcess {
-  const child = spawn(process.execPath, [join(repoRoot, "bin/cprkit"), "fleet", ...words, "--json"], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, ...env },
-  });
+export function startFleet(words: readonly string[]): FleetProcess {
+  return startProcess([join(repoRoot, "bin/cprkit"), "fleet", ...words, "--json"]);
+}
+
+/** Until it serves its queue. */
+export async function serves(...processes: readonly FleetProcess[]): Promise<void> {
+  for (const each of processes) await each.until("that it serves", ({ text }) => /^serves/.test(String(text)));
+}
+
+function startProcess(words: readonly string[]): FleetProcess {
+  const child = spawn(process.execPath, words, { stdio: ["pipe", "pipe", "pipe"] });
   const events: Record<string, unknown>[] = [];
   let [text, rest] = ["", ""];
   let wake = () => {};
@@ -47,14 +55,14 @@ export function startFleet(words: readonly string[], env: Readonly<Record<string
   const exited = new Promise<number | null>((resolve) => child.once("close", resolve));
   void exited.then(() => wake());
   const started: FleetProcess = {
-    ...{ child, events, exited, text: () => text },
+    ...{ child, events, exited, text: () => text, go: () => child.stdin.write("go\n") },
     until: async (what, wanted) => {
       const end = performance.now() + 60_000;
       for (;;) {
         const found = events.find(wanted);
         if (found !== undefined) return found;
         const over = child.exitCode !== null || child.signalCode !== null;
-        if (over || performance.now() > end) throw new Error(`${words[0]} has not said ${what}: ${text}`);
+        if (over || performance.now() > end) throw new Error(`${words.join(" ")} has not said ${what}: ${text}`);
         await Promise.race([
           new Promise<void>((resolve) => {
             wake = resolve;
@@ -109,7 +117,7 @@ export function makeHost(
   writeFileSync(
     config,
     JSON.stringify({
-      database: { url: postgres.url(role) },
+      ...{ database: { url: postgres.url(role) }, pollMs: 100 },
       host: { name, stateDir: join(home, "state"), releases: file, qmp: join(home, "vms/{vm}/qmp.sock") },
     }),
     { mode: 0o600 },
@@ -122,6 +130,9 @@ export function makeHost(
       symlinkSync(started.dir, join(home, "vms", vm));
       return started;
     },
-    agent: (env?: Readonly<Record<string, string>>) => startFleet(["agent", "--config", config], env),
+    agent: () => startFleet(["agent", "--config", config]),
+    /** An agent that is killed at a step, or holds there until `go`. */
+    child: (what: "kill" | "hold", step: string) =>
+      startProcess([join(repoRoot, "test/fleet/children/agent.mjs"), config, what, step]),
   };
 }

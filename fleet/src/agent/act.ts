@@ -2,13 +2,13 @@
 // the VM is taken in hand, and just before the switch.
 
 import { isCprkitError } from "cprkit";
-import { abortUpdate, allStatus, type UpdateReport, type UpdateStep, vmStatus } from "cprkit/qemu";
+import { abortUpdate, allStatus, type UpdateReport, type UpdateStep } from "cprkit/qemu";
 import { type HostConfig, vmName } from "../config.ts";
 import { FleetError, messageOf } from "../error.ts";
 import { type Attempt, claim, fence, finish, type Result } from "../ledger/host.ts";
 import type { Pool } from "../ledger/pool.ts";
 import { inSpan, stepSpans } from "../watch/spans.ts";
-import { ensure, runningOf } from "./ensure.ts";
+import { codeIn, ensure, runningOf } from "./ensure.ts";
 import { readRelease, readReleases } from "./releases.ts";
 import type { AgentState } from "./state.ts";
 
@@ -78,10 +78,10 @@ async function carryOut(context: AgentContext, attempt: Attempt): Promise<Result
   const span = stepSpans();
   try {
     const release = readRelease(host.releases, attempt.release);
-    const { did, after, report } = await ensure({
+    const { result, code, text, after, report } = await ensure({
       ...{ qmp, release, releases: readReleases(host.releases), stateDir: state.updates, signal },
       onFound: (running) => {
-        before ??= running;
+        before = running;
         state.keep({ attempt, before });
       },
       onStep: async (step) => {
@@ -92,25 +92,18 @@ async function carryOut(context: AgentContext, attempt: Attempt): Promise<Result
         if (refusal !== undefined) throw new FleetError("refused", refusal);
       },
     });
-    // One that was found to be done was done by an earlier attempt, of which `before` is known to the ledger.
-    const known = did === "nothing" ? undefined : before;
-    return {
-      state: "updated",
-      before: known,
-      after,
-      downtimeMs: report?.downtimeMs,
-      report: report && summary(report),
-    };
-  } catch (error) {
-    const why = messageOf(error);
-    const after = await runningOf({ qmp, releases: readReleases(host.releases), stateDir: state.updates }).catch(
-      () => undefined,
-    );
-    if (after !== undefined && (refusal !== undefined || signal?.aborted === true)) {
-      return { state: "planned", why, before, after };
+    if (result === "updated") {
+      return { state: "updated", before, after, downtimeMs: report?.downtimeMs, report: report && summary(report) };
     }
-    const status = await vmStatus({ qmp }, { stateDir: state.updates }).catch(() => undefined);
-    return { state: status?.update?.outcome === "lost" ? "lost" : "failed", code: codeOf(error), why, before, after };
+    // An earlier attempt has done it; what ran before that the ledger knows from the plan.
+    if (result === "nothing-to-do") return { state: "updated", why: text, after };
+    if (result === "failed" && (refusal !== undefined || signal?.aborted === true)) {
+      return { state: "planned", why: refusal ?? text, before, after };
+    }
+    return { state: result, code, why: text, before, after };
+  } catch (error) {
+    const isStopped = refusal !== undefined || signal?.aborted === true;
+    return { state: isStopped ? "planned" : "failed", code: codeOf(error), why: messageOf(error), before };
   }
 }
 
@@ -126,11 +119,9 @@ async function askBeforeSwitch(pool: Pool, attempt: Attempt): Promise<string | u
   return answer;
 }
 
-/** The code of the first finding that was in the way, or of the error. */
+/** The code of what was thrown. */
 export function codeOf(error: unknown): string {
-  const [, finding] = /\[([a-z][a-z-]+)\]/.exec(messageOf(error)) ?? [];
-  if (finding !== undefined) return finding;
-  return isCprkitError(error) ? error.code : error instanceof FleetError ? "refused-by-host" : "unknown";
+  return isCprkitError(error) ? codeIn(error) : error instanceof FleetError ? "refused-by-host" : "unknown";
 }
 
 /** What is worth keeping of cprkit's report. */

@@ -45,7 +45,7 @@ export async function runAgent(config: Config, { signal, version, onEvent, onSte
     while (!signal.aborted && serving === undefined) {
       try {
         serving = await serve(config, pool, {
-          ...{ id: host.name, queue: queueOf(host.name), pollMs: 1_000 },
+          ...{ id: host.name, queue: queueOf(host.name), pollMs: config.pollMs ?? 1_000 },
           work: {
             [jobs.update]: (rollout = "", vm = "") => act(context, rollout, vm),
             [jobs.plan]: (rollout = "") => plan(context, rollout),

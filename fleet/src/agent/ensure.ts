@@ -1,8 +1,7 @@
-// A VM shall run a release: looks, and does what is missing. Any number of calls end in the same state.
+// A VM shall run a release: cprkit's `ensure`, and which releases run before and after it.
 
 import { statSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
-import { resumeUpdate, type UpdateReport, type UpdateStep, updateVm, vmStatus } from "cprkit/qemu";
+import { ensureUpdated, type UpdateReport, type UpdateStep, vmStatus } from "cprkit/qemu";
 import { FleetError } from "../error.ts";
 import type { Running } from "../ledger/host.ts";
 import { type Release, releaseOf } from "./releases.ts";
@@ -21,44 +20,43 @@ export interface EnsureOptions {
 }
 
 export interface Ensured {
-  readonly did: "nothing" | "updated" | "resumed";
-  readonly before: Running;
-  readonly after: Running;
+  readonly result: "updated" | "nothing-to-do" | "failed" | "lost";
+  readonly code: string | undefined;
+  readonly text: string;
+  readonly after: Running | undefined;
   readonly report: UpdateReport | undefined;
 }
 
 /** Another process works at the VM: so long is it waited for. */
-const holderMs = 120_000;
+const waitMs = 120_000;
 
 /**
  * Waits for whoever updates the VM, finishes what was cut off, compares what runs with the release, and updates.
  *
- * @throws CprkitError as updateVm, FleetError "refused" when another process holds the VM for too long
+ * @throws CprkitError as ensureUpdated
  */
 export async function ensure(options: EnsureOptions): Promise<Ensured> {
-  const { qmp, release, releases, stateDir, signal, onFound, onStep } = options;
-  const target = { qmp };
-  const end = performance.now() + holderMs;
-  for (;;) {
-    const { update } = await vmStatus(target, { stateDir });
-    if (update?.outcome !== "unfinished") break;
-    if (update.holder !== undefined) {
-      if (performance.now() > end)
-        throw new FleetError("refused", `process ${update.holder} updates ${qmp} for too long`);
-      await sleep(200, undefined, { signal });
-      continue;
-    }
-    const before = await runningOf(options);
-    onFound?.(before);
-    const { outcome, report } = await resumeUpdate(target, { stateDir, signal, onStep });
-    if (outcome === "updated") return { did: "resumed", before, after: await runningOf(options), report };
-  }
-  const before = await runningOf(options);
-  onFound?.(before);
-  if (before.release === release.name) return { did: "nothing", before, after: before, report: undefined };
-  const { qemu, allow, mode } = release;
-  const report = await updateVm(target, { qemu, allow, mode, stateDir, signal, onStep });
-  return { did: "updated", before, after: await runningOf({ qmp, releases, stateDir }), report };
+  const { qmp, stateDir, signal, onFound, onStep } = options;
+  const { qemu, allow, mode } = options.release;
+  const before = await runningOf(options).catch(() => undefined);
+  if (before !== undefined) onFound?.(before);
+  const { result, text, error, report } = await ensureUpdated(
+    { qmp },
+    { qemu, allow, mode, stateDir, signal, onStep, waitMs },
+  );
+  return {
+    result: result === "refused" || result === "try-again" ? "failed" : result,
+    code: error === undefined ? undefined : codeIn(error),
+    text: error?.message ?? text,
+    after: await runningOf(options).catch(() => undefined),
+    report,
+  };
+}
+
+/** The code of the first finding that was in the way, or of the error. */
+export function codeIn({ code, message }: { readonly code: string; readonly message: string }): string {
+  const [, finding] = /\[([a-z][a-z-]+)\]/.exec(message) ?? [];
+  return finding ?? code;
 }
 
 /** What runs the VM. @throws CprkitError as vmStatus, FleetError "refused" when nobody has the guest */

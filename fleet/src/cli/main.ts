@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { isCprkitError } from "cprkit";
 import { FleetError, messageOf } from "../error.ts";
 import { printError } from "./output.ts";
+import { reportCommand } from "./report-command.ts";
 import {
   abortCommand,
   pauseCommand,
@@ -29,7 +30,16 @@ export async function run(argv: readonly string[]): Promise<number> {
     .configureOutput({ outputError: () => {} })
     .addHelpText("after", "\nExit codes: 0 fine, 1 a finding, 2 usage, 4 the database or the system refused.");
   const commands = [
-    ...[planCommand(), startCommand(), statusCommand(), pauseCommand(), resumeCommand(), abortCommand(), undoCommand()],
+    ...[
+      planCommand(),
+      startCommand(),
+      statusCommand(),
+      pauseCommand(),
+      resumeCommand(),
+      abortCommand(),
+      undoCommand(),
+      reportCommand(),
+    ],
     ...[coordinatorCommand(), agentCommand(), migrateCommand(), hostCommand(), adoptCommand()],
   ];
   for (const command of commands) program.addCommand(inherit(command));

@@ -71,7 +71,7 @@ export function coordinatorCommand(): Command {
     const signal = untilStopped();
     const metrics = await startMetrics(config, options, signal);
     await runCoordinator(config, {
-      signal,
+      ...{ signal, lookMs: config.pollMs },
       onNote: (text) => tell(options, { event: "note", text }, text),
       onDecision: (rollout, decision) => {
         metrics?.coordinator(rollout, decision);
@@ -86,6 +86,8 @@ export function coordinatorCommand(): Command {
         }
       },
     });
+    // The engine has not been shut down, so that its rollouts are gone on with: it would keep the process.
+    process.exit();
   });
 }
 

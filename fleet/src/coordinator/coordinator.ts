@@ -28,7 +28,7 @@ export async function runCoordinator(
     const over = AbortSignal.any([signal, gone.signal]);
     // Not shut down in good order: that would wait for the rollouts' end.
     await serve(config, pool, {
-      ...{ id: "coordinator", queue: coordinatorQueue, pollMs: 500, concurrency: 100 },
+      ...{ id: "coordinator", queue: coordinatorQueue, pollMs: config.pollMs ?? 1_000, concurrency: 100 },
       work: { [jobs.rollout]: (rollout = "") => drive({ pool, signal: over, onDecision, onNote, lookMs }, rollout) },
     });
     onNote?.("serves rollouts");

@@ -1,0 +1,25 @@
+// An agent that dies at a step of an update, or waits there for a word on its standard input.
+// Words: the configuration's file, "kill" or "hold", the step (with "#2" behind it: the second time), "-" for none.
+
+import { createInterface } from "node:readline";
+import { runAgent } from "../../../fleet/dist/agent/agent.js";
+import { readConfig } from "../../../fleet/dist/config.js";
+
+const [file = "", what = "", where = "-"] = process.argv.slice(2);
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const say = (event) => process.stdout.write(`${JSON.stringify(event)}\n`);
+const stop = new AbortController();
+process.once("SIGTERM", () => stop.abort());
+let done = false;
+
+await runAgent(readConfig(file), {
+  ...{ signal: stop.signal, version: "test", onEvent: say },
+  onStep: async (step) => {
+    if (step !== where || done) return;
+    done = true;
+    if (what === "kill") process.kill(process.pid, "SIGKILL");
+    say({ event: "holds", step });
+    await lines.next();
+  },
+});
+process.exit(0);

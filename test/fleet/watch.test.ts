@@ -1,0 +1,66 @@
+// What people and programs see of a fleet: the page of a rollout, and the metrics.
+
+import { expect, it } from "vitest";
+import type { Rollout, VmDetails } from "../../fleet/src/ledger/operator.ts";
+import { firstFailure, page, pauses } from "../../fleet/src/page/report.ts";
+import { makeMetrics, serveMetrics } from "../../fleet/src/watch/metrics.ts";
+import { policySchema } from "../../fleet/src/waves/policy.ts";
+
+const at = (second: number) => new Date(Date.UTC(2026, 10, 30, 22, 0, second));
+const vm = (name: string, more: Partial<VmDetails>): VmDetails => ({
+  ...{ host: "a", vm: name, wave: 1, state: "updated", attempt: 1, downtime_ms: 7, ended_at: at(1), release: "new" },
+  ...{ code: null, why: null, before: { version: "10.0.2" }, after: { version: "11.1.0" } },
+  ...more,
+});
+const said =
+  "qemu-system-x86_64: Unknown savevm section or instance '0000:00:05.0/virtio-rng' 0. Make sure that it <b>is</b>";
+const vms = [
+  vm("one", {}),
+  vm("late", { state: "failed", code: "ERR_UPDATE_FAILED", why: "other", ended_at: at(9), downtime_ms: null, wave: 2 }),
+  vm("first", { state: "failed", code: "ERR_UPDATE_FAILED", why: said, ended_at: at(5), downtime_ms: null, wave: 2 }),
+  vm("slow", { downtime_ms: 5_000, wave: 2 }),
+  vm("can't", { state: "refused", code: "vfio", wave: null, downtime_ms: null }),
+];
+const rollout: Rollout = {
+  ...{ id: "demo", kind: "update", undoes: null, release: "11.1", policy: policySchema.parse({}), state: "halted" },
+  ...{ reason: "<script>alert(1)</script>", gate: 0, who: "ops", created_at: at(0), started_at: at(0), ended_at: null },
+};
+
+it("counts how long guests stood still, each once", () => {
+  const bars = pauses(vms);
+  expect(bars.find(({ upToMs }) => upToMs === 10)?.vms).toBe(1);
+  expect(bars.at(-1)?.vms).toBe(1);
+  expect(bars.reduce((sum, bar) => sum + bar.vms, 0)).toBe(2);
+});
+
+it("explains the failure that came first", () => {
+  const first = firstFailure(vms);
+  expect(first).toMatchObject({ vm: "first", why: said });
+  expect(first?.explained.length).toBeGreaterThan(0);
+  expect(firstFailure(vms.slice(0, 1))).toBeUndefined();
+});
+
+it("a page has every VM in its wave, loads nothing, and runs nothing that a host has said", () => {
+  const html = page(rollout, vms);
+  expect(html.match(/<li style="background:#[0-9a-f]{6}" title="/g)).toHaveLength(vms.length);
+  expect(html).toContain("Wave 2 <small>(1 of 3 updated)</small>");
+  expect(html).toContain("Not part of it <small>(0 of 1 updated)</small>");
+  expect(html).toContain("&lt;script&gt;alert(1)&lt;/script&gt;");
+  expect(html).not.toMatch(/<script|<b>|\b(src|href)=|url\(/);
+});
+
+it("metrics are served on the loopback address, and nothing else is", async () => {
+  const stop = new AbortController();
+  const metrics = makeMetrics();
+  metrics.agent({ event: "begun", vm: "one", rollout: "r", text: "" });
+  metrics.agent({ event: "ended", vm: "one", rollout: "r", result: { state: "updated", downtimeMs: 7 } });
+  metrics.coordinator("r", { enqueue: [{ host: "a", vm: "one" }], giveUp: [] });
+  const port = await serveMetrics(metrics, 0, stop.signal);
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  expect(text).toContain('cprkit_fleet_vms_total{state="updated"} 1');
+  expect(text).toContain('cprkit_fleet_pause_seconds_bucket{le="0.01"} 1');
+  expect(text).toContain('cprkit_fleet_begun_total{rollout="r"} 1');
+  expect(text).toContain("cprkit_fleet_vms_under_way 0");
+  expect((await fetch(`http://127.0.0.1:${port}/`)).status).toBe(404);
+  stop.abort();
+});
