@@ -53,6 +53,7 @@ function bench() {
   node("bench/dist/main.js", "--output", folder, ...rest);
   if (rest.length === 0) node("bench/commands.mjs", "--output", folder);
   node("scripts/bench/plots.mjs", folder);
+  if (rest.length === 0) node("scripts/bench/table.mjs");
 }
 
 function test() {
