@@ -20,7 +20,7 @@ export function fdList(source?: CprState): FdList {
     push: ({ name, id, fd }) => pushFd(loaded, name, id, fd),
     forEach: (visit) => {
       const one = { namelen: 0, name: "", id: 0, fd: 0 };
-      source?.eachFd(wireLength, one, () => visit(one));
+      source?.eachFd(wireLength, one, visit);
     },
   };
 }
@@ -42,7 +42,7 @@ export function fdHash(source?: CprState): FdHash {
     forEach: (visit) => {
       // Key and value each take the fields that are theirs.
       const one = { namelen: 0, name: "", id: 0, fd: 0 };
-      source?.eachFd(wireLength, one, () => visit(one, one));
+      source?.eachFd(wireLength, one, visit);
     },
   };
 }

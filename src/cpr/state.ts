@@ -168,11 +168,11 @@ export class CprState implements Iterable<FdEntry> {
   }
 
   /**
-   * Puts each entry, newest first, into `one` and calls `visit`; `lengthOf` says the length of a name on the wire, and is
-   * asked once for each name. The state must not change meanwhile.
+   * Puts each entry, newest first, into `one` and calls `visit` with it, twice: for a key and its value. `lengthOf` says the
+   * length of a name on the wire, and is asked once for each name. The state must not change meanwhile.
    * @internal
    */
-  eachFd(lengthOf: (name: string) => number, one: FdRecord, visit: () => void): void {
+  eachFd(lengthOf: (name: string) => number, one: FdRecord, visit: (one: FdRecord, again: FdRecord) => void): void {
     this.#table.each(lengthOf, one, visit);
   }
 

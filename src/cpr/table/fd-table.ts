@@ -116,7 +116,7 @@ export class FdTable {
    * As {@link walk}, for all entries, with one object that is filled anew for each. What `lengthOf` says of a name, it is
    * asked once, is `namelen`.
    */
-  each(lengthOf: (name: string) => number, one: FdRecord, visit: () => void): void {
+  each(lengthOf: (name: string) => number, one: FdRecord, visit: (one: FdRecord, again: FdRecord) => void): void {
     const entries = this.#entries;
     const names = this.#names;
     const lengths = new Int32Array(names.length);
@@ -133,7 +133,7 @@ export class FdTable {
       one.name = name;
       one.id = at(entries, entryAt + entryId);
       one.fd = at(entries, entryAt + entryFd);
-      visit();
+      visit(one, one);
     }
   }
 

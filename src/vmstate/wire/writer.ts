@@ -157,6 +157,11 @@ export class Writer {
    * @internal
    */
   tryCstring(value: string): number {
+    const known = this.#known[value.length & (knownTexts - 1)];
+    if (known !== undefined && known.text === value && this.pos + value.length * 3 + 8 <= this.bytes.length) {
+      this.#repeat(known.start, known.length);
+      return known.length;
+    }
     try {
       return this.cstring(value);
     } catch {
