@@ -4,8 +4,11 @@ import pc from "picocolors";
 import { harmlessLines } from "../vmstate/shown/text.ts";
 import { isTerminal, ownEscape } from "./output.ts";
 
-/** Colour only on a terminal: picocolors by itself takes a CI log for one. */
-const onTerminal = pc.createColors(isTerminal("stdout") && pc.isColorSupported);
+/** Set, and not to say no. NO_COLOR wins. */
+const isForced = !["", "0", "false"].includes(process.env["FORCE_COLOR"] ?? "");
+
+/** Colour only on a terminal, unless it is asked for: picocolors by itself takes a CI log for one. */
+const onTerminal = pc.createColors((isForced || isTerminal("stdout")) && pc.isColorSupported);
 
 export const colours = {
   bold: paint(onTerminal.bold),

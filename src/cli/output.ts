@@ -41,6 +41,13 @@ export function isTerminal(stream: "stdout" | "stderr"): boolean {
 /** Major number of /dev/null and its like (Linux Documentation/admin-guide/devices.txt). */
 const memoryDevices = 1;
 
+/** How wide lines may be: COLUMNS, or the terminal's width; undefined where nobody looks, and nothing is to be cut. */
+export function screenColumns(): number | undefined {
+  if (!isTerminal("stdout")) return undefined;
+  const asked = Number(process.env["COLUMNS"]);
+  return Number.isInteger(asked) && asked > 0 ? asked : process.stdout.columns || undefined;
+}
+
 /** Writes lines for people to standard output. */
 export function print(text: string): void {
   write(stdout, shown(text));

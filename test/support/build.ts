@@ -8,6 +8,8 @@ import { fileURLToPath } from "node:url";
 
 /** Builds; what it returns removes the folder for what the tests put where other users can read it. */
 export function setup(): () => void {
+  // What tests compare has no colours.
+  delete process.env["FORCE_COLOR"];
   try {
     execFileSync(process.execPath, [fileURLToPath(new URL("../../scripts/run.mjs", import.meta.url)), "build"], {
       stdio: "inherit",

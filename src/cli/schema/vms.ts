@@ -182,9 +182,10 @@ const vmStatus = z.object({
   text: z.string(),
 });
 
-/** `status` of one VM, or of all. */
+/** `status` of one VM, or of all; with --watch a line each, also for a VM that can't be asked. */
 export const status = z.union([
   vmStatus,
+  error,
   z.object({ vms: z.array(vmStatus), problems: z.array(z.object({ folder: z.string(), text: z.string() })) }),
 ]);
 

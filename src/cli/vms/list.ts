@@ -2,7 +2,7 @@
 
 import { type ListedVm, listVms } from "../../qemu/many/list.ts";
 import { counted, printable } from "../../vmstate/shown/text.ts";
-import { print, printJson } from "../output.ts";
+import { print, printJson, screenColumns } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { table } from "../view/table.ts";
 
@@ -43,7 +43,7 @@ function asText(vms: readonly ListedVm[], quick: boolean): string {
     ].map(printable),
   );
   const notes = vms.flatMap((vm) => noteOf(vm).map((text) => `${vm.pid}: ${printable(text)}\n`));
-  return `${table(head, rows, ["PID", "FDS"])}${notes.length === 0 ? "" : `\n${notes.join("")}`}${hint(vms)}`;
+  return `${table(head, rows, ["PID", "FDS"], screenColumns())}${notes.length === 0 ? "" : `\n${notes.join("")}`}${hint(vms)}`;
 }
 
 function modeText({ mode, ways }: ListedVm): string {

@@ -10,6 +10,7 @@ import { counted, printable } from "../../../vmstate/shown/text.ts";
 import { colours } from "../../colours.ts";
 import { exitCodes } from "../../exit-codes.ts";
 import { interruptible } from "../../interrupt.ts";
+import type { Linker } from "../../links.ts";
 import { modeOption, wholeNumber } from "../../options.ts";
 import { print, printJson } from "../../output.ts";
 import { startProgress } from "../../progress.ts";
@@ -65,11 +66,11 @@ async function runPreflight(given: string[], options: PreflightCommandOptions, s
     progress.stop();
   }
   if (json === true) printJson(report);
-  else print(asText(report));
+  else print(asText(report, await (await import("../../links.ts")).linkerTo("preflight.md")));
   if (!report.ok || (strict === true && report.findings.length > 0)) process.exitCode = exitCodes.finding;
 }
 
-function asText({ vm, new: next, mode, findings, ways, copy, carried, ok }: PreflightReport): string {
+function asText({ vm, new: next, mode, findings, ways, copy, carried, ok }: PreflightReport, link: Linker): string {
   const blockers = findings.filter(({ severity }) => severity === "blocker").length;
   const warnings = findings.length - blockers;
   const verdict = ok ? colours.green("can be updated") : colours.red("can't be updated yet");
@@ -80,7 +81,7 @@ function asText({ vm, new: next, mode, findings, ways, copy, carried, ok }: Pref
     `New      QEMU ${printable(next.version ?? "?")}, ${printable(next.program)}`,
     `Mode     ${mode}`,
     "",
-    ...findings.flatMap(findingLines),
+    ...findings.flatMap((finding) => findingLines(finding, link)),
     ...carried.map(({ what }) => `carried  ${printable(what)}`),
     ...(carried.length === 0 ? [] : [""]),
     ...ways.map(wayLine),
@@ -112,10 +113,10 @@ function copyLine({ memory, dirtyBytesPerSecond: dirty, bytesPerSecond, ms, down
   return `              a copy needs ${mib(memory)} more memory; ${time} (at ${mib(bytesPerSecond)}/s${writes}), a pause of up to ${downtimeLimitMs} ms`;
 }
 
-function findingLines({ code, severity, message, remedy }: Finding): string[] {
+function findingLines({ code, severity, message, remedy }: Finding, link: Linker): string[] {
   const mark = severity === "blocker" ? colours.red("blocker") : colours.yellow("warning");
   return [
-    `${mark}  ${colours.bold(code)}`,
+    `${mark}  ${link(colours.bold(code), code)}`,
     `         ${printable(message)}`,
     `         remedy: ${printable(remedy)}`,
     "",
