@@ -33,10 +33,15 @@ describeBrowser("all of a large stream", (open) => {
     const { size } = writeLargeStream(path, pages);
     await inspector.give(path);
     const start = performance.now();
+    const whileReading = await heapOf(page);
+    expect(whileReading).toBeLessThan(200 * mib);
     await page.locator("progress").waitFor({ state: "detached", timeout: 300_000 });
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     const heap = await heapOf(page);
-    console.log(`${(size / 2 ** 30).toFixed(1)} GiB read in ${seconds} s, heap ${Math.round(heap / mib)} MiB`);
+    const [during, after] = [whileReading, heap].map((one) => Math.round(one / mib));
+    console.log(
+      `${(size / 2 ** 30).toFixed(1)} GiB read in ${seconds} s, heap ${during} MiB meanwhile, ${after} after`,
+    );
     expect(heap).toBeLessThan(200 * mib);
     await page.getByRole("tab", { name: "RAM" }).click();
     const zeros = Math.floor(pages / 8);
