@@ -173,6 +173,17 @@ test("arethetypeswrong finds nothing for users of ES modules", async () => {
   expect(found).toEqual([]);
 });
 
+test("cprkit fleet says how its package is installed, and takes none from the current folder", () => {
+  const cwd = join(folder, "elsewhere");
+  mkdirSync(join(cwd, "node_modules/cprkit-fleet"), { recursive: true });
+  writeFileSync(join(cwd, "node_modules/cprkit-fleet/package.json"), JSON.stringify({ name: "cprkit-fleet" }));
+  writeFileSync(join(cwd, "node_modules/cprkit-fleet/load.cjs"), "throw new Error('somebody else'); ");
+  const { status, stderr } = spawnSync(process.execPath, [join(folder, "node_modules/cprkit/bin/cprkit"), "fleet"], {
+    ...{ cwd, encoding: "utf8", env: { ...process.env, NODE_PATH: join(cwd, "node_modules") } },
+  });
+  expect([status, stderr]).toEqual([2, expect.stringMatching(/^cprkit: the package cprkit-fleet is not installed/)]);
+});
+
 test("publint finds nothing", async () => {
   const { messages } = await publint({ pkgDir: join(folder, "node_modules/cprkit"), strict: true, pack: false });
   expect(messages).toEqual([]);

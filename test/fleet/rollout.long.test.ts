@@ -1,10 +1,12 @@
 // A rollout over two hosts with real VMs, by the commands that people type.
 
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { endAll, runStates, type Updatable } from "../qemu/update-support.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
-import { endProcesses, fleet, makeHost, startFleet } from "./fleet-processes.ts";
+import { endProcesses, fleet, makeHost, serves, startFleet } from "./fleet-processes.ts";
 import { describeFleet } from "./fleet-support.ts";
 
 afterEach(async () => {
@@ -62,5 +64,41 @@ describeQemu("a rollout", ["10.0", "11.1"], (qemu) => {
       );
       for (const { count } of list) expect(count).toBeLessThanOrEqual(2);
     });
+
+    it("waits at a gate, is paused, goes on, and leaves out a host that has died, which shows within 30 s", async () => {
+      const ops = ["--database", database().postgres.url("ops")];
+      const releases = { "10.0": qemu["10.0"], "11.1": qemu["11.1"] };
+      const [a, b] = [makeHost(database(), "a", releases), makeHost(database(), "b", releases)];
+      const [stays, goes] = [await a.vm("stays", qemu["10.0"]), await b.vm("goes", qemu["10.0"])];
+      const [dies, lives] = [a.agent(), b.agent()];
+      const coordinator = startFleet(["coordinator", ...ops]);
+      await serves(dies, lives, coordinator);
+      const policy = join(database().dir, "policy.yaml");
+      writeFileSync(policy, "waves: []\ngates: [1]\nonDeadHost: go-on\n");
+      const plan = await fleet(
+        ...["plan", ...ops, "--release", "11.1", "--id", "gate", "--host", "a", "b", "--policy", policy],
+      );
+      expect(plan.json?.["waves"], plan.text).toEqual([2]);
+      await dies.end("SIGKILL");
+      const killed = performance.now();
+      const isAlive = async () => {
+        const { json } = await fleet("host", "list", ...ops);
+        const hosts = (json?.["hosts"] ?? []) as readonly { readonly name: string; readonly alive: boolean }[];
+        return hosts.find(({ name }) => name === "a")?.alive;
+      };
+      await expect.poll(isAlive, { timeout: 40_000, interval: 500 }).toBe(false);
+      // The last heartbeat was before the kill; what this machine takes to ask is on top of it.
+      expect(performance.now() - killed).toBeLessThan(35_000);
+      expect((await fleet("start", ...ops, "gate")).status).toBe(0);
+      const state = async () => (await fleet("status", ...ops, "gate")).json;
+      await expect.poll(state, { timeout: 30_000 }).toMatchObject({ state: "paused", dead: ["a"] });
+      expect((await fleet("resume", ...ops, "gate")).status).toBe(0);
+      const end = await fleet("status", ...ops, "gate", "--watch");
+      expect(end.json, end.text).toMatchObject({ state: "finished", counts: { updated: 1, skipped: 1 } });
+      await expectOneRuns(stays);
+      await expectOneRuns(goes);
+      expect((await fleet("pause", ...ops, "gate")).status).toBe(4);
+      expect((await fleet("abort", ...ops, "gate")).text).toContain("fleet undo gate");
+    }, 180_000);
   });
 });
