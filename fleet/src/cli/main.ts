@@ -28,7 +28,16 @@ export async function run(argv: readonly string[]): Promise<number> {
     .version(version(), "-V, --version")
     .exitOverride()
     .configureOutput({ outputError: () => {} })
-    .addHelpText("after", "\nExit codes: 0 fine, 1 a finding, 2 usage, 4 the database or the system refused.");
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ cprkit fleet plan --release 11.1 --policy policy.yaml
+  $ cprkit fleet start 11-1-20261130-2200
+  $ cprkit fleet status 11-1-20261130-2200 --watch
+
+Exit codes: 0 fine, 1 a finding, 2 usage, 4 the database or the system refused.`,
+    );
   const commands = [
     ...[
       planCommand(),
