@@ -80,6 +80,11 @@ const replacements = [
   ["createRequire(import.meta.url)", "cprkitRequire"],
   ['readFileSync(new URL("../../package.json", import.meta.url), "utf8")', JSON.stringify(JSON.stringify({ version }))],
   ['fileURLToPath(new URL("./new-process.js", import.meta.url))', "__filename"],
+  // The fleet's package would be beside the file.
+  [
+    'new URL("../../../../", import.meta.url)',
+    'require("node:url").pathToFileURL(require("node:path").join(__dirname, "cprkit/"))',
+  ],
   ['readFileSync(new URL("../../web/inspect.html", import.meta.url), "utf8")', embeddedPage],
 ];
 
