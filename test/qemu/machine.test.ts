@@ -98,7 +98,11 @@ for (const version of ["10.0", "11.1"] as const) {
         expect(machine.process.sockets).toContainEqual(
           expect.objectContaining({ path: join(vm.dir, "agent.sock"), mode: "0660" }),
         );
-        expect(machine.process).toMatchObject({ pid: vm.pid, uid: process.getuid?.(), namespaces: { net: /^net:/ } });
+        expect(machine.process).toMatchObject({
+          pid: vm.pid,
+          uid: process.getuid?.(),
+          namespaces: { net: expect.stringMatching(/^net:/) },
+        });
         expect(machine.process.threads.map(({ role }) => role)).toEqual(["main", "vcpu 0", "vcpu 1", "iothread io0"]);
       });
     });
