@@ -17,6 +17,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
+import { areKnownOptions, parseOptions } from "../../src/qemu/command-line/parse.ts";
 import { connectQmp } from "../../src/qemu/index.ts";
 import { preflight } from "../../src/qemu/preflight/preflight.ts";
 import { cprModes } from "../../src/qemu/vm/binary.ts";
@@ -88,6 +89,9 @@ describeQemu("preflight of a VM that can be updated", ["10.0", "11.1"], (qemu) =
           expect([...learned]).toContain(name);
         for (const name of ["M", "machine", "dtb", "m", "smp", "qmp", "drive", "hda", "fw_cfg", "kernel"])
           expect([...learned]).not.toContain(name);
+        // What we think to know, and so do not ask for, is so.
+        for (const name of learned)
+          if (areKnownOptions([`-${name}`])) expect(parseOptions([`-${name}`, "next"])).toHaveLength(2);
         expect((await look(vm)).findings).toEqual([]);
       }));
 

@@ -2,7 +2,13 @@
 import { describe, expect, it } from "vitest";
 import { deriveCommandLine } from "../../src/qemu/command-line/derive.ts";
 import { qmpSocketPaths } from "../../src/qemu/command-line/monitors.ts";
-import { formatOptions, parseKeyValues, parseOptions, shellQuoted } from "../../src/qemu/command-line/parse.ts";
+import {
+  areKnownOptions,
+  formatOptions,
+  parseKeyValues,
+  parseOptions,
+  shellQuoted,
+} from "../../src/qemu/command-line/parse.ts";
 import { systemdService } from "../../src/qemu/preflight/systemd-unit.ts";
 import { optionsWithoutValue } from "../../src/qemu/vm/own-options.ts";
 
@@ -191,6 +197,13 @@ describe("options without a value", () => {
 
   it("are those with nothing behind their name in the help", () => {
     expect([...optionsWithoutValue(help)]).toEqual(["perfmap", "enable-sync-profile", "preconfig"]);
+  });
+
+  it("are asked for only where the command line has one that is in no list of ours", () => {
+    expect(areKnownOptions(["-S", "-m", "64", "-name", "-brand-new", "disk.img", "--preconfig"])).toBe(true);
+    expect(areKnownOptions(["-S", "-brand-new"])).toBe(false);
+    // Without a value in 7.2, with one later.
+    expect(areKnownOptions(["-async-teardown"])).toBe(false);
   });
 
   it("do not swallow the word after them", () => {

@@ -2,26 +2,21 @@
 // names for its own main process only if its parent is systemd, or nobody's (else it ends it by SIGKILL at once, and does
 // not notice when it crashes). So setsid(1) stands between: while it does, its exit tells how the process has ended.
 
-import { spawnSync } from "node:child_process";
 import { constants } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { endProcess } from "../../linux/process/end-process.ts";
 import { type ProcessIdentity, processIdentity, processIds, readProcessFile } from "../../linux/process/proc.ts";
-import { endedWithUs } from "../vm/probe-mark.ts";
+import { endedWithUs, hasOption } from "../vm/probe-mark.ts";
 
 /** Words before a command, so that its process is a child of a setsid(1), which ends with us; none where that can't be had. */
 export function betweenWords(): readonly string[] {
-  setsid ??= ["/usr/bin/setsid", "/bin/setsid"].find(canWait) ?? "";
+  setsid ??= ["/usr/bin/setsid", "/bin/setsid"].find((path) => hasOption(path, ", --wait")) ?? "";
   return setsid === "" ? [] : endedWithUs([setsid, ...options]);
 }
 
 /** Its path, "" without one that can wait (BusyBox). */
 let setsid: string | undefined;
 const options = ["--fork", "--wait", "--"];
-
-function canWait(path: string): boolean {
-  return spawnSync(path, [...options, "/bin/sh", "-c", ":"], { stdio: "ignore", timeout: 2_000 }).status === 0;
-}
 
 /** The process that stands behind the setsid(1) with this pid; undefined if `hasEnded` says so before one was seen. */
 export async function behind(pid: number, hasEnded: () => boolean): Promise<ProcessIdentity | undefined> {

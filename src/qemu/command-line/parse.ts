@@ -33,6 +33,11 @@ export function parseOptions(words: readonly string[], alsoWithout: ReadonlySet<
   return options;
 }
 
+/** Whether all options among the words are known to {@link parseOptions}, with or without a value: then nobody need be asked. */
+export function areKnownOptions(words: readonly string[]): boolean {
+  return parseOptions(words).every(({ name }) => name === "" || withoutValue.has(name) || withAValue.has(name));
+}
+
 /** The words again. */
 export function formatOptions(options: Iterable<CommandOption>): string[] {
   return [...options].flatMap(({ name, value }) => [
@@ -48,6 +53,17 @@ const withoutValue = new Set(
     "rtc-td-hack no-quit alt-grab ctrl-grab portrait old-param semihosting xen-attach xen-domid-restrict curses sdl " +
     "no-kvm no-kvm-irqchip no-kvm-pit no-kvm-pit-reinjection no-frame enable-fips no-nodefconfig nodefconfig " +
     "enable-sync-profile perfmap jitdump"
+  ).split(" "),
+);
+
+const withAValue = new Set(
+  (
+    "D L M accel acpitable action add-fd append audio audiodev bios blockdev boot cdrom " +
+    "chardev chroot compat cpu d debugcon device dfilter display drive dtb dump-vmstate echr fda fdb fsdev " +
+    "fw_cfg gdb global hda hdb hdc hdd icount incoming initrd iscsi k kernel loadvm m machine mem-path mon " +
+    "monitor msg mtdblock name net netdev nic numa object option-rom overcommit parallel pflash pidfile " +
+    "plugin qmp qmp-pretty readconfig rotate rtc run-with runas sandbox sd seed serial set shim smbios smp " +
+    "spice tpmdev trace usbdevice uuid vga virtfs vnc watchdog-action xen-domid"
   ).split(" "),
 );
 

@@ -30,7 +30,7 @@ export interface TapSettings {
 
 /** The taps as they are. A macvtap has no queue that could be asked about. @throws CprkitError as `takeFds` */
 export function readTaps(from: ProcessIdentity, handed: readonly Handed[]): TapSettings[] {
-  const taps = handed.filter(({ what }) => what.startsWith("tap "));
+  const taps = handed.filter(isTap);
   return withFds(from, taps, (taken, tap) => {
     const hasMore = taps.some((other) => other !== tap && other.name === tap.name);
     const isMacvtap = tap.what.includes("/dev/tap");
@@ -43,6 +43,15 @@ export function readTaps(from: ProcessIdentity, handed: readonly Handed[]): TapS
       ...(offload === undefined ? {} : { offload }),
     };
   });
+}
+
+/** Whether taps are among what the new QEMU gets. */
+export function hasTaps(handed: readonly Handed[]): boolean {
+  return handed.some(isTap);
+}
+
+function isTap({ what }: Handed): boolean {
+  return what.startsWith("tap ");
 }
 
 /** Attaches all queues. @throws CprkitError as `takeFds`; ERR_SYSCALL */

@@ -153,7 +153,7 @@ export async function untilListening(path: string, { identity: { pid } }: Peer, 
     if (performance.now() > end) {
       throw new CprkitError("ERR_TIMEOUT", `the new QEMU did not listen on ${path} within ${run.timeoutMs} ms`);
     }
-    await delay(5, undefined, { signal: run.over.signal });
+    await delay(2, undefined, { signal: run.over.signal });
   }
 }
 

@@ -4,6 +4,7 @@
 import { setMaxListeners } from "node:events";
 import { basename, dirname, join } from "node:path";
 import type { QemuVersion } from "../../cpr/index.ts";
+import type { ProgramFile } from "../../linux/process/program-file.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import type { CarryPlan } from "../carry/subject.ts";
 import { type MovedName, publicName } from "../command-line/derive.ts";
@@ -25,6 +26,8 @@ export interface Prepared {
   readonly vm: OpenVm;
   readonly old: QemuAbilities;
   readonly next: QemuAbilities;
+  /** What the new QEMU's command runs in the end; undefined where it may not be looked at. */
+  readonly nextProgram: ProgramFile | undefined;
   /** The guest's run state, such as "running". */
   readonly runState: string;
   /** As it was when the update was planned, without the CPU's switches. */
@@ -83,6 +86,7 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
     vm,
     old,
     next: abilities,
+    nextProgram: next.said.program,
     runState: facts.runState,
     machine: facts.runs,
     ramInFiles: isRamInFiles(facts),

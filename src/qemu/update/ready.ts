@@ -1,14 +1,17 @@
 // The new QEMU has built its machine and the guest still runs in the old one: what CPR does not carry is set, and the two
 // machines are compared. And once more at the end, when the guest runs in the new one.
 
-import { statFile } from "../../linux/process/stat-file.ts";
+import type { ProcessIdentity } from "../../linux/index.ts";
+import { isSameProgram, type ProgramFile } from "../../linux/process/program-file.ts";
 import { giveToThreads } from "../attributes/threads.ts";
 import type { QmpStep } from "../carry/subject.ts";
-import { attachQueues, holdHeaders, readTaps } from "../handover/tap-settings.ts";
+import { attachQueues, hasTaps, holdHeaders, readTaps } from "../handover/tap-settings.ts";
 import { type CompareOptions, compareMachines } from "../machine/compare.ts";
+import type { CpuSwitches } from "../machine/qom.ts";
 import { readOpenMachine } from "../machine/read.ts";
+import type { Machine } from "../machine/schema.ts";
 import type { Qmp } from "../qmp/client.ts";
-import { readVmProcess } from "../vm/process.ts";
+import { programOf, readVmProcess } from "../vm/process.ts";
 import { adopt, besideOf, connectDestination, sourceQmp, startBeside, switchedOn } from "./beside.ts";
 import { runHook } from "./hooks.ts";
 import { isOfLeftOut, type LeftOut } from "./modes/exclusive.ts";
@@ -33,10 +36,9 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp, leftOut: readonl
   await give(qmp, prepared.carry.before, wait);
   await giveToThreads(identity.pid, qmp, prepared.machine.process.threads, { timeoutMs });
   run.warnings.push(...setOwners(run.journal.moved, run.journal, peer));
-  const old = { qmp: await sourceQmp(run), process: prepared.vm.process };
-  const switches = isSameProgram(old.process.identity.pid, identity.pid) ? "leave out" : "read";
+  const switches = switchesFor(prepared.vm.process.identity, programOf(identity.pid));
   const [here, there] = await Promise.all([
-    readOpenMachine(old, wait, switches),
+    run.reading?.switches === switches ? run.reading.machine : readOld(run, switches),
     readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, wait, switches),
   ]);
   // The update has set those of both by now; what they were is given back at the end.
@@ -51,6 +53,32 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp, leftOut: readonl
   const allowed = options.allow?.includes("machine-differs") === true;
   if (!allowed) refuseDifferences(grave);
   run.warnings.push(...[...(allowed ? grave : []), ...light].map((one) => `differs: ${inWords(one)}`));
+}
+
+/**
+ * Begins to read the old machine while the new QEMU starts, to which it will be compared. Not where the new one gets taps:
+ * meanwhile this process must look at them all the time (handover/tap-settings.ts).
+ */
+export function beginToCompare(run: Run): void {
+  const { vm, nextProgram, handed } = run.prepared;
+  if (hasTaps(handed) || nextProgram === undefined) return;
+  const switches = switchesFor(vm.process.identity, nextProgram);
+  const machine = readOld(run, switches);
+  // Who waits for it gets its error.
+  machine.catch(() => undefined);
+  run.reading = { switches, machine };
+}
+
+async function readOld(run: Run, switches: CpuSwitches): Promise<Machine> {
+  const { options, over, timeoutMs, prepared } = run;
+  const signals = options.signal === undefined ? [over.signal] : [options.signal, over.signal];
+  const wait = { signal: AbortSignal.any(signals), timeoutMs };
+  return readOpenMachine({ qmp: await sourceQmp(run), process: prepared.vm.process }, wait, switches);
+}
+
+/** In the same program a CPU's switches follow from -cpu, and what they make of the CPU is compared in any case. */
+function switchesFor({ pid }: ProcessIdentity, next: ProgramFile): "read" | "leave out" {
+  return isSameProgram(programOf(pid), next) ? "leave out" : "read";
 }
 
 /**
@@ -69,6 +97,7 @@ export async function startReady(
   run.over.signal.addEventListener("abort", release, { once: true });
   const destination = await startBeside(run, besideOf(run.prepared), ["defer"]);
   adopt(run, destination);
+  beginToCompare(run);
   await run.step("started");
   const qmp = await connectDestination(run, destination, destination.orExit);
   release();
@@ -79,12 +108,6 @@ export async function startReady(
   await runHook(run, "beforePause");
   await run.step("before-switch", () => letGo(run));
   return { destination, qmp };
-}
-
-/** The same file: a CPU's switches follow from it and from -cpu, and what they make of the CPU is compared in any case. */
-function isSameProgram(a: number, b: number): boolean {
-  const [old, next] = [statFile(`/proc/${a}/exe`), statFile(`/proc/${b}/exe`)];
-  return old !== undefined && old.dev === next?.dev && old.ino === next.ino;
 }
 
 /** Compares once more, the guest having run on: differences that were not there before are warnings. Never throws. */

@@ -34,6 +34,8 @@ export interface Run {
   readonly warnings: string[];
   /** Aborted when the update ends in any way: what still waits for the tap gives up. */
   readonly over: AbortController;
+  /** The old machine, while it is read: see ready.ts. */
+  reading?: { readonly switches: CpuSwitches; readonly machine: Promise<Machine> };
   /** The old machine, as it was when it was compared. */
   machine: Machine | undefined;
   /** Which process was compared with the old one, and what need not be asked of it again. */

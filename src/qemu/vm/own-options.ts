@@ -1,11 +1,11 @@
-// The command line of a running QEMU taken apart. Which of its options take no value, its own program says: an option
-// that a list of ours lacks would swallow the word after it.
+// The command line of a running QEMU taken apart. Where an option is in no list of ours its own program says whether it
+// takes a value: one that was thought to would swallow the word after it.
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { WaitOptions } from "../../linux/index.ts";
 import { expandOptions } from "../command-line/config-file.ts";
-import { type CommandOption, parseOptions } from "../command-line/parse.ts";
+import { areKnownOptions, type CommandOption, parseOptions } from "../command-line/parse.ts";
 import { programWords } from "../command-line/program-words.ts";
 import { outside } from "../namespaces/paths.ts";
 import { notStartable } from "./launcher.ts";
@@ -13,13 +13,14 @@ import type { VmProcess } from "./process.ts";
 import { runProgram } from "./run-program.ts";
 
 /**
- * The options of a running QEMU, with those of its -readconfig files in their places. Asks its own program for its help, with the rights that it runs with; one that can't be
- * asked is taken to have the options that QEMU 7.2 to 11.1 have. Never throws.
+ * The options of a running QEMU, with those of its -readconfig files in their places. If one is none of those that QEMU 7.2
+ * to 11.1 have, its own program is asked for its help, with the rights that it runs with (a start of some 30 ms); one that can't be
+ * asked is taken to have no others. Never throws.
  */
 export async function readOwnOptions(vm: VmProcess, options: WaitOptions = {}): Promise<readonly CommandOption[]> {
   const [, ...loaded] = programWords(vm);
   const words = vm.argv.slice(1 + loaded.length);
-  if (notStartable(vm).length > 0) return expanded(vm, parseOptions(words));
+  if (areKnownOptions(words) || notStartable(vm).length > 0) return expanded(vm, parseOptions(words));
   try {
     const command = [`/proc/${vm.identity.pid}/exe`, ...loaded, "-help"];
     const help = await runProgram(command, "for its -help", { timeoutMs: 5_000, ...options, like: vm, env: vm.env });

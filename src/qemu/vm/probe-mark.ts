@@ -2,7 +2,6 @@
 // that moment. So the kernel is told to end it with its asker, where setpriv(1) can do that; and each carries in its
 // environment who asked, and the next one who asks ends those whose asker is gone.
 
-import { spawnSync } from "node:child_process";
 import { accessSync, constants, readFileSync, readlinkSync, statSync } from "node:fs";
 import {
   closeFd,
@@ -30,11 +29,19 @@ export function endedWithUs(words: readonly string[]): readonly string[] {
 let setpriv: string | undefined;
 
 function findSetpriv(): string {
-  const works = (path: string) => {
-    const [program = "", ...args] = [...deathSignal(path), "/bin/sh", "-c", ":"];
-    return spawnSync(program, args, { stdio: "ignore", timeout: 2_000 }).status === 0;
-  };
-  return ["/usr/bin/setpriv", "/bin/setpriv"].find(works) ?? "";
+  return ["/usr/bin/setpriv", "/bin/setpriv"].find((path) => hasOption(path, "--pdeathsig")) ?? "";
+}
+
+/**
+ * Whether a program of util-linux has this option, by its own help, which is in its file: to start it would take as long
+ * as some of the questions to a QEMU together. BusyBox has its help compressed, and neither option.
+ */
+export function hasOption(path: string, option: string): boolean {
+  try {
+    return isProgram(path) && readFileSync(path, "latin1").includes(option);
+  } catch {
+    return false;
+  }
 }
 
 function deathSignal(path: string): readonly string[] {

@@ -41,7 +41,6 @@ export async function probeBinary(
 ): Promise<BinaryAnswer> {
   const { timeoutMs = 10_000, signal, like = readVmProcess(process.pid), env = process.env } = options;
   const [program = ""] = command;
-  endStrayProbes();
   const empty = ["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none"];
   const words = [...command, ...empty, "-chardev", "socket,id=m,fd=3", "-qmp", "chardev:m"];
   const start = startLike(like, { words, env: withProbeMark(env), endsWithUs: true });
@@ -76,6 +75,8 @@ export async function probeBinary(
   const [exited, closed] = [ended("exit"), ended("close")];
   let qmp: Qmp | undefined;
   try {
+    // It takes a while until this one answers.
+    endStrayProbes();
     qmp = await connectQmp({ fd: ours }, { timeoutMs, signal, commandTimeoutMs: timeoutMs });
     const [modes, machine, machines, devices, objects, accelerators] = await Promise.all([
       askModes(qmp, undefined),

@@ -12,7 +12,7 @@ import { runHook } from "../hooks.ts";
 import { removeNames } from "../names.ts";
 import type { CarriedFd } from "../options.ts";
 import { askPeer, expectServedBy, hasTakenOver, killPeer, type Peer, releasePeer } from "../peers/peer.ts";
-import { guardTaps, letGo, makeReady } from "../ready.ts";
+import { beginToCompare, guardTaps, letGo, makeReady } from "../ready.ts";
 import { meetingPlace, type Run } from "../run.ts";
 import { hasReplaced } from "../settle.ts";
 import { noteDowntime, switchOver, timeOf, waitFor } from "../switch-over.ts";
@@ -61,6 +61,7 @@ async function rehearse(run: Run): Promise<void> {
   }
   const release = guardTaps(run);
   const trial = await startBeside(run, rehearsal, ["defer"]);
+  beginToCompare(run);
   try {
     const qmp = await connectDestination(run, trial, trial.orExit);
     release();

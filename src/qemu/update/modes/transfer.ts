@@ -17,7 +17,7 @@ import {
 } from "../beside.ts";
 import { runHook } from "../hooks.ts";
 import type { Peer } from "../peers/peer.ts";
-import { guardTaps, letGo, makeReady } from "../ready.ts";
+import { beginToCompare, guardTaps, letGo, makeReady } from "../ready.ts";
 import { meetingPlace, type Run } from "../run.ts";
 import { noteDowntime, switchOver, timeOf, untilTakenOver } from "../switch-over.ts";
 
@@ -32,6 +32,7 @@ export async function runTransfer(run: Run): Promise<void> {
   const cpr = { "channel-type": "cpr", addr: { transport: "socket", type: "unix", path: there("c") } };
   const destination = await startBeside(run, besideOf(prepared), ["defer", JSON.stringify(cpr)]);
   adopt(run, destination);
+  beginToCompare(run);
   await run.step("started");
 
   await destination.orExit(untilListening(there("c"), destination, run));

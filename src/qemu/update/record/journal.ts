@@ -145,7 +145,8 @@ export function readJournal(folder: string): Journal | undefined {
   const wayOut = `see with ps which QEMU runs the guest, end the other one, then remove ${path}`;
   let journal: Journal;
   try {
-    journal = journalSchema.parse(JSON.parse(text));
+    // Once or twice in a process: for that zod need not make code.
+    journal = journalSchema.parse(JSON.parse(text), { jitless: true });
   } catch (cause) {
     const why = cause instanceof z.ZodError ? z.prettifyError(cause).replaceAll("\n", "; ") : String(cause);
     const text = `${path}: this is not a journal that this version of cprkit can read: ${why.slice(0, 500)}; use the`;
