@@ -61,6 +61,8 @@ export interface TapOptions {
    * two have hung up. Default 30,000 each.
    */
   readonly timeoutMs?: number | undefined;
+  /** Another limit for the last of these waits; Infinity for none, where somebody else sees to the two QEMUs. */
+  readonly hangupTimeoutMs?: number | undefined;
   /**
    * Fds that go along, to another cprkit: those of {@link takeVmFds}, which QEMU's CPR leaves behind. They stay the caller's.
    */
@@ -124,7 +126,7 @@ export interface TapResult extends PassedState {
  */
 export async function tap(options: TapOptions): Promise<TapResult> {
   raiseNofileLimit();
-  const { signal, timeoutMs = 30_000, peerUid: uid } = options;
+  const { signal, timeoutMs = 30_000, hangupTimeoutMs = timeoutMs, peerUid: uid } = options;
   const listener = listenUnix(options.listen, { mode: options.listenMode });
   const open: number[] = [];
   let held: readonly number[] = [];
@@ -181,7 +183,7 @@ export async function tap(options: TapOptions): Promise<TapResult> {
       relayMs,
     };
     options.onState?.(passed);
-    const hungUpBy = await firstHangup(source, destination, signal, timeoutMs);
+    const hungUpBy = await firstHangup(source, destination, signal, hangupTimeoutMs);
     return { ...passed, hungUpBy, nonblockRestored: restoreNonblock() };
   } catch (error) {
     taps?.restore();

@@ -40,7 +40,7 @@ export interface Struck {
 /** Runs the update with the fault. */
 export async function strike(vm: Updatable, point: FaultPoint, options: Partial<UpdateOptions>): Promise<Struck> {
   const { kind, step: at, mode } = point;
-  const base = { mode, stateDir: vm.stateDir, timeoutMs: 4_000, ...options };
+  const base = { mode, stateDir: vm.stateDir, timeoutMs: limitMs(vm, point), ...options };
   if (kind === "kill-cprkit, then abort" || kind === "kill-cprkit, then resume")
     return strikeCprkit({ target: { qmp: vm.qmp }, ...base, at });
   const controller = new AbortController();
@@ -90,6 +90,16 @@ export async function strike(vm: Updatable, point: FaultPoint, options: Partial<
     emptyJournal(vm);
   }
 }
+
+/**
+ * The update's time limit. Only what hangs has to wait until it runs out; there it is as long as this machine, in its present
+ * state, needs for a step at the very most, seen by how long it took to start the VM.
+ */
+export function limitMs({ startMs }: Updatable, { kind }: FaultPoint): number {
+  return kind.startsWith("hang") ? Math.round(Math.min(Math.max(4_000, 8 * startMs), longMs)) : longMs;
+}
+
+const longMs = 30_000;
 
 /** In a process of its own, from the built code: it kills itself. */
 async function strikeCprkit(options: Readonly<Record<string, unknown>>): Promise<Struck> {
@@ -182,7 +192,7 @@ export async function expectSettled(vm: Updatable, point: FaultPoint, { message 
   const unfinished = await expectTrueStatus(vm);
   if (unfinished) {
     const finish = point.kind === "kill-cprkit, then resume" ? resumeUpdate : abortUpdate;
-    await finish(target, { stateDir, timeoutMs: 4_000 });
+    await finish(target, { stateDir, timeoutMs: longMs });
     expect(await expectTrueStatus(vm), "still unfinished").toBe(false);
   } else if (point.kind === "kill-cprkit, then resume" && message !== undefined && vm.qemus().length > 0) {
     // Nothing was written down yet: nothing to resume, so done again.

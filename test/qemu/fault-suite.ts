@@ -8,7 +8,7 @@ import { updateVm } from "../../src/qemu/update/update.ts";
 import type { UpdateModeName } from "../../src/qemu/vm/binary.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
 import { describeQemu, usableAccel } from "../support/qemu.ts";
-import { expectedAfter, expectSettled, strike } from "./fault-injection.ts";
+import { expectedAfter, expectSettled, limitMs, strike } from "./fault-injection.ts";
 import { badBinaries, failsToLoad, faultPoints } from "./fault-points.ts";
 import { endAll, startUpdatable } from "./update-support.ts";
 
@@ -46,6 +46,9 @@ export function faultSuite(mode: UpdateModeName): void {
         if (expected !== "either") expect(where, struck.message).toBe(expected);
         else if (point.kind !== "kill-source" && point.kind !== "kill-destination") expect(where).not.toBe("lost");
         if (where === "lost") expect(struck.message).toMatch(/lost|ended|closed/);
+        // Whoever set the time limit must see that it was the limit.
+        if (point.kind.startsWith("hang") && struck.message !== undefined)
+          expect(struck.message).toContain(`within ${limitMs(vm, point)} ms`);
       });
     }
     for (const { name, script } of mode === "cpr-exec"

@@ -54,6 +54,8 @@ export interface Updatable {
   readonly serial: SerialLog;
   readonly child: ChildProcess;
   readonly pid: number;
+  /** How long its start took. */
+  readonly startMs: number;
   stderr(): string;
   /** Every living QEMU of this VM. */
   qemus(): number[];
@@ -95,6 +97,8 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
   }
   const [program = "", ...words] = [...prefix, options.qemu, ...args];
   const given = options.given?.(dir) ?? [];
+  const began = performance.now();
+  let startMs = 0;
   const child = spawn(program, words, {
     stdio: ["ignore", fd, fd, ...given],
     cwd: owner === undefined ? undefined : closedDir(),
@@ -108,6 +112,9 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
     serial,
     child,
     pid: child.pid ?? 0,
+    get startMs() {
+      return startMs;
+    },
     stderr: () => readFileSync(output, "utf8"),
     qemus: () => processesIn(dir),
     end: async () => {
@@ -126,6 +133,7 @@ export async function startUpdatable(options: UpdatableOptions): Promise<Updatab
     if (performance.now() > end || child.exitCode !== null) throw new Error(`QEMU does not listen: ${vm.stderr()}`);
     await sleep(5);
   }
+  startMs = performance.now() - began;
   return vm;
 }
 

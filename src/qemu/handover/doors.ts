@@ -159,13 +159,14 @@ export function endsOf({ holder, guard }: Door): number[] {
  */
 export async function untilShut(started: VmProcess, doors: readonly Door[], wait: WaitOptions): Promise<void> {
   const { pid } = started.identity;
-  const end = performance.now() + Math.min(wait.timeoutMs ?? acceptMs, acceptMs);
+  const limitMs = Math.min(wait.timeoutMs ?? acceptMs, acceptMs);
+  const end = performance.now() + limitMs;
   for (const { at, holder, guard } of doors) {
     while (!hasAccepted(pid, holder)) {
       // The old one's client has stayed, so the new one has come to this first.
       if (guard !== undefined && hasAccepted(pid, guard, false)) hangUp(guard);
       if (performance.now() > end) {
-        const text = `${at}: the new QEMU has not accepted cprkit's client within ${acceptMs} ms: another one was before it`;
+        const text = `${at}: the new QEMU has not accepted cprkit's client within ${limitMs} ms: another one was before it`;
         throw new CprkitError("ERR_TIMEOUT", text);
       }
       await delay(pollMs, undefined, wait.signal === undefined ? {} : { signal: wait.signal });

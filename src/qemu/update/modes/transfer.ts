@@ -129,6 +129,8 @@ function startTap(run: Run, destination: Peer, listen: string, connect: string):
     forVersion,
     signal: over.signal,
     timeoutMs,
+    // Each thing that is done until then has a time limit of its own, which says what was late.
+    hangupTimeoutMs: Number.POSITIVE_INFINITY,
     onListening,
     onState,
   });
