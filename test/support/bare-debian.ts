@@ -33,13 +33,18 @@ export function noBareDebian(): string | undefined {
   return missing.length === 0 ? undefined : `there is no ${missing.join(", ")}`;
 }
 
-/** With the shells and man(1), to see completion and the pages; nothing that cprkit needs. */
-const extra = ["bash-completion", "fish", "man-db", "zsh"];
+/** What is in there besides Debian's smallest set (debootstrap's minbase); the folder of the cache for each. */
+const sets = {
+  nothing: { folder: "debian-12-minbase", packages: [] },
+  /** The shells and man(1), to see completion and the pages; nothing that cprkit needs. */
+  shells: { folder: "debian-12", packages: ["bash-completion", "fish", "man-db", "zsh"] },
+} as const;
 
 /** A new one. The first is made from the network, which takes a minute or two; it is kept in the cache, and copied. */
-export async function bareDebian(): Promise<BareDebian> {
-  const kept = join(cacheDir(), "debian-12");
-  if (!existsSync(join(kept, "etc/debian_version"))) await make(kept);
+export async function bareDebian(set: keyof typeof sets = "shells"): Promise<BareDebian> {
+  const { folder, packages } = sets[set];
+  const kept = join(cacheDir(), folder);
+  if (!existsSync(join(kept, "etc/debian_version"))) await make(kept, packages);
   const root = mkdtempSync(join(process.env["CPRKIT_TEST_FOLDER"] ?? tmpdir(), "debian-"));
   execFileSync("cp", ["-a", `${kept}/.`, root]);
   return {
@@ -75,9 +80,9 @@ export async function bareDebian(): Promise<BareDebian> {
   };
 }
 
-async function make(kept: string): Promise<void> {
+async function make(kept: string, extra: readonly string[]): Promise<void> {
   mkdirSync(cacheDir(), { recursive: true });
-  const work = mkdtempSync(join(cacheDir(), "debian-12."));
+  const work = mkdtempSync(`${kept}.`);
   try {
     const [apt, tool, root] = [join(work, "apt"), join(work, "tool"), join(work, "root")];
     for (const each of [apt, tool]) mkdirSync(each);
@@ -89,12 +94,10 @@ async function make(kept: string): Promise<void> {
     const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
     const { status, stderr } = spawnSync(
       "sh",
-      [
-        join(tool, "usr/sbin/debootstrap"),
-        "--variant=minbase",
-        `--keyring=${keyring}`,
-        `--include=${extra.join(",")}`,
-      ].concat(["bookworm", root, debianMirror()]),
+      [join(tool, "usr/sbin/debootstrap"), "--variant=minbase", `--keyring=${keyring}`].concat(
+        extra.length === 0 ? [] : [`--include=${extra.join(",")}`],
+        ["bookworm", root, debianMirror()],
+      ),
       {
         encoding: "utf8",
         stdio: ["ignore", "ignore", "pipe"],
