@@ -1,23 +1,23 @@
-// Links to a code's page (OSC 8), in terminals that take them.
+// Links from a code to where its page explains it (OSC 8), in terminals that take them.
 
 import { isTerminal, ownEscape } from "./output.ts";
 
-/** Makes a word a link, or leaves it as it is. */
-export type Linker = (word: string, anchor: string) => string;
+/** The pages of docs/ that have an anchor for each of their codes. */
+export type CodePage = "preflight.md" | "check.md" | "explain.md" | "host.md";
+
+/** Makes a code a link to its place on the page, or leaves it as it is. `shown`: what stands there, without it the code. */
+export type CodeLink = (page: CodePage, code: string, shown?: string) => string;
 
 const pages = "https://github.com/cprkit/cprkit/blob/main/docs";
 
-/**
- * For standard output: where a terminal is that is known to take links, or FORCE_HYPERLINK says so.
- *
- * @param page of docs/, such as "preflight.md"
- */
-export async function linkerTo(page: string): Promise<Linker> {
+/** For standard output: links where a terminal is that is known to take them, or FORCE_HYPERLINK says so. */
+export async function codeLink(): Promise<CodeLink> {
   const forced = process.env["FORCE_HYPERLINK"];
-  if (!isTerminal("stdout") && (forced === undefined || forced === "0")) return (word) => word;
+  const plain: CodeLink = (_page, code, shown = code) => shown;
+  if (!isTerminal("stdout") && (forced === undefined || forced === "0")) return plain;
   const { default: supports } = await import("supports-hyperlinks");
-  if (!supports.stdout) return (word) => word;
-  // Of an anchor nothing but letters, digits and dashes is left: what is around the word must not end early.
-  return (word, anchor) =>
-    `${ownEscape}]8;;${pages}/${page}#${anchor.replaceAll(/[^\w-]/g, "")}${ownEscape}\\${word}${ownEscape}]8;;${ownEscape}\\`;
+  if (!supports.stdout) return plain;
+  // Of an anchor nothing but letters, digits and dashes is left: what is around the code must not end early.
+  return (page, code, shown = code) =>
+    `${ownEscape}]8;;${pages}/${page}#${code.replaceAll(/[^\w-]/g, "")}${ownEscape}\\${shown}${ownEscape}]8;;${ownEscape}\\`;
 }

@@ -79,8 +79,8 @@ export function printBug(error: unknown): void {
   write(stderr, `cprkit: this is a bug in cprkit: ${harmlessLines(stack)}\n`);
 }
 
-/** Stands for the escape character of our own colours (colours.ts): nobody outside can know it. */
-export const ownEscape = `escape ${Math.random()}`;
+/** Stands for the escape character of our own colours and links: nobody outside can know it. Without a space: one word. */
+export const ownEscape = `escape-${Math.random()}`;
 
 function shown(text: string): string {
   return harmlessLines(text).replaceAll(ownEscape, "\x1b");

@@ -22,13 +22,13 @@ it("wide characters take two columns, and a table fits the columns there are", (
   for (const line of lines) expect(widthOf(line)).toBeLessThanOrEqual(30);
   expect(lines[1]).toBe("  1  a name that is …  running");
   // Not to nothing.
-  expect(table(["NAME"], [["abcdefghijklmnop"]], [], 2)).toBe("NAME\nabcdefg…\n");
+  expect(table(["NAME"], [["abcdefghijklmnop"]], [], 2)).toBe("NAME\nabc…\n");
 });
 
-/** What a script prints that has `print`, `colours` and `linkerTo`. */
+/** What a script prints that has `print`, `colours` and `codeLink`. */
 function printed(script: string, env: NodeJS.ProcessEnv): string {
   const modules = ["output", "colours", "links"].map((name) => JSON.stringify(join(repoRoot, `dist/cli/${name}.js`)));
-  const program = `const [{ print }, { colours }, { linkerTo }] = await Promise.all([${modules}].map((path) => import(path)));${script}`;
+  const program = `const [{ print }, { colours }, { codeLink }] = await Promise.all([${modules}].map((path) => import(path)));${script}`;
   const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
     encoding: "utf8",
     env: { PATH: "", ...env },
@@ -46,7 +46,7 @@ it("FORCE_COLOR asks for colours where no terminal is, NO_COLOR wins", () => {
 });
 
 it("a code is a link to its page only where links are taken, and nothing of a stranger's gets into it", () => {
-  const link = 'print((await linkerTo("preflight.md"))("port-taken", "port-taken\\x1b]8;;evil\\x07"))';
+  const link = 'print((await codeLink())("preflight.md", "port-taken\\x1b]8;;evil\\x07", "port-taken"))';
   expect(printed(link, {})).toBe("port-taken");
   const parts = printed(link, { FORCE_HYPERLINK: "1" }).split("\u001b");
   const [before, start, word, end, after] = parts;

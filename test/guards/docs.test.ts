@@ -7,8 +7,11 @@ import { expect, it } from "vitest";
 import { slugOf } from "../../scripts/docs/markdown.mjs";
 import { sections } from "../../scripts/docs/nav.mjs";
 import { exitCodeOf } from "../../src/cli/exit-codes.ts";
+import type { CodePage } from "../../src/cli/links.ts";
 import { commands } from "../../src/cli/main.ts";
+import { checkFindingCodes, explanationCodes } from "../../src/migration/index.ts";
 import { findingCodes } from "../../src/qemu/finding.ts";
+import { hostSubjects } from "../../src/qemu/host/fact.ts";
 import { errorCodes } from "../../src/vmstate/error.ts";
 import { blocksOf, pages } from "../docs/blocks.ts";
 import { root } from "./project.ts";
@@ -50,12 +53,18 @@ it("every block of code is ts or console, which test/docs runs, or says that it 
   expect(blocks.filter(({ language }) => language === "").map(({ name }) => name)).toEqual([]);
 });
 
-it("docs/preflight.md has an anchor for every code of a finding", () => {
-  const anchors = [...text("docs/preflight.md").matchAll(/^\| `([\w-]+)` \| <a id="\1"><\/a>/gm)].map(
-    ([, code]) => code,
-  );
-  expect(anchors).toEqual(Object.keys(findingCodes));
-});
+it.each([
+  ["preflight.md", Object.keys(findingCodes)],
+  ["check.md", checkFindingCodes],
+  ["explain.md", explanationCodes],
+  ["host.md", hostSubjects],
+] as const satisfies readonly (readonly [CodePage, readonly string[]])[])(
+  "docs/%s has an anchor for each of its codes",
+  (page, codes) => {
+    const anchors = [...text(`docs/${page}`).matchAll(/^\| `([\w-]+)` \| <a id="\1"><\/a>/gm)].map(([, code]) => code);
+    expect(anchors.toSorted()).toEqual([...codes].sort());
+  },
+);
 
 it("docs/exit-codes.md has every error with its exit code, in order", () => {
   const rows = [...text("docs/exit-codes.md").matchAll(/^\| `(ERR_\w+)` \| (\d) \| \S/gm)];

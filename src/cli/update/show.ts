@@ -5,6 +5,7 @@ import type { CopyProgress, UpdatePlan, UpdateReport } from "../../qemu/update/o
 import type { UpdateStep } from "../../qemu/update/steps.ts";
 import { counted, printable } from "../../vmstate/shown/text.ts";
 import { print, printJson, printWarning } from "../output.ts";
+import { fit } from "../view/fit.ts";
 import { table } from "../view/table.ts";
 
 /** What is being done when a step has been reached. */
@@ -70,10 +71,10 @@ export function showReport(report: UpdateReport, json: boolean): void {
   const downtime = downtimeMs === undefined ? whyNone : `${downtimeMs.toFixed(1)} ms`;
   const carried = fds === undefined ? "" : `, ${counted(fds.length, "fd")} carried`;
   print(comparisonText(report));
-  print(
+  const what =
     `QEMU ${printable(from)} (pid ${sourcePid}) -> ${printable(to)} (pid ${pid}), ${mode}: downtime ${downtime}, ` +
-      `total ${totalMs.toFixed(0)} ms${carried}\nThe guest is ${printable(report.runState)}; QMP at ${printable(report.qmp)}\n`,
-  );
+    `total ${totalMs.toFixed(0)} ms${carried}`;
+  print(`${fit(what, 2)}\nThe guest is ${printable(report.runState)}; QMP at ${printable(report.qmp)}\n`);
 }
 
 /** What was carried beside QEMU's own state, and how sure it is that nothing else has changed. */
@@ -86,5 +87,5 @@ function comparisonText({ carried, comparison: { before, after } }: UpdateReport
     const found = differences.length === 0 ? "nothing differs" : `${counted(differences.length, "value")} differ`;
     lines.push(`Compared ${when}: ${counted(compared, "value")}; ${found}, but for ${expected.length} by design`);
   }
-  return lines.map((line) => `${printable(line)}\n`).join("");
+  return lines.map((line) => `${fit(printable(line), 2)}\n`).join("");
 }

@@ -2,11 +2,12 @@
 
 import type { CprDifference, Place } from "../../cpr/index.ts";
 import { printable } from "../../vmstate/shown/text.ts";
+import { fit } from "./fit.ts";
 
 /** One line per difference, and a last one with their number. */
 export function cprDiffText(differences: readonly CprDifference[]): string {
   if (differences.length === 0) return "no difference\n";
-  const lines = differences.map(line);
+  const lines = differences.map((one) => fit(line(one), 2));
   return `${lines.join("\n")}\n\n${lines.length} difference${lines.length === 1 ? "" : "s"}\n`;
 }
 

@@ -3,6 +3,7 @@
 import { type CprReport, reportCprState } from "../../cpr/index.ts";
 import { cprSpans } from "../../cpr/spans.ts";
 import { counted, jsonLine, printable } from "../../vmstate/shown/text.ts";
+import { fit } from "./fit.ts";
 import { hexDump } from "./hex.ts";
 import { table } from "./table.ts";
 
@@ -45,5 +46,5 @@ function summary(report: CprReport): string {
     }),
     ...report.warnings.map((warning) => `warning: ${printable(warning)}`),
   ];
-  return `${lines.join("\n")}\n${rows.length === 0 ? "" : `\n${table(head, rows, ["ID", "OFFSET", "FD"])}`}`;
+  return `${lines.map((line) => fit(line, 2)).join("\n")}\n${rows.length === 0 ? "" : `\n${table(head, rows, ["ID", "OFFSET", "FD"])}`}`;
 }

@@ -2,14 +2,16 @@
 
 import type { Explanation } from "../../migration/index.ts";
 import { printable } from "../../vmstate/shown/text.ts";
+import type { CodeLink } from "../links.ts";
+import { fit } from "./fit.ts";
 
 /** A paragraph for each reason. */
-export function explanationsText(explanations: readonly Explanation[]): string {
+export function explanationsText(explanations: readonly Explanation[], link: CodeLink): string {
   if (explanations.length === 0) return "the log has no failed load that is known\n";
-  return explanations.map(paragraph).join("\n");
+  return explanations.map((each) => paragraph(each, link)).join("\n");
 }
 
-function paragraph({ code, section, what, why, remedy, line, said }: Explanation): string {
+function paragraph({ code, section, what, why, remedy, line, said }: Explanation, link: CodeLink): string {
   const place = section === undefined ? "" : `${printable(section)}: `;
   const words: readonly (readonly [string, string])[] = [
     ["why", why],
@@ -17,8 +19,8 @@ function paragraph({ code, section, what, why, remedy, line, said }: Explanation
     ["said", `${said}${line > 0 ? ` (line ${line})` : ""}`],
   ];
   return [
-    `${place}${printable(what)}  [${code}]`,
-    ...words.map(([name, text]) => `  ${name.padEnd(5)} ${printable(text)}`),
+    fit(`${place}${printable(what)}  [${link("explain.md", code)}]`, 2),
+    ...words.map(([name, text]) => fit(`  ${name.padEnd(5)} ${printable(text)}`, 8)),
     "",
   ].join("\n");
 }

@@ -3,6 +3,7 @@
 import type { Machine } from "../../qemu/machine/schema.ts";
 import { counted, printable } from "../../vmstate/shown/text.ts";
 import { sizeText } from "../../vmstate/shown/values.ts";
+import { fit } from "./fit.ts";
 import { table } from "./table.ts";
 
 export function machineText(machine: Machine): string {
@@ -34,7 +35,7 @@ function head({ type, name, uuid, status, qemu, cpus, process }: Machine): strin
     `         ${Object.values(process.namespaces).join(" ")}`,
     "",
   ]
-    .map(printable)
+    .map((line) => fit(printable(line), 9))
     .join("\n");
 }
 
@@ -171,7 +172,8 @@ function sockets({ process }: Machine): string {
 function migration({ migration: { parameters, capabilities, status } }: Machine): string {
   const on = capabilities.length === 0 ? "none" : capabilities.join(" ");
   const text = `Migration  ${status ?? "none yet"}; capabilities on: ${on}\n           ${pairs(parameters)}\n`;
-  return text.split("\n").map(printable).join("\n");
+  const lines = text.split("\n").map((line) => fit(printable(line), 11));
+  return lines.join("\n");
 }
 
 function tail({ qom, unanswered }: Machine): string {

@@ -3,6 +3,7 @@
 import type { Difference, DifferenceSide } from "../../migration/index.ts";
 import { counted, grouped, printable } from "../../vmstate/shown/text.ts";
 import { offsetText, valueText } from "../../vmstate/shown/values.ts";
+import { fit } from "./fit.ts";
 
 /** One line per difference, by section, and a summary. */
 export function diffText(differences: readonly Difference[], ignored = 0): string {
@@ -15,7 +16,7 @@ export function diffText(differences: readonly Difference[], ignored = 0): strin
       section = one.section;
       lines.push(section === "" ? "stream" : printable(section));
     }
-    lines.push(`  ${line(one)}`);
+    lines.push(fit(`  ${line(one)}`, 6));
   }
   const sections = new Set(differences.map((one) => one.section)).size;
   lines.push("", `${counted(differences.length, "difference")} in ${counted(sections, "section")}${rest}`);

@@ -12,6 +12,7 @@ import {
 } from "../../migration/index.ts";
 import { counted, grouped, printable } from "../../vmstate/shown/text.ts";
 import { offsetText, sizeText, valueText } from "../../vmstate/shown/values.ts";
+import { fit } from "./fit.ts";
 import { table } from "./table.ts";
 import { wrappingLines } from "./wrapping.ts";
 
@@ -62,7 +63,7 @@ function header(migration: Migration, wrapping: readonly Wrapping[]): string {
   if (complete && migration.commands.some(({ name }) => name === "ENABLE_COLO")) {
     lines.push("COLO: the checkpoints that follow the first state are not read");
   }
-  return `${lines.join("\n")}\n`;
+  return `${lines.map((line) => fit(line, 14)).join("\n")}\n`;
 }
 
 function runStateOf({ sections }: Migration): string | undefined {
@@ -128,7 +129,7 @@ function ram({ ram: all }: Migration): string {
     ...(all.pages + all.zeroPages + all.xbzrlePages === 0 ? ["no pages in the stream"] : []),
   ];
   const head = ["BLOCK", "LENGTH", "PAGES", "ZERO", "XBZRLE", "BYTES"];
-  return `${facts.join(", ")}\n${all.blocks.length === 0 ? "" : table(head, all.blocks.map(row), head.slice(1))}`;
+  return `${fit(facts.join(", "), 2)}\n${all.blocks.length === 0 ? "" : table(head, all.blocks.map(row), head.slice(1))}`;
 }
 
 function notes({ sections, problems }: Migration): string {
@@ -137,7 +138,7 @@ function notes({ sections, problems }: Migration): string {
     ...opaque.map((section) => `not decoded: ${label(section)}: ${printable(section.opaque ?? "")}`),
     ...problems.map((problem) => `problem: ${printable(problem.message)}`),
   ];
-  return lines.length === 0 ? "" : `${[...new Set(lines)].join("\n")}\n`;
+  return lines.length === 0 ? "" : `${[...new Set(lines)].map((line) => fit(line, 2)).join("\n")}\n`;
 }
 
 function fieldLine({ field, depth }: WalkedField): string {

@@ -2,8 +2,10 @@
 
 import { type ListedVm, listVms } from "../../qemu/many/list.ts";
 import { counted, printable } from "../../vmstate/shown/text.ts";
-import { print, printJson, screenColumns } from "../output.ts";
+import { type CodeLink, codeLink } from "../links.ts";
+import { print, printJson } from "../output.ts";
 import { startProgress } from "../progress.ts";
+import { fit } from "../view/fit.ts";
 import { table } from "../view/table.ts";
 
 /** As commander gives them. */
@@ -24,10 +26,10 @@ export async function runList({ qemu, quick, json }: ListCommandOptions, signal:
     progress.stop();
   }
   if (json === true) printJson({ vms });
-  else print(asText(vms, quick === true));
+  else print(asText(vms, quick === true, await codeLink()));
 }
 
-function asText(vms: readonly ListedVm[], quick: boolean): string {
+function asText(vms: readonly ListedVm[], quick: boolean, link: CodeLink): string {
   if (vms.length === 0) return "no QEMU runs here\n";
   const head = ["PID", "USER", "NAME", "QEMU", "MACHINE", "STATE", "FDS", ...(quick ? [] : ["MODE"])];
   const rows = vms.map((vm) =>
@@ -42,8 +44,8 @@ function asText(vms: readonly ListedVm[], quick: boolean): string {
       ...(quick ? [] : [modeText(vm)]),
     ].map(printable),
   );
-  const notes = vms.flatMap((vm) => noteOf(vm).map((text) => `${vm.pid}: ${printable(text)}\n`));
-  return `${table(head, rows, ["PID", "FDS"], screenColumns())}${notes.length === 0 ? "" : `\n${notes.join("")}`}${hint(vms)}`;
+  const notes = vms.flatMap((vm) => noteOf(vm, link).map((text) => `${fit(`${vm.pid}: ${text}`, 2)}\n`));
+  return `${table(head, rows, ["PID", "FDS"])}${notes.length === 0 ? "" : `\n${notes.join("")}`}${hint(vms)}`;
 }
 
 function modeText({ mode, ways }: ListedVm): string {
@@ -54,15 +56,17 @@ function modeText({ mode, ways }: ListedVm): string {
 }
 
 /** What is in the way of a VM that can't be updated by CPR while it runs. */
-function noteOf({ mode, ways = [], problem }: ListedVm): string[] {
-  if (problem !== undefined) return [problem.message];
+function noteOf({ mode, ways = [], problem }: ListedVm, link: CodeLink): string[] {
+  if (problem !== undefined) return [printable(problem.message)];
   if (mode !== undefined) return [];
-  return ways.filter(({ ok }) => !ok).map((way) => `${way.mode} is blocked by ${way.blockers.join(", ")}`);
+  const codes = (blockers: readonly string[]) => blockers.map((code) => link("preflight.md", code)).join(", ");
+  return ways.filter(({ ok }) => !ok).map((way) => `${way.mode} is blocked by ${codes(way.blockers)}`);
 }
 
 function hint(vms: readonly ListedVm[]): string {
   const can = vms.filter(({ mode }) => mode !== undefined);
   const [first] = can;
   if (first === undefined) return "";
-  return `\n${counted(can.length, "VM")} can be updated: cprkit update --pid ${first.pid} --qemu PROGRAM [--dry-run]\n`;
+  const how = `cprkit update --pid ${first.pid} --qemu PROGRAM [--dry-run]`;
+  return `\n${fit(`${counted(can.length, "VM")} can be updated: ${how}`, 2)}\n`;
 }

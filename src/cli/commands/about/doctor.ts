@@ -6,8 +6,10 @@ import { counted, printable } from "../../../vmstate/shown/text.ts";
 import { colours } from "../../colours.ts";
 import { exitCodes } from "../../exit-codes.ts";
 import { interruptible } from "../../interrupt.ts";
+import { type CodeLink, codeLink } from "../../links.ts";
 import { print, printJson } from "../../output.ts";
 import { startProgress } from "../../progress.ts";
+import { fit } from "../../view/fit.ts";
 
 interface DoctorOptions {
   readonly qemu?: readonly string[];
@@ -46,17 +48,27 @@ async function runDoctor({ qemu, json }: DoctorOptions, signal: AbortSignal): Pr
   }
   const hindering = facts.filter(({ state }) => state === "hinders").length;
   if (hindering > 0) process.exitCode = exitCodes.finding;
-  if (json === true) printJson({ facts, ok: hindering === 0 });
-  else print(`${facts.flatMap(lines).join("\n")}\n\n${verdict(hindering)}\n`);
+  if (json === true) {
+    printJson({ facts, ok: hindering === 0 });
+    return;
+  }
+  const link = await codeLink();
+  print(`${facts.flatMap((fact) => lines(fact, link)).join("\n")}\n\n${verdict(hindering)}\n`);
 }
 
-function lines({ subject, state, text, remedy }: HostFact): string[] {
+function lines({ subject, state, text, remedy }: HostFact, link: CodeLink): string[] {
   const paint = { fine: colours.green, note: colours.yellow, hinders: colours.red }[state];
   return [
-    `${paint(state.padEnd(7))}  ${subject.padEnd(11)}  ${printable(text)}`,
-    ...(remedy === undefined ? [] : [`${" ".repeat(22)}remedy: ${printable(remedy)}`]),
+    fit(
+      `${paint(state.padEnd(7))}  ${link("host.md", subject)}${" ".repeat(13 - subject.length)}${printable(text)}`,
+      indent,
+    ),
+    ...(remedy === undefined ? [] : [fit(`${" ".repeat(indent)}remedy: ${printable(remedy)}`, indent)]),
   ];
 }
+
+/** Where the text begins. */
+const indent = 22;
 
 function verdict(hindering: number): string {
   return hindering === 0

@@ -15,8 +15,10 @@ import { exitCodes } from "../../exit-codes.ts";
 import { type Input, kindOf, refuse } from "../../input/open.ts";
 import { openPair } from "../../input/pair.ts";
 import { maxJsonBytes, readWithProgress } from "../../input/read.ts";
+import { type CodeLink, codeLink } from "../../links.ts";
 import { byteOffset } from "../../options.ts";
 import { print, printJson } from "../../output.ts";
+import { fit } from "../../view/fit.ts";
 
 interface CheckOptions {
   readonly json?: true;
@@ -66,7 +68,7 @@ export function checkCommand(): Command {
         // A description says what a device model can send, not which devices a machine has, nor how they are set.
         const compared = sides.every(({ kind }) => kind === "stream") ? "machines" : "descriptions";
         if (options.json === true) printJson({ compared, findings });
-        else print(text(findings, compared));
+        else print(text(findings, compared, await codeLink()));
         const bad = findings.some(({ severity }) => severity === "error" || options.strict === true);
         process.exitCode = bad ? exitCodes.finding : exitCodes.fine;
       } finally {
@@ -100,13 +102,14 @@ const agreement = {
   descriptions: "descriptions agree; the machines were not compared",
 };
 
-function text(findings: readonly CheckFinding[], compared: "machines" | "descriptions"): string {
+function text(findings: readonly CheckFinding[], compared: "machines" | "descriptions", link: CodeLink): string {
   const lines = findings.map(({ severity, code, section, path, message }) => {
     const place = [section, path]
       .filter((part) => part !== "")
       .map(printable)
       .join(": ");
-    return `${severity}  ${place === "" ? "" : `${place}: `}${printable(message)}  [${code}]`;
+    const what = `${place === "" ? "" : `${place}: `}${printable(message)}`;
+    return fit(`${severity}  ${what}  [${link("check.md", code)}]`, severity.length + 2);
   });
   const errors = findings.filter(({ severity }) => severity === "error").length;
   const warnings = findings.length - errors;

@@ -7,6 +7,7 @@ import { CprkitError } from "../../../vmstate/error.ts";
 import { exitCodes } from "../../exit-codes.ts";
 import { kindOf, openInput, refuse } from "../../input/open.ts";
 import { readWithProgress } from "../../input/read.ts";
+import { codeLink } from "../../links.ts";
 import { byteOffset } from "../../options.ts";
 import { print, printJson } from "../../output.ts";
 import { explanationsText } from "../../view/explain.ts";
@@ -53,7 +54,7 @@ export function explainCommand(): Command {
       const log = Buffer.from(readWhole(options.log, maxLogBytes)).toString("utf8");
       const explanations: readonly Explanation[] = explainLog(log, migration);
       if (options.json === true) printJson({ explanations });
-      else print(explanationsText(explanations));
+      else print(explanationsText(explanations, await codeLink()));
       process.exitCode = explanations.length === 0 ? exitCodes.fine : exitCodes.finding;
     });
 }

@@ -6,6 +6,7 @@ import { counted, printable } from "../../../vmstate/shown/text.ts";
 import { interruptible } from "../../interrupt.ts";
 import { wholeNumber } from "../../options.ts";
 import { print, printJson, printWarning } from "../../output.ts";
+import { fit } from "../../view/fit.ts";
 import { table } from "../../view/table.ts";
 
 interface FdsCommandOptions {
@@ -62,6 +63,6 @@ function asText({ pid, program, version, fds, interrupts }: VmFdsReport): string
     interrupts === 0 ? named : `${named + interrupts} or so, ${interrupts} of them interrupts of VFIO devices`;
   return (
     table(["FD", "WHAT", "FATE", "NAME", "ID", "WHY"], rows, ["FD", "ID"]) +
-    `Process ${pid} (${printable(of)}): ${counted(fds.length, "fd")}, CPR carries ${carried}${handed}\n`
+    `${fit(`Process ${pid} (${printable(of)}): ${counted(fds.length, "fd")}, CPR carries ${carried}${handed}`, 2)}\n`
   );
 }

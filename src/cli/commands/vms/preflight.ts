@@ -10,10 +10,11 @@ import { counted, printable } from "../../../vmstate/shown/text.ts";
 import { colours } from "../../colours.ts";
 import { exitCodes } from "../../exit-codes.ts";
 import { interruptible } from "../../interrupt.ts";
-import type { Linker } from "../../links.ts";
+import type { CodeLink } from "../../links.ts";
 import { modeOption, wholeNumber } from "../../options.ts";
 import { print, printJson } from "../../output.ts";
 import { startProgress } from "../../progress.ts";
+import { fit } from "../../view/fit.ts";
 
 interface PreflightCommandOptions {
   readonly qmp?: string;
@@ -66,27 +67,30 @@ async function runPreflight(given: string[], options: PreflightCommandOptions, s
     progress.stop();
   }
   if (json === true) printJson(report);
-  else print(asText(report, await (await import("../../links.ts")).linkerTo("preflight.md")));
+  else print(asText(report, await (await import("../../links.ts")).codeLink()));
   if (!report.ok || (strict === true && report.findings.length > 0)) process.exitCode = exitCodes.finding;
 }
 
-function asText({ vm, new: next, mode, findings, ways, copy, carried, ok }: PreflightReport, link: Linker): string {
+function asText({ vm, new: next, mode, findings, ways, copy, carried, ok }: PreflightReport, link: CodeLink): string {
   const blockers = findings.filter(({ severity }) => severity === "blocker").length;
   const warnings = findings.length - blockers;
   const verdict = ok ? colours.green("can be updated") : colours.red("can't be updated yet");
   const found =
     findings.length === 0 ? "nothing in the way" : `${counted(blockers, "blocker")}, ${counted(warnings, "warning")}`;
   return [
-    `VM       process ${vm.pid}, QEMU ${printable(vm.version)}, ${printable(vm.machine)}, ${printable(vm.runState)}; ${counted(vm.fds.open, "fd")}, CPR carries ${carriedText(vm.fds)}`,
-    `New      QEMU ${printable(next.version ?? "?")}, ${printable(next.program)}`,
+    fit(
+      `VM       process ${vm.pid}, QEMU ${printable(vm.version)}, ${printable(vm.machine)}, ${printable(vm.runState)}; ${counted(vm.fds.open, "fd")}, CPR carries ${carriedText(vm.fds)}`,
+      9,
+    ),
+    fit(`New      QEMU ${printable(next.version ?? "?")}, ${printable(next.program)}`, 9),
     `Mode     ${mode}`,
     "",
     ...findings.flatMap((finding) => findingLines(finding, link)),
-    ...carried.map(({ what }) => `carried  ${printable(what)}`),
+    ...carried.map(({ what }) => fit(`carried  ${printable(what)}`, 9)),
     ...(carried.length === 0 ? [] : [""]),
-    ...ways.map(wayLine),
+    ...ways.map((way) => wayLine(way, link)),
     ...(copy === undefined ? [] : [copyLine(copy)]),
-    `This VM ${verdict}: ${found}.${ok ? "" : otherWays(ways)}`,
+    fit(`This VM ${verdict}: ${found}.${ok ? "" : otherWays(ways)}`, 0),
     "",
   ].join("\n");
 }
@@ -100,25 +104,27 @@ function otherWays(ways: readonly UpdateWay[]): string {
   return free.length === 0 ? "" : ` It can be with ${free.join(" or ")}.`;
 }
 
-function wayLine({ mode, ok, blockers }: UpdateWay): string {
+function wayLine({ mode, ok, blockers }: UpdateWay, link: CodeLink): string {
   const label = `${mode === "copy" ? "by copy" : mode}:`.padEnd(14);
   const now = mode === "copy" ? "works now, and by CPR from then on" : "works";
-  return `${label}${ok ? colours.green(now) : `in the way: ${blockers.join(", ")}`}`;
+  const codes = blockers.map((code) => link("preflight.md", code)).join(", ");
+  return fit(`${label}${ok ? colours.green(now) : `in the way: ${codes}`}`, 14);
 }
 
 function copyLine({ memory, dirtyBytesPerSecond: dirty, bytesPerSecond, ms, downtimeLimitMs }: CopyEstimate): string {
   const mib = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
   const time = ms === undefined ? "no end: it writes faster than is copied" : `about ${Math.ceil(ms / 1000)} s`;
   const writes = dirty === undefined ? "" : `, the guest writes ${mib(dirty)}/s`;
-  return `              a copy needs ${mib(memory)} more memory; ${time} (at ${mib(bytesPerSecond)}/s${writes}), a pause of up to ${downtimeLimitMs} ms`;
+  const text = `a copy needs ${mib(memory)} more memory; ${time} (at ${mib(bytesPerSecond)}/s${writes}), a pause of up to ${downtimeLimitMs} ms`;
+  return fit(`${" ".repeat(14)}${text}`, 14);
 }
 
-function findingLines({ code, severity, message, remedy }: Finding, link: Linker): string[] {
+function findingLines({ code, severity, message, remedy }: Finding, link: CodeLink): string[] {
   const mark = severity === "blocker" ? colours.red("blocker") : colours.yellow("warning");
   return [
-    `${mark}  ${link(colours.bold(code), code)}`,
-    `         ${printable(message)}`,
-    `         remedy: ${printable(remedy)}`,
+    `${mark}  ${link("preflight.md", code, colours.bold(code))}`,
+    fit(`         ${printable(message)}`, 9),
+    fit(`         remedy: ${printable(remedy)}`, 9),
     "",
   ];
 }

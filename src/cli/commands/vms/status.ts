@@ -8,6 +8,7 @@ import { exitCodes } from "../../exit-codes.ts";
 import { interruptible } from "../../interrupt.ts";
 import { wholeNumber } from "../../options.ts";
 import { print, printError, printJson } from "../../output.ts";
+import { fit } from "../../view/fit.ts";
 import type { Look } from "../../vms/watch.ts";
 
 interface StatusCommandOptions {
@@ -64,7 +65,7 @@ async function runStatus(options: StatusCommandOptions): Promise<void> {
   else
     print(
       linesOf(vms, problems.length)
-        .map((line) => `${line}\n`)
+        .map((line) => `${fit(line, 2)}\n`)
         .join(""),
     );
   if (target === undefined && vms.some(({ hasEnded }) => hasEnded)) await forgetEnded({ stateDir: options.stateDir });
