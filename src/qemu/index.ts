@@ -9,7 +9,7 @@ export { reportVmFds, type VmFdsReport } from "./fds/report.ts";
 export { type Finding, type FindingCode, findingCodes } from "./finding.ts";
 export { type TakenVmFds, takeOwnFds, takeVmFds } from "./handover/own-fds.ts";
 export { type ExamineHostOptions, examineHost } from "./host/examine.ts";
-export type { HostFact, HostSubject } from "./host/fact.ts";
+export { type HostFact, type HostSubject, hostSubjects } from "./host/fact.ts";
 export { type DifferenceReason, differenceReasons, type MachineDifference } from "./machine/by-design.ts";
 export {
   type CompareOptions,

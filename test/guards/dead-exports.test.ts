@@ -5,7 +5,16 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeProject, type Project, root } from "./project.ts";
 
-const ours = ["package.json", "knip.json", "tsconfig.base.json", "tsconfig.json", "vitest.config.ts", "src", "scripts"];
+const ours = [
+  "package.json",
+  "knip.json",
+  "tsconfig.base.json",
+  "tsconfig.json",
+  "vitest.config.ts",
+  "test/support/skipped.ts",
+  "src",
+  "scripts",
+];
 
 let project: Project;
 
