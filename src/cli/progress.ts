@@ -3,11 +3,12 @@
 import type { Ora } from "ora";
 import { harmless } from "../vmstate/shown/text.ts";
 import { isTerminal, print } from "./output.ts";
+import { cutTo } from "./view/width.ts";
 
 export interface Progress {
   /** Says what is being done now. */
   step(text: string): void;
-  /** The same in several lines. */
+  /** The same in several lines, cut to what the terminal has room for. */
   lines(texts: readonly string[]): void;
   /** Prints lines to standard output that stay, above the progress. */
   above(text: string): void;
@@ -30,15 +31,15 @@ export function startProgress(text: string, quiet: boolean): Progress {
       if (!stopped) spinner = ora({ text: shown, discardStdin: false, color }).start();
     });
   }
-  const lines = (texts: readonly string[]) => {
-    shown = texts.map(harmless).join("\n");
+  const show = (text: string) => {
+    shown = text;
     if (spinner === undefined) return;
     spinner.text = shown;
     spinner.render();
   };
   return {
-    step: (now) => lines([now]),
-    lines,
+    step: (now) => show(harmless(now)),
+    lines: (texts) => show(fitted(texts.map(harmless), process.stderr).join("\n")),
     above: (text) => {
       spinner?.clear();
       print(text);
@@ -49,6 +50,15 @@ export function startProgress(text: string, quiet: boolean): Progress {
       spinner?.stop();
     },
   };
+}
+
+/** So many and so long that all can be drawn over: what has scrolled off a terminal stays, and would be there again and again. */
+function fitted(texts: readonly string[], { columns, rows }: NodeJS.WriteStream): string[] {
+  const room = Math.max(rows - 1, 2);
+  const left = texts.length - room + 1;
+  const shown = left <= 1 ? texts : [...texts.slice(0, room - 1), `  and ${left} more`];
+  // The first has the spinner before it.
+  return shown.map((text, at) => cutTo(text, columns - (at === 0 ? 3 : 1)));
 }
 
 /**
