@@ -3,6 +3,7 @@
 import { statSync } from "node:fs";
 import { basename } from "node:path";
 import { processIds, readProcessFile, readProcessLink } from "../../linux/process/proc.ts";
+import { roomySignal } from "../../linux/wait/roomy-signal.ts";
 import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { isLoader, programWords } from "../command-line/program-words.ts";
 import { openVm, type VmTarget } from "../vm/open.ts";
@@ -27,10 +28,11 @@ export interface RunningVm extends VmTarget {
  * @throws CprkitError ERR_ABORTED
  */
 export async function findVms({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<RunningVm[]> {
+  const roomy = roomySignal(signal);
   return Promise.all(
     qemuProcesses()
       .filter(({ isOurs }) => isOurs)
-      .map(({ pid }) => ask(pid, signal)),
+      .map(({ pid }) => ask(pid, roomy)),
   );
 }
 

@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { roomySignal } from "../../linux/wait/roomy-signal.ts";
 import { type CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import { preflightOfOpen, type UpdateWay } from "../preflight/preflight.ts";
 import { type UpdateModeName, versionText } from "../vm/binary.ts";
@@ -51,7 +52,8 @@ export interface ListVmsOptions {
  *
  * @throws CprkitError ERR_ABORTED; what is wrong with one VM is in its line
  */
-export async function listVms(options: ListVmsOptions = {}): Promise<ListedVm[]> {
+export async function listVms(asked: ListVmsOptions = {}): Promise<ListedVm[]> {
+  const options = { ...asked, signal: roomySignal(asked.signal) };
   const found = qemuProcesses();
   const users = userNames();
   // One binary is asked once for all VMs.

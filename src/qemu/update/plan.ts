@@ -1,10 +1,10 @@
 // What an update would do, by what preflight has found: the new command line, the mode, and what is in the way. Changes
 // nothing.
 
-import { setMaxListeners } from "node:events";
 import { basename, dirname, join } from "node:path";
 import type { QemuVersion } from "../../cpr/index.ts";
 import type { ProgramFile } from "../../linux/process/program-file.ts";
+import { roomySignal } from "../../linux/wait/roomy-signal.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import type { CarryPlan } from "../carry/subject.ts";
 import { type MovedName, publicName } from "../command-line/derive.ts";
@@ -149,14 +149,6 @@ export async function planUpdate(target: VmTarget, asked: UpdateOptions = {}): P
   } finally {
     await vm.qmp.close();
   }
-}
-
-/** The same signal for many questions at once: Node warns of a leak at the eleventh listener. */
-export function roomySignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (signal === undefined) return undefined;
-  const own = AbortSignal.any([signal]);
-  setMaxListeners(0, own);
-  return own;
 }
 
 /** @throws CprkitError ERR_UPDATE_REFUSED naming every blocker with its remedy. */

@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 import { closeFds } from "../../linux/index.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
+import { roomySignal } from "../../linux/wait/roomy-signal.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import type { QmpStep } from "../carry/subject.ts";
 import { publicName } from "../command-line/derive.ts";
@@ -25,7 +26,7 @@ import { reported } from "./peers/log.ts";
 import { findStartedFor } from "./peers/marked.ts";
 import { askPeer, type Peer, releasePeer } from "./peers/peer.ts";
 import { giveBack, givePasswords } from "./peers/tell.ts";
-import { type Prepared, prepare, refuseBlocked, roomySignal } from "./plan.ts";
+import { type Prepared, prepare, refuseBlocked } from "./plan.ts";
 import { compareAfter } from "./ready.ts";
 import { makeHandOverFolder } from "./record/hand-over-folder.ts";
 import {
