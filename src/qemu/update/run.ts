@@ -14,7 +14,7 @@ import type { Peer } from "./peers/peer.ts";
 import type { Watcher } from "./peers/watcher.ts";
 import type { Prepared } from "./plan.ts";
 import { handOverFolder, removeHandOverFolder } from "./record/hand-over-folder.ts";
-import { type Journal, writeJournal } from "./record/journal.ts";
+import { type Journal, writeJournalMeanwhile } from "./record/journal.ts";
 import { isPastReturn, type UpdateStep } from "./steps.ts";
 
 /** An update under way. */
@@ -86,7 +86,7 @@ export function stepper(
     if (!past) throwIfAborted(options.signal, step);
     if (run !== undefined && !unwritten.has(step)) {
       run.journal.step = step;
-      await attempt(() => writeJournal(folder, run.journal));
+      await attempt(() => writeJournalMeanwhile(folder, run.journal));
     }
     await act?.();
     const now = performance.now();

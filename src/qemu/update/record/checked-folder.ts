@@ -5,6 +5,7 @@ import {
   closeSync,
   constants,
   fstatSync,
+  fsync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -17,6 +18,7 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { promisify } from "node:util";
 import { CprkitError } from "../../../vmstate/error.ts";
 
 /**
@@ -89,22 +91,31 @@ export function readOwnFile(path: string): string | undefined {
 
 /** Creates a file that must not be there yet, for this user alone. @throws what node:fs throws */
 export function createOwnFile(path: string, text: string, options: { readonly sync: boolean }): void {
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-  const fd = openSync(path, flags, 0o600);
+  const fd = startOwnFile(path, text);
   try {
-    const bytes = Buffer.from(text);
-    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
     if (options.sync) fsyncSync(fd);
   } finally {
     closeSync(fd);
   }
 }
 
+/** Open, with the text in it. */
+function startOwnFile(path: string, text: string): number {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+  const fd = openSync(path, flags, 0o600);
+  try {
+    const bytes = Buffer.from(text);
+    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
 /** Replaces a file in a checked folder in one step, so that it is on the disk afterwards. @throws what node:fs throws */
 export function replaceOwnFile(path: string, text: string): void {
-  const draft = `${path}.new`;
-  // What a cprkit that was killed left.
-  rmSync(draft, { force: true });
+  const draft = newDraft(path);
   createOwnFile(draft, text, { sync: true });
   renameSync(draft, path);
   const folder = openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
@@ -113,6 +124,31 @@ export function replaceOwnFile(path: string, text: string): void {
   } finally {
     closeSync(folder);
   }
+}
+
+/**
+ * The same while this process does other work: disks that are busy take 10 ms and more. After a power failure the old text may
+ * be there again, whole, for the folder is not waited for.
+ *
+ * @throws what node:fs throws
+ */
+export async function replaceOwnFileMeanwhile(path: string, text: string): Promise<void> {
+  const draft = newDraft(path);
+  const fd = startOwnFile(draft, text);
+  try {
+    await promisify(fsync)(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(draft, path);
+}
+
+/** Where a file's next content is written. */
+function newDraft(path: string): string {
+  const draft = `${path}.new`;
+  // What a cprkit that was killed left.
+  rmSync(draft, { force: true });
+  return draft;
 }
 
 export function isError(error: unknown, code: string): boolean {

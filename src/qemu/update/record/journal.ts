@@ -9,7 +9,7 @@ import { publicName } from "../../command-line/derive.ts";
 import { threadSchema } from "../../machine/schema.ts";
 import { updateModes } from "../../vm/binary.ts";
 import { allSteps } from "../steps.ts";
-import { checkedFolder, isError, readOwnFile, replaceOwnFile } from "./checked-folder.ts";
+import { checkedFolder, isError, readOwnFile, replaceOwnFile, replaceOwnFileMeanwhile } from "./checked-folder.ts";
 
 const processSchema = z.object({
   pid: z.number().int().positive(),
@@ -112,14 +112,34 @@ const fileName = "journal.json";
 export function writeJournal(folder: string, journal: Journal): void {
   const path = join(folder, fileName);
   try {
-    replaceOwnFile(path, `${JSON.stringify(journal, undefined, 1)}\n`);
+    replaceOwnFile(path, textOf(journal));
   } catch (cause) {
-    throw new CprkitError(
-      "ERR_FILE",
-      `${path}: the journal can't be written: ${String(cause)}; it needs some free space on a disk that can be written`,
-      { cause },
-    );
+    throw notWritten(path, cause);
   }
+}
+
+/**
+ * Writes the journal as it is now; another process sees it so when this resolves. This process does other work meanwhile. After a
+ * power failure the text before it may be there again: no QEMU of then lives, which the boot id in either says.
+ *
+ * @throws CprkitError as {@link writeJournal}
+ */
+export async function writeJournalMeanwhile(folder: string, journal: Journal): Promise<void> {
+  const path = join(folder, fileName);
+  try {
+    await replaceOwnFileMeanwhile(path, textOf(journal));
+  } catch (cause) {
+    throw notWritten(path, cause);
+  }
+}
+
+function textOf(journal: Journal): string {
+  return `${JSON.stringify(journal, undefined, 1)}\n`;
+}
+
+function notWritten(path: string, cause: unknown): CprkitError {
+  const why = `${String(cause)}; it needs some free space on a disk that can be written`;
+  return new CprkitError("ERR_FILE", `${path}: the journal can't be written: ${why}`, { cause });
 }
 
 /** Writes the journal if that can be. @returns what went wrong, in words */
