@@ -103,10 +103,19 @@ describeQemu("cprkit update, when another process is where a QEMU should be", ["
   it("a third process sits between cprkit and the new QEMU's monitor", async () => {
     const vm = await startPlain(qemu["10.0"]);
     const real = join(vm.dir, "real.sock");
-    const between = `require("node:net").createServer((client) => {
-      const qemu = require("node:net").connect(process.argv[2]);
-      for (const end of [client, qemu]) end.on("error", () => {}).on("close", () => process.exit());
-      client.pipe(qemu).pipe(client);
+    // QEMU may listen later than this does.
+    const between = `const { connect, createServer } = require("node:net");
+    createServer((client) => {
+      client.on("error", () => {}).on("close", () => process.exit());
+      const dial = () => {
+        const qemu = connect(process.argv[2]);
+        qemu.on("error", () => setTimeout(dial, 5));
+        qemu.on("connect", () => {
+          qemu.on("close", () => process.exit());
+          client.pipe(qemu).pipe(client);
+        });
+      };
+      dial();
     }).listen(process.argv[1]);`;
     writeFileSync(
       join(vm.dir, "between.cjs"),

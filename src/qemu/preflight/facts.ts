@@ -122,6 +122,11 @@ export interface Facts {
   readonly migrationStatus: string | undefined;
   /** Capabilities that are on. */
   readonly capabilities: readonly string[];
+  /** How a migration is set up now. */
+  readonly settings: {
+    readonly parameters: QmpReturn<"query-migrate-parameters">;
+    readonly capabilities: QmpReturn<"query-migrate-capabilities">;
+  };
   /** QEMU's own blockers for the mode; undefined when it could not be asked. */
   readonly blockedReasons: readonly string[] | undefined;
   readonly backends: readonly MemoryBackend[];
@@ -209,6 +214,7 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     runState: own.status.status,
     migrationStatus: migration.status,
     capabilities: own.capabilities.filter(({ state }) => state).map(({ capability }) => capability),
+    settings: { parameters: own.parameters, capabilities: own.capabilities },
     backends: own.backends,
     devices: own.devices,
     chardevs: own.chardevs,
@@ -320,6 +326,7 @@ async function askVm(vm: OpenVm) {
     auxRamShare: typeof auxRamShare === "boolean" ? auxRamShare : undefined,
     status,
     migration,
+    parameters,
     capabilities,
     modes,
     machines,

@@ -43,17 +43,21 @@ export async function setSource(
 ): Promise<void> {
   const qmp = await sourceQmp(run);
   const wait = { signal: run.options.signal, timeoutMs: run.timeoutMs };
-  const { capabilities: present, parameters: set = {} } = run.journal.settings;
+  const { capabilities: present, parameters: before = {} } = run.journal.settings;
   const off = [pausing, ...unwanted].filter((name) => present[name] === true);
   const list = [...switchedOn(capabilities), ...off.map((capability) => ({ capability, state: false }))];
-  await qmp.execute("migrate-set-capabilities", { capabilities: list }, wait);
+  // QEMU does them in order; what the first has changed is given back also if it refuses a later one.
+  const set = qmp.execute("migrate-set-capabilities", { capabilities: list }, wait);
   // Meant for the network: the guest stands still for as long as its devices' state takes.
   const local = {
-    ...("max-bandwidth" in set ? { "max-bandwidth": unlimited } : {}),
-    ...(set["tls-creds"] ? { "tls-creds": "" } : {}),
+    ...("max-bandwidth" in before ? { "max-bandwidth": unlimited } : {}),
+    ...(before["tls-creds"] ? { "tls-creds": "" } : {}),
   };
-  await qmp.execute("migrate-set-parameters", { ...local, ...parameters }, wait);
-  const blockers = (await qmp.execute("query-migrate", undefined, wait))["blocked-reasons"] ?? [];
+  const [, , { "blocked-reasons": blockers = [] }] = await Promise.all([
+    set,
+    qmp.execute("migrate-set-parameters", { ...local, ...parameters }, wait),
+    qmp.execute("query-migrate", undefined, wait),
+  ]);
   if (blockers.length > 0) {
     throw new CprkitError("ERR_UPDATE_REFUSED", `QEMU says that this VM can't be updated: ${blockers.join("; ")}`);
   }

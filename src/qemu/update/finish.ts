@@ -43,10 +43,17 @@ export async function goForward({ journal, source, destination, holders = [], st
     for (const problem of handOver(moved, journal, destination)) warn(problem);
   };
   const after = journal.after ?? [];
+  const restore = () =>
+    whatever(async () => {
+      for (const problem of await restoreSettings(destination, journal)) warn(problem);
+    });
+  let restored: Promise<void> | undefined;
   let endedMs: number | undefined;
   if (journal.mode !== "cpr-exec") {
     const here = await askPeer(source);
     if (keepsGuest(here)) throw bothHaveIt(source, here);
+    // The old one takes a while to end. Where the new one's monitor is to be found only then, after that.
+    if (destination.qmp !== undefined) restored = restore();
     const pidfiles = journal.moved.filter(({ kind }) => kind === "pidfile");
     await step("source-ended", async () => {
       // Before anybody is told of it: systemd looks whose child it is as soon as the pidfile names it.
@@ -85,9 +92,7 @@ export async function goForward({ journal, source, destination, holders = [], st
       if (isRunning(source.identity)) journal.files = journal.files.filter((file) => file !== qmp);
       else journal.destination.qmp = throughRootOf(journal.source.qmp, journal.source.pid, journal.destination.pid);
     }
-    await whatever(async () => {
-      for (const problem of await restoreSettings(destination, journal)) warn(problem);
-    });
+    await (restored ?? restore());
     for (const problem of await tellAll(
       destination,
       after.filter((each) => portOf(each) === undefined),

@@ -34,6 +34,7 @@ export interface Prepared {
   readonly machine: Machine;
   /** Mode copy: all guest RAM is in named shared files, which stay where they are. */
   readonly ramInFiles: boolean;
+  readonly settings: Facts["settings"];
   readonly carry: CarryPlan;
   readonly moved: readonly MovedName[];
   /** The fds of the running QEMU that the new one gets. */
@@ -90,6 +91,7 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
     runState: facts.runState,
     machine: facts.runs,
     ramInFiles: isRamInFiles(facts),
+    settings: facts.settings,
     carry: facts.carry,
     moved: facts.derived.moved,
     handed: facts.derived.handed,

@@ -32,9 +32,11 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp, leftOut: readonl
   const { identity } = peer;
   const { prepared, timeoutMs, options } = run;
   const wait = { signal: options.signal, timeoutMs };
-  await qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(["events"]) }, wait);
-  await give(qmp, prepared.carry.before, wait);
-  await giveToThreads(identity.pid, qmp, prepared.machine.process.threads, { timeoutMs });
+  await Promise.all([
+    qmp.execute("migrate-set-capabilities", { capabilities: switchedOn(["events"]) }, wait),
+    give(qmp, prepared.carry.before, wait),
+    giveToThreads(identity.pid, qmp, prepared.machine.process.threads, { timeoutMs }),
+  ]);
   run.warnings.push(...setOwners(run.journal.moved, run.journal, peer));
   const switches = switchesFor(prepared.vm.process.identity, programOf(identity.pid));
   const [here, there] = await Promise.all([

@@ -12,7 +12,7 @@ import { publicName } from "../command-line/derive.ts";
 import { endsOf, takePlace } from "../handover/doors.ts";
 import { outside, realPath, throughRootOf } from "../namespaces/paths.ts";
 import { waitForJobs } from "../preflight/jobs.ts";
-import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
+import { openVm, type VmTarget } from "../vm/open.ts";
 import { stateBase, vmFolder } from "../vm/state-dir.ts";
 import { goForward } from "./finish.ts";
 import { runHook } from "./hooks.ts";
@@ -80,7 +80,7 @@ export async function updateVm(target: VmTarget, asked: UpdateOptions = {}): Pro
     unlock = takeLocks(folder, source);
     await step("locked");
     refuseUnfinished(folder, source);
-    run = { ...(await newRun(prepared, options, source, phases, step)), place };
+    run = { ...newRun(prepared, options, source, phases, step), place };
     return await carryOut(run, start);
   } finally {
     run?.over.abort();
@@ -271,13 +271,13 @@ function refuseStartedFor(identity: Peer["identity"], base: string): void {
   );
 }
 
-async function newRun(
+function newRun(
   prepared: Prepared,
   options: UpdateOptions,
   source: Peer,
   phases: { step: UpdateStep; ms: number }[],
   step: Run["step"],
-): Promise<Run> {
+): Run {
   const { plan, vm, folder } = prepared;
   const { timeoutMs = 60_000 } = options;
   const id = randomBytes(3).toString("hex");
@@ -295,7 +295,7 @@ async function newRun(
     source: { pid, startTime: String(startTime), qmp: vm.qmpPath, version: plan.from },
     runState: prepared.runState,
     returnPath: plan.mode === "cpr-transfer" || plan.mode === "copy",
-    settings: await settingsOf(vm),
+    settings: settingsOf(prepared),
     // In cpr-exec there is no time before the guest runs.
     after: stepsOf([...(plan.mode === "cpr-exec" ? prepared.carry.before : []), ...prepared.carry.after]),
     owned: ownedFiles(prepared),
@@ -368,14 +368,11 @@ function stepsOf(steps: readonly QmpStep[]): NonNullable<Journal["after"]> {
   return steps.map(({ execute, arguments: args }) => ({ execute, ...(args === undefined ? {} : { arguments: args }) }));
 }
 
-async function settingsOf({ qmp }: OpenVm): Promise<Journal["settings"]> {
-  const [{ mode = "normal", ...parameters }, list] = await Promise.all([
-    qmp.execute("query-migrate-parameters"),
-    qmp.execute("query-migrate-capabilities"),
-  ]);
+function settingsOf({ settings }: Prepared): Journal["settings"] {
+  const { mode = "normal", ...parameters } = settings.parameters;
   return {
     mode,
-    capabilities: Object.fromEntries(list.map(({ capability, state }) => [capability, state])),
+    capabilities: Object.fromEntries(settings.capabilities.map(({ capability, state }) => [capability, state])),
     parameters: Object.fromEntries(
       Object.entries(parameters).flatMap(([name, value]) =>
         typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? [[name, value]] : [],

@@ -68,15 +68,40 @@ export async function restoreSettings(peer: Peer, journal: Journal): Promise<str
     const why = `another client's migration is ${migration}`;
     return [`the migration settings of process ${pid} (mode ${journal.mode}) were not put back: ${why}`];
   }
-  await tell(peer, "migrate-set-parameters", { mode });
+  // QEMU reads what it is told byte by byte, some microseconds each.
+  const now = await settingsOf(peer);
+  const parameterList = Object.entries(parameters).filter(([name, value]) => now?.parameters[name] !== value);
+  const list = Object.entries(capabilities).filter(([name, state]) => now?.capabilities.get(name) !== state);
+  if (now?.parameters["mode"] !== mode) await tell(peer, "migrate-set-parameters", { mode });
   // All at once; one by one where this QEMU does not know one of them.
-  if ((await tell(peer, "migrate-set-parameters", parameters)) !== undefined) {
-    for (const [name, value] of Object.entries(parameters)) {
+  if (parameterList.length > 0) {
+    const refused = await tell(peer, "migrate-set-parameters", Object.fromEntries(parameterList));
+    for (const [name, value] of refused === undefined ? [] : parameterList) {
       await tell(peer, "migrate-set-parameters", { [name]: value });
     }
   }
-  const list = Object.entries(capabilities).map(([capability, state]) => ({ capability, state }));
-  if ((await tell(peer, "migrate-set-capabilities", { capabilities: list })) === undefined) return [];
-  for (const each of list) await tell(peer, "migrate-set-capabilities", { capabilities: [each] });
+  if (list.length > 0) {
+    const states = list.map(([capability, state]) => ({ capability, state }));
+    const refused = await tell(peer, "migrate-set-capabilities", { capabilities: states });
+    for (const each of refused === undefined ? [] : states) {
+      await tell(peer, "migrate-set-capabilities", { capabilities: [each] });
+    }
+  }
   return [];
+}
+
+/** How its migrations are set up now; undefined if it does not say. */
+async function settingsOf(peer: Peer) {
+  try {
+    const qmp = await monitorOf(peer, 2_000);
+    const [parameters, capabilities] = await Promise.all([
+      qmp.execute("query-migrate-parameters", undefined, { timeoutMs: 5_000 }),
+      qmp.execute("query-migrate-capabilities", undefined, { timeoutMs: 5_000 }),
+    ]);
+    const states = new Map(capabilities.map(({ capability, state }) => [capability, state]));
+    return { parameters: parameters as Readonly<Record<string, unknown>>, capabilities: states };
+  } catch (error) {
+    if (isCprkitError(error)) return undefined;
+    throw error;
+  }
 }
