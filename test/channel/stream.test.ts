@@ -474,7 +474,7 @@ describe("a low RLIMIT_NOFILE", () => {
     { name: "waits until the receiver has taken some", waitMs: 300 },
     { name: "gives up in the end, with the kernel's error and the remedy", waitMs: undefined },
   ]) {
-    it.skipIf(!isRoot)(`in an unprivileged sender with too many fds in flight: ${name}`, () =>
+    it.skipIf(!isRoot)(`in an unprivileged sender with too many fds in flight: ${name} [needs root]`, () =>
       withTempDir(async (directory) => {
         chmodSync(directory, 0o777);
         await expectNoFdLeak(async () => {

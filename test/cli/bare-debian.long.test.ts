@@ -2,10 +2,10 @@
 // that is listed and updated, completion in three shells, and the manual pages.
 
 import { execFileSync } from "node:child_process";
-import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type BareDebian, bareDebian, noBareDebian } from "../support/bare-debian.ts";
+import { type BareDebian, type BareOptions, bareDebian, noBareDebian, registryOf } from "../support/bare-debian.ts";
 import { cacheDir } from "../support/cache-dir.ts";
 import { repoRoot } from "../support/cli.ts";
 
@@ -46,23 +46,12 @@ describe.skipIf(why !== undefined)("a bare Debian 12", () => {
   }
 
   /** Runs it, and expects that it does well. @returns what it prints */
-  function ok({ run }: BareDebian, script: string, options?: Parameters<BareDebian["run"]>[1]): string {
+  function ok({ run }: BareDebian, script: string, options?: BareOptions): string {
     const { status, stdout, stderr } = run(`set -e; cd /root; ${script}`, options);
     expect({ status, stderr: status === 0 ? "" : stderr, stdout: status === 0 ? "" : stdout }, script).toEqual({
       ...{ status: 0, stderr: "", stdout: "" },
     });
     return stdout;
-  }
-
-  /** This Node and its npm, and nothing else. */
-  function withNode(one: BareDebian, { npm = false } = {}): void {
-    copyFileSync(process.execPath, join(one.root, "usr/local/bin/node"));
-    if (!npm) return;
-    const cli = realpathSync(execFileSync("sh", ["-c", "command -v npm"], { encoding: "utf8" }).trim());
-    const to = join(one.root, "usr/local/lib/node_modules/npm");
-    mkdirSync(dirname(to), { recursive: true });
-    cpSync(join(dirname(cli), ".."), to, { recursive: true });
-    ok(one, "ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm");
   }
 
   const works = (one: BareDebian, program: string) => {
@@ -165,7 +154,7 @@ zpty -d z
 
   it("the one file, with nothing but Node; Debian 12's own Node is too old for the small package, which says so", async () => {
     const one = await debian("package/cprkit.cjs", `package/${smallDeb}`, state);
-    withNode(one);
+    one.addNode();
     ok(one, "cp cprkit.cjs /opt/cprkit");
     works(one, "/opt/cprkit");
     const { status, stderr } = one.run(`dpkg --install /root/${smallDeb}`);
@@ -177,26 +166,12 @@ zpty -d z
     const tarball = packed.trim().split("\n").at(-1) as string;
     const one = await debian(tarball, state);
     execFileSync("rm", [join(repoRoot, tarball)]);
-    withNode(one, { npm: true });
-    ok(one, `npm install --global --no-audit --no-fund /root/${tarball}`, { env: npmEnvironment(one) });
+    one.addNode({ npm: true });
+    ok(one, `npm install --global --no-audit --no-fund /root/${tarball}`, { env: registryOf(one) });
     works(one, "cprkit");
     expect(ok(one, "man cprkit-list | cat")).toContain("which VMs run here");
     expect(ok(one, "cprkit completion bash | bash -n && cprkit man update | man -l - | cat")).toContain("--state-dir");
   }, 300_000);
-
-  /** How this machine gets to the registry. */
-  function npmEnvironment(one: BareDebian): Record<string, string> {
-    const registry = execFileSync("npm", ["config", "get", "registry"], { encoding: "utf8" }).trim();
-    copyFileSync("/etc/resolv.conf", join(one.root, "etc/resolv.conf"));
-    const certificates = process.env["NODE_EXTRA_CA_CERTS"];
-    if (certificates !== undefined) copyFileSync(certificates, join(one.root, "etc/extra-ca.pem"));
-    const proxies = Object.entries(process.env).filter(([name]) => /^(https?|no)_proxy$/i.test(name));
-    return {
-      ...(Object.fromEntries(proxies) as Record<string, string>),
-      npm_config_registry: registry,
-      ...(certificates === undefined ? {} : { NODE_EXTRA_CA_CERTS: "/etc/extra-ca.pem" }),
-    };
-  }
 
   it("has no Node, npm or compiler by itself", async () => {
     const one = await debian();

@@ -37,7 +37,7 @@ it("says what --help says, examples and exit codes included", () => {
 
 const hasGroff = spawnSync("groff", ["--version"]).status === 0;
 if (!hasGroff) console.warn("skipped: manual pages as groff sees them: there is no groff here");
-it.skipIf(!hasGroff)("groff has nothing to complain about, and shows each word of an option", () => {
+it.skipIf(!hasGroff)("groff has nothing to complain about, and shows each word of an option [needs groff]", () => {
   cprkit(["man", "--output", folder]);
   const files = pages.map((name) => join(folder, name));
   const { stdout, stderr, status } = spawnSync("groff", ["-man", "-ww", "-Tascii", "-P-cbou", ...files], {

@@ -110,7 +110,7 @@ it("a cache to which others may write, or a link in its place, is not used", () 
 });
 
 if (!isRoot) console.warn("skipped: the single file as a user without a home: only root can take that user's rights");
-it.skipIf(!isRoot)("a user without a home, too", () => {
+it.skipIf(!isRoot)("a user without a home, too [needs root]", () => {
   const where = place();
   for (const each of ["", "tmp", "here"]) chmodSync(join(where.folder, each), 0o777);
   callsWork(where, nobody);

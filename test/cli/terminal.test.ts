@@ -225,18 +225,21 @@ describe("words of a QEMU", () => {
   });
 });
 
-it.skipIf(!existsSync("/usr/bin/script"))("colours of our own reach a terminal, those of a stranger do not", () => {
-  const program = `Promise.all(["output", "colours"].map((name) =>
+it.skipIf(!existsSync("/usr/bin/script"))(
+  "colours of our own reach a terminal, those of a stranger do not [needs script(1)]",
+  () => {
+    const program = `Promise.all(["output", "colours"].map((name) =>
     import(${JSON.stringify(join(repoRoot, "dist/cli/"))} + name + ".js"))).then(([{ print }, { colours }]) =>
     print(colours.red("own \\x1b[32mstranger") + " \\x1b[33mstranger\\n"))`;
-  const command = `${process.execPath} -e '${program}'`;
-  // script(1) is a terminal.
-  const { stdout } = spawnSync("/usr/bin/script", ["-qec", command, "/dev/null"], {
-    encoding: "utf8",
-    env: { ...process.env, TERM: "xterm", CI: undefined, NO_COLOR: undefined },
-  });
-  expect(stdout.trimEnd()).toBe("\x1b[31mown \\x1b[32mstranger\x1b[39m \\x1b[33mstranger");
-});
+    const command = `${process.execPath} -e '${program}'`;
+    // script(1) is a terminal.
+    const { stdout } = spawnSync("/usr/bin/script", ["-qec", command, "/dev/null"], {
+      encoding: "utf8",
+      env: { ...process.env, TERM: "xterm", CI: undefined, NO_COLOR: undefined },
+    });
+    expect(stdout.trimEnd()).toBe("\x1b[31mown \\x1b[32mstranger\x1b[39m \\x1b[33mstranger");
+  },
+);
 
 it("nothing but output.ts writes to standard output or standard error", () => {
   const sources = join(repoRoot, "src");

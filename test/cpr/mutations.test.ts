@@ -90,7 +90,9 @@ describe.each([...captures, ...hashCaptures])(`$name broken in many ways (seed $
 
 describe("the measure itself", () => {
   it("sees an allocation that is not kept", () => {
-    expect(grown(() => new Uint8Array(2 ** 24).fill(1, 0, 1))).toBeGreaterThan(allowed(10_000));
+    // The first may have V8 free what came before it.
+    const seen = [1, 2, 3].map(() => grown(() => new Uint8Array(2 ** 24).fill(1, 0, 1)));
+    expect(Math.max(...seen)).toBeGreaterThan(allowed(10_000));
   });
 
   it("sees bytes that are not saved back", () => {

@@ -10,7 +10,7 @@ const why = whyNoPostgres();
 if (why !== undefined) console.warn(`skipped: 5,000 VMs on 200 hosts: ${why}`);
 
 it.skipIf(why !== undefined)(
-  "5,000 VMs on 200 hosts",
+  `5,000 VMs on 200 hosts${why === undefined ? "" : ` [${why}]`}`,
   () => {
     const words = [join(repoRoot, "scripts/fleet/simulate.mjs")];
     const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: "utf8", timeout: 900_000 });

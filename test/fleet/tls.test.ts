@@ -15,7 +15,7 @@ import { startPostgres, whyNoPostgres } from "../../scripts/fleet/postgres.mjs";
 const why = whyNoPostgres();
 if (why !== undefined) console.warn(`skipped: a ledger over TLS: ${why}`);
 
-describe.skipIf(why !== undefined)("a ledger over TLS", () => {
+describe.skipIf(why !== undefined)(`a ledger over TLS${why === undefined ? "" : ` [${why}]`}`, () => {
   const dir = mkdtempSync(join(tmpdir(), "cprkit-tls-"));
   let postgres: Awaited<ReturnType<typeof startPostgres>>;
   let port: number;

@@ -83,7 +83,7 @@ describe("recorded migration streams", () => {
   });
 });
 
-describe.skipIf(!hasAllCaptures)("streams that analyze-migration.py cannot read (from the shared captures)", () => {
+describe.skipIf(!hasAllCaptures)("streams that analyze-migration.py cannot read [needs the shared captures]", () => {
   const capture = (name: string): MigrationCapture => {
     const found = captures.find((one) => one.name === name);
     if (found === undefined) throw new Error(`${name} is missing`);

@@ -34,7 +34,7 @@ function runAsUser(refused: number) {
 }
 
 if (!isRoot) console.warn("skipped: work as another user: only root can take another user's rights");
-describe.skipIf(!isRoot)("work as another user", () => {
+describe.skipIf(!isRoot)("work as another user [needs root]", () => {
   it("has that user's rights, and afterwards ours again", () => {
     const { status, said } = runAsUser(-1);
     expect(status).toBe(0);

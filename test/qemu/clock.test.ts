@@ -24,7 +24,7 @@ describeQemu("a clock that is set while the guest stands still", ["11.1"], ({ "1
     ["cpr-reboot", 60],
   ];
   it.skipIf(clock === undefined).each(cases)(
-    "%s, by %d s: the pause is not known, and how long at most",
+    "%s, by %d s: the pause is not known, and how long at most [needs a C compiler]",
     async (mode, seconds) => {
       const vm = await startPlain(qemu);
       const program = join(vm.dir, "late-clock");

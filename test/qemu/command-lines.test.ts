@@ -1,11 +1,11 @@
 // VMs as Proxmox VE, libvirt and KubeVirt start them, there and back.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, it } from "vitest";
 import { updateVm } from "../../src/qemu/update/update.ts";
-import { isRoot } from "../support/other-user.ts";
+import { addHugePages } from "../support/huge-pages.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
 import { type CommandLine, commandLines, hugePages } from "./command-lines.ts";
@@ -13,43 +13,30 @@ import { endAll, startUpdatable } from "./update-support.ts";
 
 afterEach(endAll);
 
-const pool = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
-const reserved = isRoot ? reserve(16) : undefined;
-
-/** Reserves huge pages of 2 MiB. @returns how many there were; undefined if there can't be that many */
-function reserve(pages: number): number | undefined {
-  try {
-    const before = Number(readFileSync(pool, "utf8"));
-    writeFileSync(pool, String(before + pages));
-    if (Number(readFileSync(pool, "utf8")) >= before + pages) return before;
-    writeFileSync(pool, String(before));
-  } catch {
-    // Not in this kernel, or not for us.
-  }
-  return undefined;
-}
+const takeBack = addHugePages(16);
 
 function shell(command: string): void {
   execFileSync("/bin/sh", ["-c", command]);
 }
 
-afterAll(() => {
-  if (reserved !== undefined) writeFileSync(pool, String(reserved));
-});
+afterAll(() => takeBack?.());
 
 describeQemu("a VM as it is started by", ["10.0", "11.1"], (qemu) => {
-  it.runIf(reserved !== undefined)("huge pages in a memfd and in a folder: 10.0 -> 11.1", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "huge-"));
-    shell(`mount -t hugetlbfs -o pagesize=2M none ${folder}`);
-    try {
-      await update(qemu, hugePages(folder), ["11.1"]);
-    } finally {
-      await endAll();
-      // The threads of a QEMU that was killed let go one after the other.
-      shell(`for i in $(seq 100); do umount ${folder} 2>/dev/null && exit; sleep 0.1; done; umount ${folder}`);
-      rmdirSync(folder);
-    }
-  });
+  it.skipIf(takeBack === undefined)(
+    "huge pages in a memfd and in a folder: 10.0 -> 11.1 [needs huge pages]",
+    async () => {
+      const folder = mkdtempSync(join(tmpdir(), "huge-"));
+      shell(`mount -t hugetlbfs -o pagesize=2M none ${folder}`);
+      try {
+        await update(qemu, hugePages(folder), ["11.1"]);
+      } finally {
+        await endAll();
+        // The threads of a QEMU that was killed let go one after the other.
+        shell(`for i in $(seq 100); do umount ${folder} 2>/dev/null && exit; sleep 0.1; done; umount ${folder}`);
+        rmdirSync(folder);
+      }
+    },
+  );
 
   for (const commandLine of commandLines) {
     it(`${commandLine.name}: 10.0 -> 11.1 -> 10.0`, () => update(qemu, commandLine, ["11.1", "10.0"]));

@@ -1,10 +1,10 @@
 // A VM that was not started for CPR: its RAM is copied into a new QEMU, once, and from then on it is updated by CPR.
-import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, afterEach, expect, it } from "vitest";
 import { preflight } from "../../src/qemu/preflight/preflight.ts";
 import { connectQmp } from "../../src/qemu/qmp/client.ts";
 import type { CopyProgress } from "../../src/qemu/update/options.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
+import { addHugePages } from "../support/huge-pages.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
 import {
@@ -18,24 +18,9 @@ import {
 
 afterEach(endAll);
 
-/** Huge pages of 2 MiB for two QEMUs of 32 MiB; the host's setting is put back at the end. */
-const setting = "/proc/sys/vm/nr_hugepages";
-const given = Number(readFileSync(setting, "utf8"));
-const roomForHuge = hasRoom();
-afterAll(() => {
-  if (roomForHuge) writeFileSync(setting, String(given));
-});
-
-function hasRoom(): boolean {
-  try {
-    writeFileSync(setting, String(given + 40));
-  } catch {
-    // Not root.
-  }
-  const free = Number(/^HugePages_Free:\s+(\d+)/m.exec(readFileSync("/proc/meminfo", "utf8"))?.[1]);
-  if (free < 36) console.warn("skipped: RAM huge: the machine has no room for 36 huge pages, or this is not root");
-  return free >= 36;
-}
+/** For two QEMUs of 32 MiB. */
+const takeBack = addHugePages(40);
+afterAll(() => takeBack?.());
 
 describeQemu(
   "an update by copy",
@@ -53,8 +38,8 @@ describeQemu(
       ["10.0", "11.1", "pc-q35-10.0", "huge"],
     ];
     for (const [from, to, machine, ram] of cases) {
-      it.skipIf(ram === "huge" && !roomForHuge)(
-        `${machine}, RAM ${ram}: ${from} -> ${to}, then by CPR`,
+      it.skipIf(ram === "huge" && takeBack === undefined)(
+        `${machine}, RAM ${ram}: ${from} -> ${to}, then by CPR${ram === "huge" ? " [needs huge pages]" : ""}`,
         async () => {
           // A Linux guest checks its own memory; of the counting guest QEMU reads it.
           const isLinux = ram === "plain" || ram === "numa";

@@ -94,7 +94,7 @@ it("a seccomp filter that refuses pidfd_getfd is found by the call, and as a con
 });
 
 if (!isRoot) console.warn("skipped: doctor in namespaces: only root can make them everywhere");
-it.skipIf(!isRoot)("in a user namespace of its own, other users' VMs are out of reach", () => {
+it.skipIf(!isRoot)("in a user namespace of its own, other users' VMs are out of reach [needs root]", () => {
   const report = doctor(["unshare", "--user", "--map-root-user"]);
   expect(of(report, "namespaces")).toEqual([
     expect.objectContaining({ state: "hinders", remedy: expect.stringContaining("on the host") }),
@@ -103,7 +103,7 @@ it.skipIf(!isRoot)("in a user namespace of its own, other users' VMs are out of 
 
 const hasKvm = existsSync("/dev/kvm");
 if (!hasKvm) console.warn("skipped: doctor with something else at /dev/kvm: there is no /dev/kvm here");
-it.skipIf(!isRoot || !hasKvm)("what is at /dev/kvm is asked, not only looked at", () => {
+it.skipIf(!isRoot || !hasKvm)("what is at /dev/kvm is asked, not only looked at [needs root and /dev/kvm]", () => {
   const report = doctor(["unshare", "--mount", "sh", "-c", 'mount --bind /dev/null /dev/kvm && exec "$@"', "sh"]);
   expect(of(report, "kvm")).toEqual([expect.objectContaining({ state: "hinders" })]);
 });

@@ -383,16 +383,19 @@ it("--allow takes the codes that there are, and names those that are near", () =
   for (const code of ["memory-low", "cgroup"]) expect(allow(code).status).toBe(4);
 });
 
-it.skipIf(spawnSync("strace", ["-V"]).error !== undefined)("ends also when the disk of its output fails", () => {
-  const at = place();
-  writeJournal(at.folder, journalOf(at));
-  const words = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO"];
-  // Not the time-out of spawnSync: it would end strace alone.
-  const limit = ["timeout", "-s", "KILL", "20"];
-  const command = [...limit, process.execPath, join(repoRoot, "bin/cprkit"), "update", "--abort", "--qmp", at.qmp];
-  const { signal, status, stderr } = spawnSync("strace", [...words, ...command, "--state-dir", at.base], {
-    encoding: "utf8",
-  });
-  expect(stderr).toBe("");
-  expect({ signal, status }).toEqual({ signal: null, status: 4 });
-});
+it.skipIf(spawnSync("strace", ["-V"]).error !== undefined)(
+  "ends also when the disk of its output fails [needs strace]",
+  () => {
+    const at = place();
+    writeJournal(at.folder, journalOf(at));
+    const words = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO"];
+    // Not the time-out of spawnSync: it would end strace alone.
+    const limit = ["timeout", "-s", "KILL", "20"];
+    const command = [...limit, process.execPath, join(repoRoot, "bin/cprkit"), "update", "--abort", "--qmp", at.qmp];
+    const { signal, status, stderr } = spawnSync("strace", [...words, ...command, "--state-dir", at.base], {
+      encoding: "utf8",
+    });
+    expect(stderr).toBe("");
+    expect({ signal, status }).toEqual({ signal: null, status: 4 });
+  },
+);

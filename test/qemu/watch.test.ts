@@ -19,7 +19,7 @@ const script = "/usr/bin/script";
 if (!existsSync(script)) console.warn("skipped: status --watch on a terminal: there is no script(1) here");
 
 it.skipIf(!existsSync(script))(
-  "on a terminal what has not changed is not drawn again; Ctrl-C gives the cursor back",
+  "on a terminal what has not changed is not drawn again; Ctrl-C gives the cursor back [needs script(1)]",
   async () => {
     // script(1) in a job has a terminal without a size.
     const words = `stty cols 100 rows 24; exec ${process.execPath} bin/cprkit status --state-dir ${join(privateDir(), "none")} --watch 1`;

@@ -1,7 +1,8 @@
 // For tests that need a real browser: headless Chromium as `npm run qemu` fetches it, driven by Playwright, and axe for
 // what people with a screen reader, a keyboard or little contrast would stumble over.
 
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import axe from "axe-core";
 import { type Browser, chromium, type Page } from "playwright-core";
@@ -39,16 +40,29 @@ export function describeBrowser(
   const reason = chromiumPath === undefined ? ` [${missing}]` : "";
   describe.skipIf(chromiumPath === undefined)(`${name}${reason}`, () => {
     let browser: Browser;
+    const folder = mkdtempSync(join(tmpdir(), "cprkit-browser-"));
+    afterAll(() => rmSync(folder, { recursive: true, force: true }));
     beforeAll(async () => {
       browser = await chromium.launch({
         executablePath: chromiumPath as string,
         chromiumSandbox: false,
+        env: { ...process.env, ...ownFonts(folder) },
         args: ["--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run"],
       });
     });
     afterAll(() => browser?.close());
     body((screen = "desktop") => browser.newPage({ viewport: screens[screen] }));
   });
+}
+
+/** The fonts that came with the browser, and no others: pages look alike everywhere, also where no font is installed. */
+function ownFonts(folder: string): Record<string, string> {
+  const fonts = join(cacheDir(), "chromium/root/usr/share/fonts");
+  if (!existsSync(fonts)) return {};
+  const file = join(folder, "fonts.conf");
+  const lines = [`<dir>${fonts}</dir>`, `<cachedir>${join(folder, "cache")}</cachedir>`].join("");
+  writeFileSync(file, `<?xml version="1.0"?><fontconfig>${lines}</fontconfig>\n`);
+  return { FONTCONFIG_FILE: file };
 }
 
 /** What axe finds on the page as it is now: none is as it should be. Each with the first elements that it is about. */

@@ -10,7 +10,7 @@ import { fromVmdesc, load, parseVmdesc, save, toVmdesc, trace } from "../../src/
 import { parseJson } from "../../src/vmstate/vmdesc/json.ts";
 import { captureNames, descriptionFiles, findBody, noCaptures, readCapture } from "./migration-captures.ts";
 
-if (noCaptures !== undefined) test.skip(`captures: ${noCaptures}`, () => {});
+if (noCaptures !== undefined) test.skip(`captures [${noCaptures}]`, () => {});
 
 describe.each(captureNames)("%s", (name) => {
   const capture = readCapture(name);
