@@ -1,5 +1,5 @@
 // Release notes, by keep-a-changelog from CHANGELOG.md: `npm run notes` prints those of the newest release, and
-// `npm run release -- 0.2.0` gives what is unreleased a version and today's date, there and in package.json.
+// `npm run release -- 0.2.0` gives what is unreleased a version and today's date, there and in both packages.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -46,8 +46,27 @@ function main([job, version]) {
   newest.setVersion(version);
   newest.setDate(new Date());
   writeFileSync(path, `${asText(changelog)}\n`);
-  const manifest = join(root, "package.json");
-  writeFileSync(manifest, readFileSync(manifest, "utf8").replace(/"version": "[^"]*"/, `"version": "${version}"`));
+  edit("package.json", (manifest) => {
+    manifest.version = version;
+  });
+  edit("fleet/package.json", (fleet) => ofFleet(fleet, version));
+  edit("package-lock.json", (lock) => {
+    lock.version = version;
+    lock.packages[""].version = version;
+    ofFleet(lock.packages.fleet, version);
+  });
+}
+
+/** The fleet's package has the same version, and works with a cprkit of that version. */
+function ofFleet(fleet, version) {
+  fleet.version = version;
+  fleet.peerDependencies.cprkit = `^${version}`;
+}
+
+function edit(path, change) {
+  const json = JSON.parse(readFileSync(join(root, path), "utf8"));
+  change(json);
+  writeFileSync(join(root, path), `${JSON.stringify(json, null, 2)}\n`);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) main(process.argv.slice(2));

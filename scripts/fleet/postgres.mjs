@@ -139,10 +139,11 @@ function program(name) {
 /** @type {{ words: string[] } | { why: string } | undefined} */
 let found;
 
-/** PostgreSQL refuses to run as root, who becomes another user here, in a namespace of its own. */
+/** PostgreSQL refuses to run as root, who becomes another user here, in a namespace of its own: one that has a name. */
 function userPrefix() {
   if (process.geteuid?.() !== 0) return { words: [] };
-  const words = ["unshare", "--user", "--map-user=1000", "--map-group=1000"];
+  const [, id = "65534"] = /^(?!root:)[^:\n]*:[^:\n]*:(\d+):/m.exec(readFileSync("/etc/passwd", "utf8")) ?? [];
+  const words = ["unshare", "--user", `--map-user=${id}`, `--map-group=${id}`];
   found ??=
     spawnSync(words[0] ?? "", [...words.slice(1), "true"], { stdio: "ignore" }).status === 0
       ? { words }
