@@ -85,6 +85,7 @@ export const findingCodes = {
   "memory-low": "not enough memory for the second process",
   "cgroup-memory": "the cgroup's memory limit leaves no room for the second process",
   kernel: "the kernel refuses a system call that an update needs",
+  "proxmox-pidfile": "Proxmox VE would take the VM for stopped",
 } as const satisfies Record<string, string>;
 
 /** One of {@link findingCodes}. */

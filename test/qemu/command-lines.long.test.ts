@@ -1,9 +1,11 @@
 // The same command lines with a Linux guest, whose drivers have the devices in use, there and back twice.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { assertContiguous } from "../support/serial-log.ts";
-import { commandLines } from "./command-lines.ts";
+import { type CommandLine, commandLines } from "./command-lines.ts";
 import { endAll, startUpdatable } from "./update-support.ts";
 
 afterEach(endAll);
@@ -12,10 +14,10 @@ describeQemu(
   "a Linux guest as it is started by",
   ["10.0", "11.1"],
   (qemu) => {
-    for (const { name, words } of commandLines) {
+    for (const { name, words, machine = "pc-q35-10.0" } of commandLines) {
       it(`${name}: 10.0 -> 11.1 -> 10.0 -> 11.1 -> 10.0`, { timeout: 600_000 }, async () => {
         const vm = await startUpdatable({
-          ...{ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu["10.0"], linux: "touch_mb=8" },
+          ...{ machine, accel: "tcg", qemu: qemu["10.0"], linux: "touch_mb=8" },
           rewrite: (args, dir) => {
             const at = args.indexOf("-kernel");
             return words(dir, { boot: "linux", kernel: args.slice(at, at + 6) });
@@ -35,6 +37,31 @@ describeQemu(
         expect(vm.serial.text()).not.toContain("FILL BAD");
       });
     }
+
+    it("Proxmox VE, which does not start it for CPR: by copy once, then by CPR", { timeout: 600_000 }, async () => {
+      const { words, machine } = commandLines.find(({ listener }) => listener === "qmeventd.sock") as CommandLine;
+      const asItIs = (word: string) =>
+        word
+          .replace("memory-backend-memfd", "memory-backend-ram")
+          .replace(/^(memory-backend-ram.*),share=on$/, "$1")
+          .replace(",aux-ram-share=on", "");
+      const vm = await startUpdatable({
+        ...{ machine: machine ?? "", accel: "tcg", qemu: qemu["10.0"] },
+        rewrite: (_, dir) => words(dir, { boot: "firmware", kernel: [] }).map(asItIs),
+      });
+      const options = { stateDir: vm.stateDir, qemu: qemu["11.1"] };
+      const refused = await updateVm({ qmp: vm.qmp }, options).catch((error: Error) => error.message);
+      expect(refused).toMatch(/aux-ram-share-off|memory-not-shared/);
+      const copied = await updateVm({ qmp: vm.qmp }, { ...options, mode: "copy" });
+      expect(copied).toMatchObject({ outcome: "updated", mode: "copy" });
+      for (const version of ["11.1", "10.0"] as const) {
+        const report = await updateVm({ qmp: vm.qmp }, { ...options, qemu: qemu[version], mode: "cpr-transfer" });
+        expect(report.comparison.after?.differences).toEqual([]);
+      }
+      await vm.serial.waitForMore(20, 60_000);
+      assertContiguous(vm.serial);
+      expect(readFileSync(join(vm.dir, "101.pid"), "utf8").trim()).toBe(String(vm.qemus()[0]));
+    });
   },
   { linux: true },
 );

@@ -14,6 +14,12 @@ export interface CommandLine {
   readonly name: string;
   /** The words after the program; makes the files that they name in `dir`, where the serial socket and qmp.sock are to be. */
   words(dir: string, guest: Guest): string[];
+  /** The machine type, if not pc-q35-10.0. */
+  readonly machine?: string;
+  /** In `dir`: a socket to which QEMU's monitor connects by itself, where somebody listens. */
+  readonly listener?: string;
+  /** What an update warns of, besides what it does of all. */
+  readonly warning?: RegExp;
 }
 
 /** What Proxmox VE's file for a q35 has: the USB controllers that it puts behind every such VM, and its PCI bridges. */
@@ -110,6 +116,97 @@ const proxmox: CommandLine = {
 };
 
 const json = (value: Record<string, unknown>) => JSON.stringify(value);
+
+/** A picture for the boot menu: what QEMU looks at of it (QEMU 10.0 hw/nvram/fw_cfg.c: its kind and depth). */
+function splash(dir: string): string {
+  const bytes = new Uint8Array(64);
+  bytes.set(new TextEncoder().encode("BM"));
+  bytes[28] = 24;
+  const path = join(dir, "bootsplash.bmp");
+  writeFileSync(path, bytes);
+  return path;
+}
+
+/** A disk as Proxmox VE 9 has it: a node that limits, over the format, over the file. */
+function throttled(dir: string, name: string, more: Record<string, unknown> = {}): string[] {
+  const every = { "detect-zeroes": "unmap", discard: "unmap", "read-only": false };
+  const cache = { direct: false, "no-flush": false };
+  const file = { ...every, cache, driver: "file", aio: "threads", filename: image(dir, `vm-100-${name}.raw`) };
+  return [
+    ...["-object", json({ id: `throttle-drive-${name}`, limits: {}, "qom-type": "throttle-group" })],
+    "-blockdev",
+    json({
+      ...{ ...every, driver: "throttle", "node-name": `drive-${name}`, "throttle-group": `throttle-drive-${name}` },
+      file: {
+        ...{ ...every, cache, driver: "raw", "node-name": `f-${name}`, ...more },
+        file: { ...file, "node-name": `e-${name}` },
+      },
+    }),
+  ];
+}
+
+/** Also its own daemon, to whose socket a second monitor connects. */
+const proxmoxI440fx: CommandLine = {
+  name: "Proxmox VE 9: i440fx, daemon, qmeventd, UEFI's flash, throttle groups, memory and CPUs to plug in, VNC with a password",
+  machine: "pc-i440fx-10.0",
+  listener: "qmeventd.sock",
+  warning: /^VNC of default asks for a password that QEMU does not tell/,
+  words(dir, guest) {
+    const isFirmware = guest.boot === "firmware";
+    const half = isFirmware ? 16 : 80;
+    const backend = (id: string, size: number) => `memory-backend-memfd,id=${id},size=${size}M,share=on`;
+    const flash = [
+      "-blockdev",
+      json({
+        driver: "raw",
+        "node-name": "pflash0",
+        "read-only": true,
+        file: { driver: "file", filename: `${dir}/guest.rom` },
+      }),
+    ];
+    return [
+      ...["-name", "vm101,debug-threads=on", "-no-shutdown"],
+      ...["-chardev", `socket,id=qmp,path=${dir}/qmp.sock,server=on,wait=off`, "-mon", "chardev=qmp,mode=control"],
+      ...["-chardev", `socket,id=qmp-event,path=${dir}/qmeventd.sock,reconnect-ms=5000`],
+      ...["-mon", "chardev=qmp-event,mode=control", "-pidfile", `${dir}/101.pid`, "-daemonize"],
+      ...["-smbios", "type=1,uuid=5b0f3c12-2b6d-4f6e-9a55-8d7f0e1c2a3b"],
+      ...(isFirmware ? [...flash, ...throttled(dir, "efidisk0", { size: 540672 })] : guest.kernel),
+      ...["-smp", "2,sockets=1,cores=2,maxcpus=2", "-nodefaults"],
+      ...["-boot", `menu=on,strict=on,reboot-timeout=1000,splash=${splash(dir)}`],
+      ...["-vnc", `unix:${dir}/101.vnc,password=on`, "-cpu", "qemu64,+x2apic"],
+      ...["-m", `size=${2 * half},slots=4,maxmem=1024M`],
+      ...["-object", backend("ram-node0", half), "-numa", "node,nodeid=0,cpus=0,memdev=ram-node0"],
+      ...["-object", backend("ram-node1", half), "-numa", "node,nodeid=1,cpus=1,memdev=ram-node1"],
+      ...["-object", backend("mem-dimm0", 16), "-device", "pc-dimm,id=dimm0,memdev=mem-dimm0,node=0"],
+      ...["-object", "iothread,id=iothread-virtioscsi0"],
+      ...["-global", "PIIX4_PM.disable_s3=1", "-global", "PIIX4_PM.disable_s4=1"],
+      ...[1, 2, 3].flatMap((id) => [
+        "-device",
+        `pci-bridge,id=pci.${id},chassis_nr=${id},bus=pci.0,addr=${["", "0x1e", "0x1f", "0x5"][id]}`,
+      ]),
+      ...["-device", "vmgenid,guid=0e5d1f0a-3c4b-4a69-8877-665544332211"],
+      ...["-device", "piix3-usb-uhci,id=uhci,bus=pci.0,addr=0x1.0x2"],
+      ...["-device", "usb-tablet,id=tablet,bus=uhci.0,port=1"],
+      ...["-chardev", `socket,id=serial0,path=${dir}/serial.sock`, "-device", "isa-serial,chardev=serial0"],
+      ...["-device", "VGA,id=vga,bus=pci.0,addr=0x2"],
+      ...["-chardev", `socket,path=${dir}/101.qga,server=on,wait=off,id=qga0`],
+      ...["-device", "virtio-serial,id=qga0,bus=pci.0,addr=0x8"],
+      ...["-device", "virtserialport,chardev=qga0,name=org.qemu.guest_agent.0"],
+      ...["-device", "virtio-balloon-pci,id=balloon0,bus=pci.0,addr=0x3,free-page-reporting=on"],
+      ...["-iscsi", "initiator-name=iqn.1993-08.org.debian:01:0a1b2c3d4e5f"],
+      ...["-device", "ide-cd,bus=ide.1,unit=0,id=ide2,bootindex=200"],
+      ...["-device", "virtio-scsi-pci,id=virtioscsi0,bus=pci.3,addr=0x1,iothread=iothread-virtioscsi0"],
+      ...throttled(dir, "scsi0"),
+      "-device",
+      "scsi-hd,bus=virtioscsi0.0,channel=0,scsi-id=0,lun=0,drive=drive-scsi0,id=scsi0,device_id=drive-scsi0,bootindex=100,write-cache=on",
+      ...["-netdev", "type=user,id=net0"],
+      "-device",
+      "virtio-net-pci,mac=BC:24:11:04:05:06,netdev=net0,bus=pci.0,addr=0x12,id=net0,rx_queue_size=1024,tx_queue_size=256,bootindex=300,host_mtu=1500",
+      "-machine",
+      `hpet=off,type=pc-i440fx-10.0,accel=tcg,aux-ram-share=on${isFirmware ? ",pflash0=pflash0,pflash1=drive-efidisk0" : ""}`,
+    ];
+  },
+};
 
 function rootPorts(count: number): string[] {
   return Array.from({ length: count }, (_, index) => [
@@ -312,4 +409,4 @@ export function hugePages(folder: string): CommandLine {
 }
 
 /** All styles. */
-export const commandLines: readonly CommandLine[] = [proxmox, libvirt, kubevirt, numa];
+export const commandLines: readonly CommandLine[] = [proxmox, proxmoxI440fx, libvirt, kubevirt, numa];

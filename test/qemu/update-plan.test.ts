@@ -1,6 +1,6 @@
 // How the successor's command line is derived, without any QEMU.
 import { describe, expect, it } from "vitest";
-import { deriveCommandLine } from "../../src/qemu/command-line/derive.ts";
+import { deriveCommandLine, machineOf } from "../../src/qemu/command-line/derive.ts";
 import { qmpSocketPaths } from "../../src/qemu/command-line/monitors.ts";
 import {
   areKnownOptions,
@@ -127,9 +127,29 @@ describe("deriving", () => {
     expect(derive("-machine accel=tcg", { machine }).args.join(" ")).toBe("-machine pc-q35-10.0 -machine accel=tcg");
   });
 
+  it("keeps what Proxmox VE says behind the type, and its option -id", () => {
+    const words = (type: string) => derive(`-id 100 -machine hpet=off,type=${type}`, { machine: "pc-i440fx-9.2" }).args;
+    const own = ["-id", "100", "-machine", "hpet=off,type=pc-i440fx-9.2+pve1"];
+    expect([words("pc+pve1"), words("pc-i440fx-9.2+pve1")]).toEqual([own, own]);
+    expect(derive("-M q35+pve0", { machine: "pc-q35-9.2" }).args).toEqual(["-M", "pc-q35-9.2+pve0"]);
+    const asked = (words: string) => machineOf(parseOptions(words.split(" ")));
+    expect([asked("-machine type=pc+pve0"), asked("-M pc-q35-9.2+pve12"), asked("-M q35")]).toEqual([
+      ...["pc", "pc-q35-9.2", "q35"],
+    ]);
+  });
+
   it("leaves the old binary's firmware folders out, not the others", () => {
     const line = "-L /opt/old/share/qemu -L /usr/share/extra";
     expect(derive(line, { oldPrefix: "/opt/old" }).args.join(" ")).toBe("-L /usr/share/extra");
+  });
+
+  it("refuses what Proxmox VE would lose sight of; the process that stays it knows", () => {
+    const line = "-pidfile /var/run/qemu-server/100.pid";
+    expect(codes(line)).toEqual(["proxmox-pidfile"]);
+    expect(codes(`${line}.cpr2`)).toEqual(["proxmox-pidfile"]);
+    expect(codes("-pidfile /run/vm1.pid")).toEqual([]);
+    const stays = derive(line, { sideBySide: false });
+    expect([stays.findings, stays.args.join(" ")]).toEqual([[], line]);
   });
 
   it("names what can't be had twice", () => {

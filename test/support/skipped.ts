@@ -5,8 +5,14 @@ import type { Reporter, TestCase, TestModule, TestSuite } from "vitest/node";
 
 /** Vitest makes reporters of a file's default export only if it is a class or function; this one is made in its config. */
 export function skippedReporter(): Reporter {
+  let isOfSome = false;
   return {
+    onInit: ({ config }) => {
+      isOfSome = config.testNamePattern !== undefined;
+    },
     onTestRunEnd(modules) {
+      // With -t nearly all are skipped.
+      if (isOfSome) return;
       const byReason = new Map<string, string[]>();
       for (const module of modules) {
         for (const test of module.children.allTests("skipped")) {

@@ -122,7 +122,10 @@ export function deriveCommandLine(options: readonly CommandOption[], how: Derive
     }
     lookForFds(option, sideBySide ? held : [], note);
     if (name === "chroot") note(chrooted(`-chroot ${value}`));
-    if (name === "pidfile") derived.push({ name, value: move(value, "pidfile") });
+    if (name === "pidfile") {
+      if (sideBySide && ofProxmox.test(publicName(value))) note(unknownToProxmox(value));
+      derived.push({ name, value: move(value, "pidfile") });
+    }
     // With %d each thread has a file with its number.
     else if (name === "D" && !value.includes("%d")) derived.push({ name, value: move(value, "log") });
     else if (name === "serial" && value.startsWith("file:")) {
@@ -283,6 +286,15 @@ function rewrittenRunWith(value: string, { note, sideBySide }: Context): string 
   return formatKeyValues(parts.filter(([key]) => !gone.includes(key)));
 }
 
+/** Where Proxmox VE has the pidfile of VM 100: 100.pid. */
+const ofProxmox = /\/run\/qemu-server\/\d+\.pid$/;
+
+/** Its qemu-server (PVE/QemuServer/Helpers.pm, qmeventd) compares the word on the command line, not only the file. */
+function unknownToProxmox(pidfile: string): Finding {
+  const message = `-pidfile ${pidfile}: Proxmox VE knows a running VM by this word, and the new QEMU, beside the old one, gets another: the VM would be taken for stopped, and could be started once more`;
+  return blocker("proxmox-pidfile", message, "use --mode cpr-exec, which keeps the process and its words");
+}
+
 function chrooted(option: string): Finding {
   const message = `${option}: the running QEMU sees another root folder, which the new one can't enter`;
   return blocker("chroot", message, "start the VM without it, in a mount namespace or a container if need be");
@@ -332,18 +344,26 @@ function withMachine(options: readonly CommandOption[], machine: string | undefi
   return options.map((option, index) => {
     if (index !== at) return option;
     const parts = parseKeyValues(option.value ?? "");
+    const ending = ownVersion.exec(machineName(option.value ?? "") ?? "")?.[0] ?? "";
     const named = parts.map(([key, value], place): readonly [string, string | undefined] => {
-      if (place === 0 && value === undefined) return [machine, undefined];
-      return key === "type" ? [key, machine] : [key, value];
+      if (place === 0 && value === undefined) return [machine + ending, undefined];
+      return key === "type" ? [key, machine + ending] : [key, value];
     });
     return { name: option.name, value: formatKeyValues(named) };
   });
 }
 
-/** The machine type that a command line asks for; undefined when it leaves it to QEMU. */
+/** The machine type that a command line asks for, as QEMU lists it; undefined when it leaves it to QEMU. */
 export function machineOf(options: readonly CommandOption[]): string | undefined {
-  return options.flatMap(({ name, value }) => (isMachine(name) ? (machineName(value ?? "") ?? []) : [])).at(-1);
+  const names = options.flatMap(({ name, value }) => (isMachine(name) ? (machineName(value ?? "") ?? []) : []));
+  return names.at(-1)?.replace(ownVersion, "");
 }
+
+/**
+ * "pc-q35-9.2+pve1": what Proxmox VE's QEMU takes behind a type, and gives back in query-machines. By it Proxmox VE knows what it
+ * may plug in (its patch "Allow version code in machine type").
+ */
+const ownVersion = /\+pve\d+$/;
 
 function machineName(value: string): string | undefined {
   const parts = parseKeyValues(value);

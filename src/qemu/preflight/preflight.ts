@@ -119,6 +119,7 @@ const ofDerivedCommand: ReadonlySet<FindingCode> = new Set([
   "readconfig",
   "socket-path",
   "socket-folder",
+  "proxmox-pidfile",
 ]);
 
 /**
