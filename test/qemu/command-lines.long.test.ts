@@ -1,5 +1,5 @@
 // The same command lines with a Linux guest, whose drivers have the devices in use, there and back twice.
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { updateVm } from "../../src/qemu/update/update.ts";
@@ -61,6 +61,38 @@ describeQemu(
       await vm.serial.waitForMore(20, 60_000);
       assertContiguous(vm.serial);
       expect(readFileSync(join(vm.dir, "101.pid"), "utf8").trim()).toBe(String(vm.qemus()[0]));
+    });
+
+    it("Proxmox VE, which knows it by the word of its pidfile: by cpr-exec alone", { timeout: 600_000 }, async () => {
+      const { words, machine } = commandLines.find(({ listener }) => listener === "qmeventd.sock") as CommandLine;
+      const vm = await startUpdatable({
+        ...{ machine: machine ?? "", accel: "tcg", qemu: qemu["11.1"] },
+        rewrite: (_, dir) => {
+          mkdirSync(join(dir, "run/qemu-server"), { recursive: true });
+          return words(dir, { boot: "firmware", kernel: [] }).map((word) =>
+            word.replace(/.*\/101\.pid$/, join(dir, "run/qemu-server/101.pid")),
+          );
+        },
+      });
+      const pidfile = join(vm.dir, "run/qemu-server/101.pid");
+      const [pid] = vm.qemus();
+      const options = { stateDir: vm.stateDir, qemu: qemu["11.1"] };
+      for (const mode of ["cpr-transfer", "copy"] as const) {
+        await expect(updateVm({ qmp: vm.qmp }, { ...options, mode })).rejects.toThrow("[proxmox-pidfile]");
+      }
+      // What Proxmox VE looks at: the file, and the word behind -pidfile of the process that it names.
+      const looksRunning = () => {
+        const said = readFileSync(pidfile, "utf8").trim();
+        const command = readFileSync(`/proc/${said}/cmdline`, "utf8").split("\0");
+        return [Number(said), command[command.lastIndexOf("-pidfile") + 1]];
+      };
+      for (let round = 0; round < 2; round++) {
+        const report = await updateVm({ qmp: vm.qmp }, { ...options, mode: "cpr-exec" });
+        expect(report).toMatchObject({ outcome: "updated", mode: "cpr-exec" });
+        expect(looksRunning()).toEqual([pid, pidfile]);
+      }
+      await vm.serial.waitForMore(20, 60_000);
+      assertContiguous(vm.serial);
     });
   },
   { linux: true },
