@@ -1,5 +1,6 @@
 // The two QEMUs of an update before the guest is stopped: the old one prepared, the new one started at the same time.
 
+import { existsSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { listeningUnixSockets } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
@@ -149,13 +150,21 @@ export function adopt(run: Run, destination: Destination): void {
   };
 }
 
-/** Waits until somebody listens on the path, as the new QEMU calls it. Never connects: the first connection is the only one that counts. */
-export async function untilListening(path: string, { identity: { pid } }: Peer, run: Run): Promise<void> {
+/**
+ * Waits until somebody listens on the path, as we and as the new QEMU call it. Never connects: the first connection is the
+ * only one that counts. The kernel's list of all sockets is asked for only when there is one on the path.
+ */
+export async function untilListening(
+  path: { readonly here: string; readonly there: string },
+  { identity: { pid } }: Peer,
+  run: Run,
+): Promise<void> {
+  const { here, there } = path;
   const end = performance.now() + run.timeoutMs;
-  while (!listeningUnixSockets(pid).some((socket) => socket.path === path)) {
+  while (!existsSync(here) || !listeningUnixSockets(pid).some((socket) => socket.path === there)) {
     throwIfAborted(run.options.signal, "listening");
     if (performance.now() > end) {
-      throw new CprkitError("ERR_TIMEOUT", `the new QEMU did not listen on ${path} within ${run.timeoutMs} ms`);
+      throw new CprkitError("ERR_TIMEOUT", `the new QEMU did not listen on ${there} within ${run.timeoutMs} ms`);
     }
     await delay(2, undefined, { signal: run.over.signal });
   }

@@ -35,7 +35,7 @@ export async function runTransfer(run: Run): Promise<void> {
   beginToCompare(run);
   await run.step("started");
 
-  await destination.orExit(untilListening(there("c"), destination, run));
+  await destination.orExit(untilListening({ here: here("c"), there: there("c") }, destination, run));
   const tapped = startTap(run, destination, here("t"), here("c"));
   await tapped.listening;
   await run.step("listening");
