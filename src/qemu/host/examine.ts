@@ -4,7 +4,7 @@ import { readdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { isCprkitError } from "../../vmstate/error.ts";
 import { programWords } from "../command-line/program-words.ts";
-import { qemuProcesses } from "../many/find.ts";
+import { type QemuProcess, qemuProcesses } from "../many/find.ts";
 import { readVmProcess } from "../vm/process.ts";
 import { binaryFacts } from "./binaries.ts";
 import { kvmFact, vfioFact } from "./devices.ts";
@@ -38,24 +38,26 @@ export interface ExamineHostOptions {
 export async function examineHost({ qemu = [], signal, onStep }: ExamineHostOptions = {}): Promise<HostFact[]> {
   const koffi = koffiFact();
   const facts = [nodeFact(), koffi];
+  const qemus = qemuProcesses();
+  const own = qemus.filter(({ isOurs }) => isOurs);
   // Without it no call can be tried.
   if (koffi.state === "fine") {
     onStep?.("trying system calls");
-    facts.push(...(await kernelFacts()), await takingFdsFact(), ...limitFacts(ownVms()));
+    facts.push(...(await kernelFacts()), await takingFdsFact(), ...limitFacts(openFds(own)));
     facts.push(confinementFact(), namespaceFact(), cgroupFact(), kvmFact(), vfioFact());
     facts.push(...programFacts());
   }
-  facts.push(stateFact(), cacheFact(), vmsFact());
+  facts.push(stateFact(), cacheFact(), vmsFact(qemus.length, own.length));
   onStep?.("asking the QEMUs of this host");
   if (koffi.state === "fine")
-    facts.push(...(await binaryFacts([...qemu.map((path) => resolve(path)), ...running()], signal)));
+    facts.push(...(await binaryFacts([...qemu.map((path) => resolve(path)), ...running(own)], signal)));
   return facts;
 }
 
-function ownVms(): { readonly pid: number; readonly fds: number }[] {
-  return qemuProcesses().flatMap(({ pid, isOurs }) => {
+function openFds(vms: readonly QemuProcess[]): { readonly pid: number; readonly fds: number }[] {
+  return vms.flatMap(({ pid }) => {
     try {
-      return isOurs ? [{ pid, fds: readdirSync(`/proc/${pid}/fd`).length }] : [];
+      return [{ pid, fds: readdirSync(`/proc/${pid}/fd`).length }];
     } catch {
       return [];
     }
@@ -63,10 +65,9 @@ function ownVms(): { readonly pid: number; readonly fds: number }[] {
 }
 
 /** The programs of the VMs within reach, as they were called. */
-function running(): string[] {
-  return qemuProcesses().flatMap(({ pid, isOurs }) => {
+function running(vms: readonly QemuProcess[]): string[] {
+  return vms.flatMap(({ pid }) => {
     try {
-      if (!isOurs) return [];
       const program = programWords(readVmProcess(pid)).at(-1);
       return program?.startsWith("/") === true ? [program] : [];
     } catch (error) {
@@ -77,9 +78,7 @@ function running(): string[] {
 }
 
 /** Only who they are: `cprkit list` says more. */
-function vmsFact(): HostFact {
-  const all = qemuProcesses();
-  const others = all.filter(({ isOurs }) => !isOurs).length;
-  if (others === 0) return fine("vms", `${all.length} running QEMUs, all within reach`);
-  return note("vms", `${others} of ${all.length} running QEMUs belong to other users`, "run cprkit as root");
+function vmsFact(all: number, own: number): HostFact {
+  if (all === own) return fine("vms", `${all} running QEMUs, all within reach`);
+  return note("vms", `${all - own} of ${all} running QEMUs belong to other users`, "run cprkit as root");
 }
