@@ -1,16 +1,16 @@
-// Opens the two streams of a command that compares.
+// The two streams of a command that compares.
 
 import type { UnwrapOptions } from "../../files/unwrap/peel.ts";
 import { CprkitError } from "../../vmstate/error.ts";
 import { type Input, openInput } from "./open.ts";
 
-interface InputPair {
-  readonly inputs: readonly [Input, Input];
-  close(): void;
-}
-
-/** Opens two streams that are to be compared. `close` closes both. Throws ERR_FILE; ERR_USAGE if both are "-". */
-export async function openPair(first: string, second: string, options: UnwrapOptions): Promise<InputPair> {
+/** Opens two streams that are to be compared, for as long as `act` takes. @throws CprkitError ERR_FILE; ERR_USAGE if both are "-" */
+export async function withPair<T>(
+  first: string,
+  second: string,
+  options: UnwrapOptions,
+  act: (inputs: readonly [Input, Input]) => Promise<T>,
+): Promise<T> {
   if (first === "-" && second === "-") {
     throw new CprkitError(
       "ERR_USAGE",
@@ -20,13 +20,12 @@ export async function openPair(first: string, second: string, options: UnwrapOpt
   const a = await openInput(first, options);
   try {
     const b = await openInput(second, options);
-    const close = () => {
-      a.close();
+    try {
+      return await act([a, b]);
+    } finally {
       b.close();
-    };
-    return { inputs: [a, b], close };
-  } catch (error) {
+    }
+  } finally {
     a.close();
-    throw error;
   }
 }

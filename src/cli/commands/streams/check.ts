@@ -11,9 +11,9 @@ import {
 } from "../../../migration/index.ts";
 import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
 import { counted, printable } from "../../../vmstate/shown/text.ts";
-import { exitCodes } from "../../exit-codes.ts";
+import { type ExitCode, exitCodes } from "../../exit-codes.ts";
 import { type Input, kindOf, refuse } from "../../input/open.ts";
-import { openPair } from "../../input/pair.ts";
+import { withPair } from "../../input/pair.ts";
 import { maxJsonBytes, readWithProgress } from "../../input/read.ts";
 import { type CodeLink, codeLink } from "../../links.ts";
 import { byteOffset } from "../../options.ts";
@@ -61,20 +61,19 @@ export function checkCommand(): Command {
       ].join("\n"),
     )
     .action(async (source: string, destination: string, options: CheckOptions) => {
-      const { inputs, close } = await openPair(source, destination, options);
-      try {
-        const sides = [await sideOf(inputs[0], options), await sideOf(inputs[1], options)] as const;
-        const findings = checkMigration(...sides);
-        // A description says what a device model can send, not which devices a machine has, nor how they are set.
-        const compared = sides.every(({ kind }) => kind === "stream") ? "machines" : "descriptions";
-        if (options.json === true) printJson({ compared, findings });
-        else print(text(findings, compared, await codeLink()));
-        const bad = findings.some(({ severity }) => severity === "error" || options.strict === true);
-        process.exitCode = bad ? exitCodes.finding : exitCodes.fine;
-      } finally {
-        close();
-      }
+      process.exitCode = await withPair(source, destination, options, (inputs) => checkStreams(inputs, options));
     });
+}
+
+async function checkStreams([source, destination]: readonly [Input, Input], options: CheckOptions): Promise<ExitCode> {
+  const sides = [await sideOf(source, options), await sideOf(destination, options)] as const;
+  const findings = checkMigration(...sides);
+  // A description says what a device model can send, not which devices a machine has, nor how they are set.
+  const compared = sides.every(({ kind }) => kind === "stream") ? "machines" : "descriptions";
+  if (options.json === true) printJson({ compared, findings });
+  else print(text(findings, compared, await codeLink()));
+  const bad = findings.some(({ severity }) => severity === "error" || options.strict === true);
+  return bad ? exitCodes.finding : exitCodes.fine;
 }
 
 async function sideOf(input: Input, { json }: CheckOptions): Promise<CheckSide> {

@@ -10,7 +10,7 @@ import { CprkitError, isCprkitError } from "../../../vmstate/error.ts";
 import { type ExitCode, exitCodes } from "../../exit-codes.ts";
 import { ignorable, isOfTime } from "../../input/ignore.ts";
 import { type Input, kindOf, refuse } from "../../input/open.ts";
-import { openPair } from "../../input/pair.ts";
+import { withPair } from "../../input/pair.ts";
 import { readWithProgress } from "../../input/read.ts";
 import { select } from "../../input/select.ts";
 import { byteOffset } from "../../options.ts";
@@ -62,12 +62,7 @@ export function diffCommand(): Command {
       ].join("\n"),
     )
     .action(async (first: string, second: string, options: DiffOptions) => {
-      const { inputs, close } = await openPair(first, second, options);
-      try {
-        process.exitCode = await diffStreams(inputs, options);
-      } finally {
-        close();
-      }
+      process.exitCode = await withPair(first, second, options, (inputs) => diffStreams(inputs, options));
     });
 }
 
