@@ -7,7 +7,7 @@ import { requireLinux } from "../linux/system.ts";
 import { CprkitError, isCprkitError } from "../vmstate/error.ts";
 import type { WholeProgram } from "./commands/about/man.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
-import { goOnWithoutReader, isTerminal, print, printBug, printError, printErrorJson } from "./output.ts";
+import { goOnWithoutReader, isTerminal, print, printBug, printError, printErrorJson, screenColumns } from "./output.ts";
 
 type MakeCommand = (program: WholeProgram) => Command;
 
@@ -124,7 +124,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const output = {
     outputError: () => {},
     writeOut: print,
-    getOutHelpWidth: () => (isTerminal("stdout") ? process.stdout.columns : undefined) as number,
+    getOutHelpWidth: () => screenColumns() as number,
     getOutHasColors: () => false,
     getErrHelpWidth: () => (isTerminal("stderr") ? process.stderr.columns : undefined) as number,
     getErrHasColors: () => false,

@@ -48,8 +48,15 @@ describe.skipIf(noScreen !== undefined)(`on a terminal [${noScreen ?? "of script
   });
 
   it("COLUMNS is taken for the width", async () => {
-    const [explained] = await onScreen(200, [["explain", "--log", log]], { COLUMNS: "50" });
-    expectFits(explained?.lines ?? [], 50);
+    const commands = [
+      ["explain", "--log", log],
+      ["update", "--help"],
+    ];
+    const [explained, help] = await onScreen(200, commands, { COLUMNS: "80" });
+    expectFits(explained?.lines ?? [], 80);
+    const options = help?.lines.slice(0, help.lines.indexOf("Examples:")) ?? [];
+    expect(options.length).toBeGreaterThan(30);
+    expectFits(options, 80);
   });
 
   it("a terminal that does not take links gets none", async () => {

@@ -60,7 +60,7 @@ const environment: readonly (readonly [name: string, what: string])[] = [
   ["XDG_CACHE_HOME", "where compiled code is kept, in a folder cprkit (default: ~/.cache)"],
   ["CPRKIT_NO_CODE_CACHE", "1: keep no compiled code"],
   ["NO_COLOR, FORCE_COLOR", "no colours at all; colours and links also where nothing says that they are understood"],
-  ["COLUMNS", "the width that tables have at most; else that of the terminal"],
+  ["COLUMNS", "on a terminal: how wide lines and tables are at most; else its own width"],
   ["TMPDIR", "where short-lived folders are made (default: /tmp)"],
 ];
 
