@@ -62,17 +62,19 @@ export async function giveBack(source: Peer, journal: Journal): Promise<string[]
  */
 export async function restoreSettings(peer: Peer, journal: Journal): Promise<string[]> {
   const { mode, capabilities, parameters = {} } = journal.settings;
-  const { migration } = await askPeer(peer);
-  if (isUnderWay(migration)) {
-    const { pid } = peer.identity;
-    const why = `another client's migration is ${migration}`;
-    return [`the migration settings of process ${pid} (mode ${journal.mode}) were not put back: ${why}`];
-  }
+  const { alive, migration, silence } = await askPeer(peer);
+  if (!alive) return [];
+  const not = (why: string) => [
+    `the migration settings of process ${peer.identity.pid} (mode ${journal.mode}) were not put back: ${why}`,
+  ];
+  if (silence !== undefined) return not(silence);
+  if (isUnderWay(migration)) return not(`another client's migration is ${migration}`);
   // QEMU reads what it is told byte by byte, some microseconds each.
   const now = await settingsOf(peer);
-  const parameterList = Object.entries(parameters).filter(([name, value]) => now?.parameters[name] !== value);
-  const list = Object.entries(capabilities).filter(([name, state]) => now?.capabilities.get(name) !== state);
-  if (now?.parameters["mode"] !== mode) await tell(peer, "migrate-set-parameters", { mode });
+  if ("problem" in now) return not(now.problem);
+  const parameterList = Object.entries(parameters).filter(([name, value]) => now.parameters[name] !== value);
+  const list = Object.entries(capabilities).filter(([name, state]) => now.capabilities.get(name) !== state);
+  if (now.parameters["mode"] !== mode) await tell(peer, "migrate-set-parameters", { mode });
   // All at once; one by one where this QEMU does not know one of them.
   if (parameterList.length > 0) {
     const refused = await tell(peer, "migrate-set-parameters", Object.fromEntries(parameterList));
@@ -90,7 +92,7 @@ export async function restoreSettings(peer: Peer, journal: Journal): Promise<str
   return [];
 }
 
-/** How its migrations are set up now; undefined if it does not say. */
+/** How its migrations are set up now, or why it does not say. */
 async function settingsOf(peer: Peer) {
   try {
     const qmp = await monitorOf(peer, 2_000);
@@ -101,7 +103,7 @@ async function settingsOf(peer: Peer) {
     const states = new Map(capabilities.map(({ capability, state }) => [capability, state]));
     return { parameters: parameters as Readonly<Record<string, unknown>>, capabilities: states };
   } catch (error) {
-    if (isCprkitError(error)) return undefined;
+    if (isCprkitError(error)) return { problem: error.message };
     throw error;
   }
 }
