@@ -6,9 +6,9 @@ import { describe, expect, it } from "vitest";
 import { type Qmp, readMachine } from "../../src/qemu/index.ts";
 import { askerOf } from "../../src/qemu/machine/ask.ts";
 import { parseForwards, parseNetwork } from "../../src/qemu/machine/net.ts";
-import { readQom } from "../../src/qemu/machine/qom.ts";
 import { type Machine, machineSchema } from "../../src/qemu/machine/schema.ts";
 import { isSecretProperty, withoutPasswords } from "../../src/qemu/machine/secrets.ts";
+import { readQom } from "../../src/qemu/machine/tree/qom.ts";
 import { cprkit } from "../support/cli.ts";
 import { expectNoFdLeak } from "../support/fds.ts";
 import { describeQemu } from "../support/qemu.ts";
@@ -195,7 +195,7 @@ describe("what the human monitor says of the network", () => {
 });
 
 describe("the tree of objects", () => {
-  const treeOf = (children: (path: string) => number) => {
+  const treeOf = async (children: (path: string) => number) => {
     const execute = async (_: string, { paths }: { readonly paths: readonly string[] }) =>
       paths.map((path) => ({
         properties: Array.from({ length: children(path) }, (_, index) => ({
@@ -205,7 +205,7 @@ describe("the tree of objects", () => {
       }));
     // Only what readQom calls.
     const qmp = { execute } as unknown as Qmp;
-    return readQom(qmp, { ...askerOf(qmp, {}) }, {}, "read");
+    return (await readQom(qmp, { ...askerOf(qmp, {}) }, {}, "read")).objects;
   };
 
   it("is read to its end", async () => {

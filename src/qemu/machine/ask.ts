@@ -15,13 +15,16 @@ export interface Asker {
   ): Promise<QmpReturn<C> | undefined>;
   /** The same for what an older QEMU may not know: a refusal is not noted. */
   tryAsk: Asker["ask"];
+  /** The same as `ask`, for what a program always answers alike: asked once. */
+  askOnce: Asker["ask"];
   /** Text of the human monitor, "" if it refuses. */
   askHuman(line: string): Promise<string>;
   /** What was refused so far. */
   readonly unanswered: Machine["unanswered"];
 }
 
-export function askerOf(qmp: Qmp, wait: WaitOptions): Asker {
+/** @param fixed the answers of `askOnce` that are known, of the same program; new ones are added */
+export function askerOf(qmp: Qmp, wait: WaitOptions, fixed = new Map<string, unknown>()): Asker {
   const unanswered: Machine["unanswered"] = [];
   const ask: Asker["ask"] = async (command, args) => {
     try {
@@ -41,9 +44,19 @@ export function askerOf(qmp: Qmp, wait: WaitOptions): Asker {
       throw error;
     }
   };
+  const askOnce: Asker["ask"] = async <C extends QmpCommand | (string & {})>(
+    command: C,
+    args?: Readonly<Record<string, unknown>>,
+  ) => {
+    const key = JSON.stringify([command, args]);
+    const answer = (fixed.get(key) as QmpReturn<C> | undefined) ?? (await ask(command, args));
+    if (answer !== undefined) fixed.set(key, answer);
+    return answer;
+  };
   return {
     ask,
     tryAsk,
+    askOnce,
     unanswered,
     askHuman: async (line) => (await ask("human-monitor-command", { "command-line": line })) ?? "",
   };

@@ -11,7 +11,7 @@ type QomObject = Machine["qom"][number];
 export async function readDevices(asker: Asker, qom: readonly QomObject[]): Promise<Machine["devices"]> {
   const found = addedDevices.flatMap((folder) => childrenOf(qom, folder).map((one) => ({ ...one, folder })));
   const [defaults, fixed, ports] = await Promise.all([
-    defaultsOf(found, (type) => asker.ask("device-list-properties", { typename: type })),
+    defaultsOf(found, (type) => asker.askOnce("device-list-properties", { typename: type })),
     found.length === 0 ? noneFixed : fixedByMachineType(asker, qom),
     found.some(({ type }) => type.startsWith("usb-")) ? usbPorts(asker, found, qom) : noPorts,
   ]);
@@ -36,7 +36,7 @@ export async function readDevices(asker: Asker, qom: readonly QomObject[]): Prom
 /** @throws CprkitError as {@link Asker.ask} */
 export async function readObjects(asker: Asker, qom: readonly QomObject[]): Promise<Machine["objects"]> {
   const found = childrenOf(qom, "/objects");
-  const defaults = await defaultsOf(found, (type) => asker.ask("qom-list-properties", { typename: type }));
+  const defaults = await defaultsOf(found, (type) => asker.askOnce("qom-list-properties", { typename: type }));
   return found.map(({ name, type, properties }) => ({
     id: name,
     type,
@@ -50,11 +50,11 @@ type Fixed = (type: string, property: string) => string | undefined;
 const noneFixed: Fixed = () => undefined;
 
 /** Defaults of older machine types (QEMU 9.1 and newer say them, qapi/machine.json). */
-async function fixedByMachineType({ ask, tryAsk }: Asker, qom: readonly QomObject[]): Promise<Fixed> {
+async function fixedByMachineType({ askOnce, tryAsk }: Asker, qom: readonly QomObject[]): Promise<Fixed> {
   const machineType = qom.find(({ path }) => path === "/machine")?.type.replace(/-machine$/, "");
   const [machines = [], types = []] = await Promise.all([
     tryAsk("query-machines", { "compat-props": true }),
-    ask("qom-list-types", { implements: "device", abstract: true }),
+    askOnce("qom-list-types", { implements: "device", abstract: true }),
   ]);
   const parents = new Map(types.map(({ name, parent }) => [name, parent]));
   const { "compat-props": set = [] } = (machines.find(({ name }) => name === machineType) ?? {}) as {

@@ -5,16 +5,16 @@ import type { WaitOptions } from "../../linux/index.ts";
 import { mappedRam } from "../fds/ram.ts";
 import { versionText } from "../vm/binary.ts";
 import { type OpenVm, openVm, type VmTarget } from "../vm/open.ts";
-import { askerOf } from "./ask.ts";
+import { type Asker, askerOf } from "./ask.ts";
 import { readBlock } from "./block.ts";
 import { readDevices, readObjects } from "./devices.ts";
 import { findNbd } from "./nbd.ts";
 import { readNet } from "./net.ts";
 import { fdLinks, openFile } from "./open-files.ts";
 import { readProcess } from "./process.ts";
-import { type CpuSwitches, readQom } from "./qom.ts";
 import { type Machine, machineSchema } from "./schema.ts";
 import { withoutPasswords } from "./secrets.ts";
+import { type CpuSwitches, type QomTree, readQom } from "./tree/qom.ts";
 
 /**
  * Reads a running machine: what QEMU says of it over QMP, and /proc of its process. A command that this QEMU does not have is left
@@ -29,20 +29,38 @@ import { withoutPasswords } from "./secrets.ts";
 export async function readMachine(target: VmTarget, options: WaitOptions = {}): Promise<Machine> {
   const vm = await openVm(target, options);
   try {
-    return await readOpenMachine(vm, options);
+    return (await readOpenMachine(vm, options)).machine;
   } finally {
     await vm.qmp.close();
   }
+}
+
+/** A machine that was read, and what the next reading of the same process or program need not ask again. */
+export interface Reading {
+  readonly machine: Machine;
+  readonly said: QomTree["said"];
+  readonly fixed: Map<string, unknown>;
+}
+
+/** How an open VM is read. */
+export interface ReadingOptions {
+  /** Default: "read". */
+  readonly switches?: CpuSwitches | undefined;
+  /** A reading of the same process, or of another one of the same program. */
+  readonly before?: Reading | undefined;
+  /** False: trace events are not read, the longest answer of all. */
+  readonly traceEvents?: boolean;
 }
 
 /** The same over a monitor that is open. @throws CprkitError as {@link readMachine} */
 export async function readOpenMachine(
   { qmp, process }: Pick<OpenVm, "qmp" | "process">,
   options: WaitOptions,
-  switches: CpuSwitches = "read",
-): Promise<Machine> {
+  { switches = "read", before, traceEvents = true }: ReadingOptions = {},
+): Promise<Reading> {
   const wait = { ...options, signal: forManyCommands(options.signal) };
-  const asker = askerOf(qmp, wait);
+  const fixed = before?.fixed ?? new Map<string, unknown>();
+  const asker = askerOf(qmp, wait, fixed);
   const { ask } = asker;
   const { pid } = process.identity;
   const links = fdLinks(pid);
@@ -56,7 +74,8 @@ export async function readOpenMachine(
     ask("query-iothreads"),
     mappedRam(pid, qmp, links),
   ]);
-  const qom = await readQom(qmp, asker, wait, switches);
+  const known = before && { objects: before.machine.qom, said: before.said };
+  const { objects: qom, said } = await readQom(qmp, asker, wait, switches, known);
   const [devices, objects, name, uuid, generation, migration] = await Promise.all([
     readDevices(asker, qom),
     readObjects(asker, qom),
@@ -109,13 +128,16 @@ export async function readOpenMachine(
     balloon: await ask("query-balloon"),
     generationId: textOf(generation, "guid"),
     fdsets,
-    traceEvents: ((await ask("trace-event-get-state", { name: "*" })) ?? []).flatMap(({ name: event, state }) =>
-      state === "enabled" ? [event] : [],
-    ),
+    traceEvents: traceEvents ? await readTraceEvents(asker) : undefined,
     process: read,
     unanswered: asker.unanswered,
   };
-  return machineSchema.parse(withoutPasswords(machine));
+  return { machine: machineSchema.parse(withoutPasswords(machine)), said, fixed };
+}
+
+async function readTraceEvents({ ask }: Asker): Promise<string[]> {
+  const all = (await ask("trace-event-get-state", { name: "*" })) ?? [];
+  return all.flatMap(({ name, state }) => (state === "enabled" ? [name] : []));
 }
 
 /** A signal that follows `signal`: Node warns of a leak when more than ten commands wait with the same one. */

@@ -19,7 +19,7 @@ import { type MemoryBackend, memoryBackends, memoryFileFds } from "../fds/ram.ts
 import { readSockets } from "../fds/sockets.ts";
 import { type Held, heldFds } from "../handover/held.ts";
 import { takeFds } from "../handover/take.ts";
-import { readOpenMachine } from "../machine/read.ts";
+import { type Reading, readOpenMachine } from "../machine/read.ts";
 import type { Machine } from "../machine/schema.ts";
 import { ownPid } from "../namespaces/kinds.ts";
 import { inside, outside } from "../namespaces/paths.ts";
@@ -84,7 +84,8 @@ export interface Facts {
   readonly sideBySide: boolean;
   readonly process: VmProcess;
   readonly options: readonly CommandOption[];
-  /** The machine as it runs now, without the CPU's switches. */
+  readonly reading: Reading;
+  /** The machine as it runs now, without the CPU's switches: that of `reading`. */
   readonly runs: Machine;
   /** What cprkit carries itself. */
   readonly carry: CarryPlan;
@@ -177,11 +178,11 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
   }
   const failed = new AbortController();
   const signal = asked.signal === undefined ? failed.signal : AbortSignal.any([asked.signal, failed.signal]);
-  const [next, own, runs, service, refusedCalls] = await allEnded(
+  const [next, own, reading, service, refusedCalls] = await allEnded(
     [
       askNext(process, { ...asked, signal }),
       askVm(vm),
-      readOpenMachine(vm, { ...asked, signal }, "leave out"),
+      readOpenMachine(vm, { ...asked, signal }, { switches: "leave out" }),
       systemdService(process.cgroup),
       tryCalls(),
     ],
@@ -191,6 +192,7 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     },
   );
   const { options, machine, migration, fds } = own;
+  const runs = reading.machine;
   const abilities = { version: qmp.greeting.version, modes: [...(own.modes?.keys() ?? [])], machines: own.machines };
   const differences = await stateDifferences(vm, options, machine, abilities, next, asked);
   const { memoryFiles, generationId } = own;
@@ -199,6 +201,7 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
   const common = {
     process,
     options,
+    reading,
     runs,
     memoryFiles,
     generationId,

@@ -10,6 +10,7 @@ import type { CarryPlan } from "../carry/subject.ts";
 import { type MovedName, publicName } from "../command-line/derive.ts";
 import { type Finding, isBlocker } from "../finding.ts";
 import { type Handed, handedInWords } from "../handover/desk.ts";
+import type { Reading } from "../machine/read.ts";
 import type { Machine } from "../machine/schema.ts";
 import { isRamInFiles } from "../preflight/checks/memory.ts";
 import { deriveFor, type Facts } from "../preflight/facts.ts";
@@ -30,6 +31,8 @@ export interface Prepared {
   readonly nextProgram: ProgramFile | undefined;
   /** The guest's run state, such as "running". */
   readonly runState: string;
+  /** What need not be asked again of the old QEMU, and of a new one of the same program. */
+  readonly reading: Reading;
   /** As it was when the update was planned, without the CPU's switches. */
   readonly machine: Machine;
   /** Mode copy: all guest RAM is in named shared files, which stay where they are. */
@@ -90,6 +93,7 @@ export async function prepare(vm: OpenVm, options: UpdateOptions): Promise<Prepa
     nextProgram: next.said.program,
     runState: facts.runState,
     machine: facts.runs,
+    reading: facts.reading,
     ramInFiles: isRamInFiles(facts),
     settings: facts.settings,
     carry: facts.carry,

@@ -7,8 +7,7 @@ import { giveToThreads } from "../attributes/threads.ts";
 import type { QmpStep } from "../carry/subject.ts";
 import { attachQueues, hasTaps, holdHeaders, readTaps } from "../handover/tap-settings.ts";
 import { type CompareOptions, compareMachines } from "../machine/compare.ts";
-import type { CpuSwitches } from "../machine/qom.ts";
-import { readOpenMachine } from "../machine/read.ts";
+import { type ReadingOptions, readOpenMachine } from "../machine/read.ts";
 import type { Machine } from "../machine/schema.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { programOf, readVmProcess } from "../vm/process.ts";
@@ -39,9 +38,11 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp, leftOut: readonl
   ]);
   run.warnings.push(...setOwners(run.journal.moved, run.journal, peer));
   const switches = switchesFor(prepared.vm.process.identity, programOf(identity.pid));
-  const [here, there] = await Promise.all([
+  const before = switches === "leave out" ? prepared.reading : undefined;
+  const [here, { machine: there, ...rest }] = await Promise.all([
     run.reading?.switches === switches ? run.reading.machine : readOld(run, switches),
-    readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, wait, switches),
+    // Its trace events are switched on when the old QEMU has ended.
+    readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, wait, { switches, before, traceEvents: false }),
   ]);
   // The update has set those of both by now; what they were is given back at the end.
   const { migration } = prepared.machine;
@@ -49,7 +50,11 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp, leftOut: readonl
   const differences = compared.differences.filter(({ path }) => !isOfLeftOut(path, leftOut));
   const comparison = { ...compared, differences };
   run.machine = { ...here, migration };
-  run.built = { identity, switches: switches === "read" ? { known: there.qom } : switches };
+  run.built = {
+    identity,
+    switches: switches === "read" ? { known: there.qom } : switches,
+    reading: { machine: there, ...rest },
+  };
   run.comparison.before = comparison;
   const { grave, light } = splitDifferences(comparison, options.command !== undefined);
   const allowed = options.allow?.includes("machine-differs") === true;
@@ -71,11 +76,12 @@ export function beginToCompare(run: Run): void {
   run.reading = { switches, machine };
 }
 
-async function readOld(run: Run, switches: CpuSwitches): Promise<Machine> {
+async function readOld(run: Run, switches: ReadingOptions["switches"]): Promise<Machine> {
   const { options, over, timeoutMs, prepared } = run;
   const signals = options.signal === undefined ? [over.signal] : [options.signal, over.signal];
   const wait = { signal: AbortSignal.any(signals), timeoutMs };
-  return readOpenMachine({ qmp: await sourceQmp(run), process: prepared.vm.process }, wait, switches);
+  const old = { qmp: await sourceQmp(run), process: prepared.vm.process };
+  return (await readOpenMachine(old, wait, { switches, before: prepared.reading })).machine;
 }
 
 /** In the same program a CPU's switches follow from -cpu, and what they make of the CPU is compared in any case. */
@@ -120,10 +126,11 @@ export async function compareAfter(run: Run, destination: Peer): Promise<void> {
     const qmp = await monitorOf(destination, timeoutMs);
     const { identity } = destination;
     // Of cpr-exec's trial it is another process.
-    const { identity: built, switches: known } = run.built ?? {};
+    const { identity: built, switches: known, reading } = run.built ?? {};
     const isIt = built?.pid === identity.pid && built.startTime === identity.startTime;
-    const switches = isIt || known === "leave out" ? known : "read";
-    const now = await readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, { timeoutMs }, switches);
+    const isSame = isIt || known === "leave out";
+    const how = isSame ? { switches: known, before: reading } : {};
+    const { machine: now } = await readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, { timeoutMs }, how);
     comparison.after = compareMachines(machine, now, howToCompare(run));
     const told = new Set(comparison.before?.differences.map(({ path }) => path));
     const fresh = comparison.after.differences.filter(({ path }) => !told.has(path));

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import type { ProcessIdentity } from "../../linux/index.ts";
 import { CprkitError, isCprkitError } from "../../vmstate/error.ts";
 import type { Door } from "../handover/doors.ts";
-import type { CpuSwitches } from "../machine/qom.ts";
+import type { Reading, ReadingOptions } from "../machine/read.ts";
 import type { Machine } from "../machine/schema.ts";
 import { inside } from "../namespaces/paths.ts";
 import type { CarriedFd, UpdateComparison, UpdateOptions } from "./options.ts";
@@ -35,11 +35,15 @@ export interface Run {
   /** Aborted when the update ends in any way: what still waits for the tap gives up. */
   readonly over: AbortController;
   /** The old machine, while it is read: see ready.ts. */
-  reading?: { readonly switches: CpuSwitches; readonly machine: Promise<Machine> };
+  reading?: { readonly switches: ReadingOptions["switches"]; readonly machine: Promise<Machine> };
   /** The old machine, as it was when it was compared. */
   machine: Machine | undefined;
-  /** Which process was compared with the old one, and what need not be asked of it again. */
-  built?: { readonly identity: ProcessIdentity; readonly switches: CpuSwitches };
+  /** Which process was compared with the old one, how it was, and what need not be asked of it again. */
+  built?: {
+    readonly identity: ProcessIdentity;
+    readonly switches: ReadingOptions["switches"];
+    readonly reading: Reading;
+  };
   readonly comparison: { -readonly [K in keyof UpdateComparison]: UpdateComparison[K] };
   fds: readonly CarriedFd[] | undefined;
   nonblockRestored: number;

@@ -1,12 +1,13 @@
 // QEMU's tree of objects with the values of their properties. A QEMU with "qom-list-get" (10.1 and newer) gives all
-// properties of many objects in one answer; an older one is asked for each property.
+// properties of many objects in one answer; an older one is asked for each property that is not known to be what it was.
 
-import type { WaitOptions } from "../../linux/index.ts";
-import { CprkitError } from "../../vmstate/error.ts";
-import type { Qmp } from "../qmp/client.ts";
-import { type Asker, isRefusal } from "./ask.ts";
-import type { Machine } from "./schema.ts";
-import { holdsSecret, isSecretProperty } from "./secrets.ts";
+import type { WaitOptions } from "../../../linux/index.ts";
+import { CprkitError } from "../../../vmstate/error.ts";
+import type { Qmp } from "../../qmp/client.ts";
+import { type Asker, isRefusal } from "../ask.ts";
+import type { Machine } from "../schema.ts";
+import { holdsSecret, isSecretProperty } from "../secrets.ts";
+import { parseQtree, type Said, sameAsBefore } from "./qtree.ts";
 
 type QomObject = Machine["qom"][number];
 
@@ -28,21 +29,33 @@ interface Place {
  */
 export type CpuSwitches = "read" | "leave out" | { readonly known: readonly QomObject[] };
 
+/** The tree, and what an older QEMU said of its devices just before it was read. */
+export interface QomTree {
+  readonly objects: readonly QomObject[];
+  readonly said?: Said | undefined;
+}
+
 /**
  * All objects below "/", parents first, with those properties that can be read and say something of the machine. What
  * is added or removed meanwhile may be missing.
  *
+ * @param before of the same process, or of another one of the same program: an older QEMU is not asked again for what it
+ * says to be the same (qtree.ts)
  * @throws CprkitError as {@link Qmp.execute}, and ERR_QMP for a tree without an end
  */
 export async function readQom(
   qmp: Qmp,
-  { ask }: Asker,
+  { ask, askHuman }: Asker,
   wait: WaitOptions,
   switches: CpuSwitches,
-): Promise<QomObject[]> {
+  before?: QomTree,
+): Promise<QomTree> {
   const objects: QomObject[] = [];
-  const filter = makeFilter(switches);
-  const read = (await ask("qom-list-get", { paths: ["/"] })) === undefined ? readEach : readMany;
+  const isOlder = (await ask("qom-list-get", { paths: ["/"] })) === undefined;
+  const said = isOlder ? parseQtree(await askHuman("info qtree")) : undefined;
+  const read = isOlder ? readEach : readMany;
+  const same = before?.said && said ? sameAsBefore(before.objects, before.said, said) : () => ({});
+  const filter = makeFilter(switches, same);
   let level: Place[] = [{ path: "/", type: "container" }];
   for (let depth = 0; level.length > 0; depth++) {
     const next: Place[] = [];
@@ -57,7 +70,7 @@ export async function readQom(
     // QEMU lists them as its hash table has them: which CPU is the first must not depend on that.
     level = next.toSorted((a, b) => numberOf(a) - numberOf(b));
   }
-  return objects;
+  return { objects, said };
 }
 
 /** The N of "device[N]". */
@@ -95,19 +108,27 @@ interface Filtered extends Place {
  * The first CPU of a type is read whole; of the others its place and its sets of features (the properties that are not
  * switches): each has 300 switches, which the sets repeat.
  */
-function makeFilter(switches: CpuSwitches): (place: Place) => Filtered {
+function makeFilter(
+  switches: CpuSwitches,
+  same: (place: Place) => Readonly<Record<string, unknown>>,
+): (place: Place) => Filtered {
   const seenCpus = new Set<string>();
   const before = typeof switches === "object" ? switches.known : [];
   return ({ path, type }) => {
     const isFirst = isCpu(type) && !seenCpus.has(type);
     if (isFirst) seenCpus.add(type);
     const is = isFirst ? before.find((object) => object.path === path && object.type === type) : undefined;
+    const told = same({ path, type });
     const isAsked = !isCpu(type) || (isFirst && is === undefined && switches !== "leave out");
     return {
       path,
       type,
-      known: Object.fromEntries(Object.entries(is?.properties ?? {}).filter(([, value]) => typeof value === "boolean")),
+      known: {
+        ...Object.fromEntries(Object.entries(is?.properties ?? {}).filter(([, value]) => typeof value === "boolean")),
+        ...told,
+      },
       wants: (property) =>
+        !Object.hasOwn(told, property.name) &&
         !property.type.startsWith("child<") &&
         !isSecretProperty(type, property.name) &&
         (isAsked || property.type !== "bool" || property.name === "hotplugged"),
@@ -184,9 +205,11 @@ function readObject(
   values: readonly Property[],
 ): ReadObject {
   const base = path === "/" ? "" : path;
+  const listed = new Set(all.map(({ name }) => name));
+  const still = Object.entries(known).filter(([name]) => listed.has(name));
   return {
     place: { path, type },
-    properties: { ...known, ...Object.fromEntries(values.map(({ name, value }) => [name, value])) },
+    properties: { ...Object.fromEntries(still), ...Object.fromEntries(values.map(({ name, value }) => [name, value])) },
     children: all.flatMap((property) => {
       const childType = /^child<(.*)>$/.exec(property.type)?.[1];
       return childType === undefined ? [] : [{ path: `${base}/${property.name}`, type: childType }];
