@@ -10,7 +10,7 @@ import { type CompareOptions, compareMachines } from "../machine/compare.ts";
 import { type ReadingOptions, readOpenMachine } from "../machine/read.ts";
 import type { Machine } from "../machine/schema.ts";
 import type { Qmp } from "../qmp/client.ts";
-import { programOf, readVmProcess } from "../vm/process.ts";
+import { programOf, readVmProcess, type VmProcess } from "../vm/process.ts";
 import { adopt, besideOf, connectDestination, sourceQmp, startBeside, switchedOn } from "./beside.ts";
 import { runHook } from "./hooks.ts";
 import { isOfLeftOut, type LeftOut } from "./modes/exclusive.ts";
@@ -81,7 +81,12 @@ async function readOld(run: Run, switches: ReadingOptions["switches"]): Promise<
   const signals = options.signal === undefined ? [over.signal] : [options.signal, over.signal];
   const wait = { signal: AbortSignal.any(signals), timeoutMs };
   const old = { qmp: await sourceQmp(run), process: prepared.vm.process };
-  return (await readOpenMachine(old, wait, { switches, before: prepared.reading })).machine;
+  // Of trace events counts what the plan has seen: those are switched on in the new one.
+  const { traceEvents } = prepared.machine;
+  return {
+    ...(await readOpenMachine(old, wait, { switches, before: prepared.reading, traceEvents: false })).machine,
+    traceEvents,
+  };
 }
 
 /** In the same program a CPU's switches follow from -cpu, and what they make of the CPU is compared in any case. */
@@ -129,9 +134,11 @@ export async function compareAfter(run: Run, destination: Peer): Promise<void> {
     const { identity: built, switches: known, reading } = run.built ?? {};
     const isIt = built?.pid === identity.pid && built.startTime === identity.startTime;
     const isSame = isIt || known === "leave out";
-    const how = isSame ? { switches: known, before: reading } : {};
-    const { machine: now } = await readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, { timeoutMs }, how);
-    comparison.after = compareMachines(machine, now, howToCompare(run));
+    const process = readVmProcess(identity.pid);
+    const traceEvents = canTrace(run, process);
+    const how = { ...(isSame ? { switches: known, before: reading } : {}), traceEvents };
+    const { machine: now } = await readOpenMachine({ qmp, process }, { timeoutMs }, how);
+    comparison.after = compareMachines(machine, traceEvents ? now : { ...now, traceEvents: [] }, howToCompare(run));
     const told = new Set(comparison.before?.differences.map(({ path }) => path));
     const fresh = comparison.after.differences.filter(({ path }) => !told.has(path));
     run.warnings.push(...fresh.map((one) => `differs since the update: ${inWords(one)}`));
@@ -141,6 +148,14 @@ export async function compareAfter(run: Run, destination: Peer): Promise<void> {
     );
   }
 }
+
+/** Whether a trace event can be on in the new QEMU: by its command line, or because the update has switched it on. */
+function canTrace({ prepared }: Run, { argv }: VmProcess): boolean {
+  return prepared.machine.traceEvents?.length !== 0 || argv.some((word) => tracing.test(word));
+}
+
+/** Options that switch trace events on (QEMU 10.0 system/vl.c): -d by "trace:NAME". */
+const tracing = /^--?(trace|d|readconfig)$/;
 
 /**
  * Prepares the taps for a QEMU that is about to start: written down first, how they were.
