@@ -29,7 +29,7 @@ describe.skipIf(why !== undefined)(`a fresh clone on a bare Debian 12${why === u
     one.addNode({ npm: true });
     env = { ...registryOf(one), CPRKIT_REQUIRE_QEMU: "1", NO_COLOR: "1", npm_config_update_notifier: "false" };
     // What is committed; also of a clone that another user owns.
-    execFileSync("git", ["clone", "--quiet", `file://${repoRoot}`, join(one.root, "root/cprkit")], {
+    execFileSync("git", ["clone", "--quiet", `file://${repoRoot}`, join(one.root, "srv/cprkit")], {
       env: { ...process.env, GIT_CONFIG_COUNT: "1", GIT_CONFIG_KEY_0: "safe.directory", GIT_CONFIG_VALUE_0: "*" },
     });
   }, 600_000);
@@ -37,13 +37,13 @@ describe.skipIf(why !== undefined)(`a fresh clone on a bare Debian 12${why === u
   afterAll(() => one?.remove(), 300_000);
 
   /** Runs it in the clone, and tells of it each time `isNews`. @returns all lines */
-  async function follow(script: string, isNews: (line: string) => boolean): Promise<string[]> {
+  async function follow(script: string, isNews: (line: string) => boolean, folder = "/srv/cprkit"): Promise<string[]> {
     const lines: string[] = [];
     const tell = (line: string) => {
       lines.push(line);
       if (isNews(line)) console.info(`${script}: ${line.trim()}`);
     };
-    const status = await one.follow(`cd /root/cprkit && ${script}`, tell, { env });
+    const status = await one.follow(`cd ${folder} && ${script}`, tell, { env });
     expect({ status, end: status === 0 ? [] : lines.slice(-300) }).toEqual({ status: 0, end: [] });
     return lines;
   }
@@ -60,6 +60,15 @@ describe.skipIf(why !== undefined)(`a fresh clone on a bare Debian 12${why === u
     const again = await follow("npm run demo", () => false);
     expect(again.join("\n")).not.toMatch(/installing|fetching/);
   }, 1_200_000);
+
+  it("npm run demo, as a user without rights", async () => {
+    const user =
+      "setpriv --reuid=1000 --regid=1000 --clear-groups env HOME=/home/plain CPRKIT_CACHE=/srv/cprkit/.cache";
+    const script =
+      "cp -r /srv/cprkit /home/plain && rm -r /home/plain/.cache && chown -R 1000:1000 /home/plain && cd /home/plain";
+    const lines = await follow(`${script} && ${user} npm run demo`, () => false, "/");
+    expect(lines.join("\n")).toMatch(/none lost, none twice[\s\S]*none leaked in either process/);
+  }, 600_000);
 
   it("npm test: whole; what is skipped can't be done there", async () => {
     let files = 0;

@@ -40,7 +40,9 @@ async function updateAlong(
 function fillDimms(pid: number): void {
   for (const name of readdirSync(`/proc/${pid}/fd`)) {
     const path = `/proc/${pid}/fd/${name}`;
-    if (!readlinkSync(path).startsWith("/memfd:") || statSync(path).size !== 16 << 20) continue;
+    // Some are open for a moment only, such as that of a monitor's client.
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat?.size !== 16 << 20 || !readlinkSync(path).startsWith("/memfd:")) continue;
     const file = openSync(path, "r+");
     writeSync(file, Buffer.alloc(4096, "mmid"), 0, 4096, 0);
     closeSync(file);

@@ -71,6 +71,8 @@ export async function bareDebian(set: keyof typeof sets = "shells"): Promise<Bar
   if (!existsSync(join(kept, "etc/debian_version"))) await make(kept, packages);
   const root = mkdtempSync(join(process.env["CPRKIT_TEST_FOLDER"] ?? tmpdir(), "debian-"));
   execFileSync("cp", ["-a", `${kept}/.`, root]);
+  // Debian's installer writes it, and whoever starts a container.
+  writeFileSync(join(root, "etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n");
   const follow: BareDebian["follow"] = async (script, onLine, options) => {
     const [program = "", ...args] = command(root, script, options);
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
