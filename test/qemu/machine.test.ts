@@ -205,7 +205,7 @@ describe("the tree of objects", () => {
       }));
     // Only what readQom calls.
     const qmp = { execute } as unknown as Qmp;
-    return (await readQom(qmp, { ...askerOf(qmp, {}) }, {}, "read")).objects;
+    return (await readQom(qmp, { ...askerOf(qmp, {}) }, {}, {})).objects;
   };
 
   it("is read to its end", async () => {

@@ -15,9 +15,10 @@ export async function readBlock(
   { ask }: Asker,
   process: VmProcess,
   links: ReadonlyMap<number, string>,
-  fdsets: Machine["fdsets"],
+  waitedFdsets: Promise<Machine["fdsets"]>,
 ): Promise<Block> {
-  const [devices = [], nodes = [], graph, jobs = [], exports = [], stats = []] = await Promise.all([
+  const [fdsets, devices = [], nodes = [], graph, jobs = [], exports = [], stats = []] = await Promise.all([
+    waitedFdsets,
     ask("query-block"),
     ask("query-named-block-nodes", { flat: true }),
     ask("x-debug-query-block-graph"),

@@ -14,7 +14,7 @@ import { fdLinks, openFile } from "./open-files.ts";
 import { readProcess } from "./process.ts";
 import { type Machine, machineSchema } from "./schema.ts";
 import { withoutPasswords } from "./secrets.ts";
-import { type CpuSwitches, type QomTree, readQom } from "./tree/qom.ts";
+import { type QomTree, readQom, type TreeOptions } from "./tree/qom.ts";
 
 /**
  * Reads a running machine: what QEMU says of it over QMP, and /proc of its process. A command that this QEMU does not have is left
@@ -43,9 +43,7 @@ export interface Reading {
 }
 
 /** How an open VM is read. */
-export interface ReadingOptions {
-  /** Default: "read". */
-  readonly switches?: CpuSwitches | undefined;
+export interface ReadingOptions extends TreeOptions {
   /** A reading of the same process, or of another one of the same program. */
   readonly before?: Reading | undefined;
   /** False: trace events are not read, the longest answer of all. */
@@ -56,7 +54,7 @@ export interface ReadingOptions {
 export async function readOpenMachine(
   { qmp, process }: Pick<OpenVm, "qmp" | "process">,
   options: WaitOptions,
-  { switches = "read", before, traceEvents = true }: ReadingOptions = {},
+  { before, traceEvents = true, ...tree }: ReadingOptions = {},
 ): Promise<Reading> {
   const wait = { ...options, signal: forManyCommands(options.signal) };
   const fixed = before?.fixed ?? new Map<string, unknown>();
@@ -65,28 +63,47 @@ export async function readOpenMachine(
   const { pid } = process.identity;
   const links = fdLinks(pid);
   const { version } = qmp.greeting;
-  const fdsets = (await ask("query-fdsets")) ?? [];
-  const [block, net, status, cpus = [], iothreads = [], ram] = await Promise.all([
+  const fdsets = ask("query-fdsets").then((sets = []) => sets);
+  const known = before && { objects: before.machine.qom, said: before.said };
+  // Asked in one go, as far as no answer is needed for the next question.
+  const [
+    { objects: qom, said },
+    block,
+    net,
+    status,
+    cpus = [],
+    iothreads = [],
+    ram,
+    chardevs = [],
+    vnc = [],
+    ...others
+  ] = await Promise.all([
+    readQom(qmp, asker, wait, tree, known),
     readBlock(asker, process, links, fdsets),
     readNet(asker),
     qmp.execute("query-status", undefined, wait),
     ask("query-cpus-fast"),
     ask("query-iothreads"),
     mappedRam(pid, qmp, links),
-  ]);
-  const known = before && { objects: before.machine.qom, said: before.said };
-  const { objects: qom, said } = await readQom(qmp, asker, wait, switches, known);
-  const [devices, objects, name, uuid, generation, migration] = await Promise.all([
-    readDevices(asker, qom),
-    readObjects(asker, qom),
+    ask("query-chardev"),
+    ask("query-vnc-servers"),
     ask("query-name"),
     ask("query-uuid"),
     ask("query-vm-generation-id"),
     ask("query-migrate"),
+    ask("query-migrate-parameters"),
+    ask("query-migrate-capabilities"),
+    ask("query-hotpluggable-cpus"),
+    ask("query-memdev"),
+    ask("query-memory-devices"),
+    ask("query-spice"),
+    ask("query-balloon"),
+    traceEvents ? readTraceEvents(asker) : undefined,
   ]);
+  const [name, uuid, generation, migration, parameters = {}, capabilities = [], ...rest] = others;
+  const [slots, backends = [], memoryDevices, spice, balloon, events] = rest;
+  const [devices, objects] = await Promise.all([readDevices(asker, qom), readObjects(asker, qom)]);
   const type = qom.find(({ path }) => path === "/machine")?.type ?? "";
-  const chardevs = (await ask("query-chardev")) ?? [];
-  const vnc = (await ask("query-vnc-servers")) ?? [];
   const read = readProcess(process, links, [
     ...cpus.map((cpu) => ({ role: `vcpu ${cpu["cpu-index"]}`, id: cpu["thread-id"] })),
     ...iothreads.map(({ id, "thread-id": thread }) => ({ role: `iothread ${id}`, id: thread })),
@@ -102,10 +119,10 @@ export async function readOpenMachine(
     qom,
     devices,
     objects,
-    cpus: { count: cpus.length, slots: await ask("query-hotpluggable-cpus") },
+    cpus: { count: cpus.length, slots },
     memory: {
-      backends: (await ask("query-memdev")) ?? [],
-      devices: await ask("query-memory-devices"),
+      backends,
+      devices: memoryDevices,
       blocks: ram.map(({ block: { name: block, size }, fd }) => ({
         name: block,
         size,
@@ -117,25 +134,26 @@ export async function readOpenMachine(
     net,
     iothreads,
     vnc,
-    spice: await ask("query-spice"),
+    spice,
     migration: {
       status: migration?.status,
-      parameters: (await ask("query-migrate-parameters")) ?? {},
-      capabilities: ((await ask("query-migrate-capabilities")) ?? []).flatMap((each) =>
-        each.state ? [each.capability] : [],
-      ),
+      parameters,
+      capabilities: capabilities.flatMap((each) => (each.state ? [each.capability] : [])),
     },
-    balloon: await ask("query-balloon"),
+    balloon,
     generationId: textOf(generation, "guid"),
-    fdsets,
-    traceEvents: traceEvents ? await readTraceEvents(asker) : undefined,
+    fdsets: await fdsets,
+    traceEvents: events,
     process: read,
     unanswered: asker.unanswered,
   };
   return { machine: machineSchema.parse(withoutPasswords(machine)), said, fixed };
 }
 
-async function readTraceEvents({ ask }: Asker): Promise<string[]> {
+/** Of some thousands none is on, mostly, which the human monitor says in a third of the time. */
+async function readTraceEvents({ ask, askHuman }: Asker): Promise<string[]> {
+  const lines = (await askHuman("info trace-events")).split(/\r?\n/).filter((line) => line !== "");
+  if (lines.length > 0 && lines.every((line) => /^\S+ : state 0$/.test(line))) return [];
   const all = (await ask("trace-event-get-state", { name: "*" })) ?? [];
   return all.flatMap(({ name, state }) => (state === "enabled" ? [name] : []));
 }

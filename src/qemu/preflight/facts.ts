@@ -85,7 +85,7 @@ export interface Facts {
   readonly process: VmProcess;
   readonly options: readonly CommandOption[];
   readonly reading: Reading;
-  /** The machine as it runs now, without the CPU's switches: that of `reading`. */
+  /** The machine as it runs now, without the board's own properties: that of `reading`. */
   readonly runs: Machine;
   /** What cprkit carries itself. */
   readonly carry: CarryPlan;
@@ -182,7 +182,7 @@ export async function gatherFacts(vm: OpenVm, asked: UpdateRequest): Promise<Fac
     [
       askNext(process, { ...asked, signal }),
       askVm(vm),
-      readOpenMachine(vm, { ...asked, signal }, { switches: "leave out" }),
+      readOpenMachine(vm, { ...asked, signal }, { switches: "leave out", addedOnly: true }),
       systemdService(process.cgroup),
       tryCalls(),
     ],

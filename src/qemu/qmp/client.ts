@@ -173,7 +173,7 @@ function openSession(socket: Socket, label: string, maxEvents: number): Session 
   const pending = new Map<string, Pending>();
   // An id that no earlier client of this monitor used: QEMU may hand us a reply that was meant for that client. Short, for
   // QEMU reads what it is asked byte by byte (QEMU 10.0 monitor/monitor.c, monitor_can_read): 3 to 4 us each.
-  const prefix = randomBytes(6).toString("base64url");
+  const prefix = randomBytes(3).toString("base64url");
   let sent = 0;
   let negotiated = false;
   let greeting: Message | undefined;

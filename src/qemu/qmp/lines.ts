@@ -92,7 +92,8 @@ const [quote, backslash, openBracket, closeBracket, openBrace, closeBrace] = [0x
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 function parse(bytes: Buffer): Readonly<Record<string, unknown>> {
-  if (depthOf(bytes) > maxQmpDepth) {
+  // The usual reply is too short to be so deep.
+  if (bytes.length > maxQmpDepth && depthOf(bytes) > maxQmpDepth) {
     throw new CprkitError("ERR_QMP", `a message nested deeper than ${maxQmpDepth}: ${excerpt(bytes)}`);
   }
   let value: unknown;

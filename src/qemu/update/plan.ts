@@ -31,9 +31,9 @@ export interface Prepared {
   readonly nextProgram: ProgramFile | undefined;
   /** The guest's run state, such as "running". */
   readonly runState: string;
-  /** What need not be asked again of the old QEMU, and of a new one of the same program. */
+  /** The same, with what need not be asked again of the old QEMU. */
   readonly reading: Reading;
-  /** As it was when the update was planned, without the CPU's switches. */
+  /** As it was when the update was planned, without the board's own properties. */
   readonly machine: Machine;
   /** Mode copy: all guest RAM is in named shared files, which stay where they are. */
   readonly ramInFiles: boolean;

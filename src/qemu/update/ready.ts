@@ -7,10 +7,9 @@ import { giveToThreads } from "../attributes/threads.ts";
 import type { QmpStep } from "../carry/subject.ts";
 import { attachQueues, hasTaps, holdHeaders, readTaps } from "../handover/tap-settings.ts";
 import { type CompareOptions, compareMachines } from "../machine/compare.ts";
-import { type ReadingOptions, readOpenMachine } from "../machine/read.ts";
-import type { Machine } from "../machine/schema.ts";
+import { type Reading, type ReadingOptions, readOpenMachine } from "../machine/read.ts";
 import type { Qmp } from "../qmp/client.ts";
-import { programOf, readVmProcess, type VmProcess } from "../vm/process.ts";
+import { programOf, readVmProcess } from "../vm/process.ts";
 import { adopt, besideOf, connectDestination, sourceQmp, startBeside, switchedOn } from "./beside.ts";
 import { runHook } from "./hooks.ts";
 import { isOfLeftOut, type LeftOut } from "./modes/exclusive.ts";
@@ -38,12 +37,18 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp, leftOut: readonl
   ]);
   run.warnings.push(...setOwners(run.journal.moved, run.journal, peer));
   const switches = switchesFor(prepared.vm.process.identity, programOf(identity.pid));
-  const before = switches === "leave out" ? prepared.reading : undefined;
-  const [here, { machine: there, ...rest }] = await Promise.all([
-    run.reading?.switches === switches ? run.reading.machine : readOld(run, switches),
-    // Its trace events are switched on when the old QEMU has ended.
-    readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, wait, { switches, before, traceEvents: false }),
-  ]);
+  const old = run.reading?.switches === switches ? run.reading.old : readOld(run, switches);
+  // Of the same program: an older QEMU has to be asked only what differs from the old one, whose reading it waits for.
+  const knownFor = async () => (prepared.reading.said === undefined ? prepared.reading : await old);
+  const readNew = async () =>
+    readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, wait, {
+      switches,
+      before: switches === "leave out" ? await knownFor() : undefined,
+      // They are switched on when the old QEMU has ended.
+      traceEvents: false,
+    });
+  const [{ machine: here }, reading] = await Promise.all([old, readNew()]);
+  const { machine: there } = reading;
   // The update has set those of both by now; what they were is given back at the end.
   const { migration } = prepared.machine;
   const compared = compareMachines({ ...here, migration }, { ...there, migration }, howToCompare(run));
@@ -53,7 +58,7 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp, leftOut: readonl
   run.built = {
     identity,
     switches: switches === "read" ? { known: there.qom } : switches,
-    reading: { machine: there, ...rest },
+    reading,
   };
   run.comparison.before = comparison;
   const { grave, light } = splitDifferences(comparison, options.command !== undefined);
@@ -70,23 +75,25 @@ export function beginToCompare(run: Run): void {
   const { vm, nextProgram, handed } = run.prepared;
   if (hasTaps(handed) || nextProgram === undefined) return;
   const switches = switchesFor(vm.process.identity, nextProgram);
-  const machine = readOld(run, switches);
+  const old = readOld(run, switches);
   // Who waits for it gets its error.
-  machine.catch(() => undefined);
-  run.reading = { switches, machine };
+  old.catch(() => undefined);
+  run.reading = { switches, old };
 }
 
-async function readOld(run: Run, switches: ReadingOptions["switches"]): Promise<Machine> {
+async function readOld(run: Run, switches: ReadingOptions["switches"]): Promise<Reading> {
   const { options, over, timeoutMs, prepared } = run;
   const signals = options.signal === undefined ? [over.signal] : [options.signal, over.signal];
   const wait = { signal: AbortSignal.any(signals), timeoutMs };
   const old = { qmp: await sourceQmp(run), process: prepared.vm.process };
   // Of trace events counts what the plan has seen: those are switched on in the new one.
   const { traceEvents } = prepared.machine;
-  return {
-    ...(await readOpenMachine(old, wait, { switches, before: prepared.reading, traceEvents: false })).machine,
-    traceEvents,
-  };
+  const { machine, ...rest } = await readOpenMachine(old, wait, {
+    switches,
+    before: prepared.reading,
+    traceEvents: false,
+  });
+  return { machine: { ...machine, traceEvents }, ...rest };
 }
 
 /** In the same program a CPU's switches follow from -cpu, and what they make of the CPU is compared in any case. */
@@ -134,11 +141,9 @@ export async function compareAfter(run: Run, destination: Peer): Promise<void> {
     const { identity: built, switches: known, reading } = run.built ?? {};
     const isIt = built?.pid === identity.pid && built.startTime === identity.startTime;
     const isSame = isIt || known === "leave out";
-    const process = readVmProcess(identity.pid);
-    const traceEvents = canTrace(run, process);
-    const how = { ...(isSame ? { switches: known, before: reading } : {}), traceEvents };
-    const { machine: now } = await readOpenMachine({ qmp, process }, { timeoutMs }, how);
-    comparison.after = compareMachines(machine, traceEvents ? now : { ...now, traceEvents: [] }, howToCompare(run));
+    const how = isSame ? { switches: known, before: reading } : {};
+    const { machine: now } = await readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, { timeoutMs }, how);
+    comparison.after = compareMachines(machine, now, howToCompare(run));
     const told = new Set(comparison.before?.differences.map(({ path }) => path));
     const fresh = comparison.after.differences.filter(({ path }) => !told.has(path));
     run.warnings.push(...fresh.map((one) => `differs since the update: ${inWords(one)}`));
@@ -148,14 +153,6 @@ export async function compareAfter(run: Run, destination: Peer): Promise<void> {
     );
   }
 }
-
-/** Whether a trace event can be on in the new QEMU: by its command line, or because the update has switched it on. */
-function canTrace({ prepared }: Run, { argv }: VmProcess): boolean {
-  return prepared.machine.traceEvents?.length !== 0 || argv.some((word) => tracing.test(word));
-}
-
-/** Options that switch trace events on (QEMU 10.0 system/vl.c): -d by "trace:NAME". */
-const tracing = /^--?(trace|d|readconfig)$/;
 
 /**
  * Prepares the taps for a QEMU that is about to start: written down first, how they were.

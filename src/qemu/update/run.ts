@@ -35,7 +35,7 @@ export interface Run {
   /** Aborted when the update ends in any way: what still waits for the tap gives up. */
   readonly over: AbortController;
   /** The old machine, while it is read: see ready.ts. */
-  reading?: { readonly switches: ReadingOptions["switches"]; readonly machine: Promise<Machine> };
+  reading?: { readonly switches: ReadingOptions["switches"]; readonly old: Promise<Reading> };
   /** The old machine, as it was when it was compared. */
   machine: Machine | undefined;
   /** Which process was compared with the old one, how it was, and what need not be asked of it again. */

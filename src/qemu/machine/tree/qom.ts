@@ -7,7 +7,7 @@ import type { Qmp } from "../../qmp/client.ts";
 import { type Asker, isRefusal } from "../ask.ts";
 import type { Machine } from "../schema.ts";
 import { holdsSecret, isSecretProperty } from "../secrets.ts";
-import { parseQtree, type Said, sameAsBefore } from "./qtree.ts";
+import { isBoards, parseQtree, type Said, sameAsBefore } from "./qtree.ts";
 
 type QomObject = Machine["qom"][number];
 
@@ -27,7 +27,18 @@ interface Place {
  * second and more: read them, leave them out, or take them from what the same process said before. They are fixed when
  * the CPU is made.
  */
-export type CpuSwitches = "read" | "leave out" | { readonly known: readonly QomObject[] };
+type CpuSwitches = "read" | "leave out" | { readonly known: readonly QomObject[] };
+
+/** What of the tree is read. */
+export interface TreeOptions {
+  /** Default: "read". */
+  readonly switches?: CpuSwitches | undefined;
+  /**
+   * Of what nobody added, the board and its devices, only where a back end is in it: half of the properties, and for a plan, which
+   * deals with what was added, not needed.
+   */
+  readonly addedOnly?: boolean;
+}
 
 /** The tree, and what an older QEMU said of its devices just before it was read. */
 export interface QomTree {
@@ -47,7 +58,7 @@ export async function readQom(
   qmp: Qmp,
   { ask, askHuman }: Asker,
   wait: WaitOptions,
-  switches: CpuSwitches,
+  options: TreeOptions,
   before?: QomTree,
 ): Promise<QomTree> {
   const objects: QomObject[] = [];
@@ -55,7 +66,7 @@ export async function readQom(
   const said = isOlder ? parseQtree(await askHuman("info qtree")) : undefined;
   const read = isOlder ? readEach : readMany;
   const same = before?.said && said ? sameAsBefore(before.objects, before.said, said) : () => ({});
-  const filter = makeFilter(switches, same);
+  const filter = makeFilter(options, same);
   let level: Place[] = [{ path: "/", type: "container" }];
   for (let depth = 0; level.length > 0; depth++) {
     const next: Place[] = [];
@@ -109,7 +120,7 @@ interface Filtered extends Place {
  * switches): each has 300 switches, which the sets repeat.
  */
 function makeFilter(
-  switches: CpuSwitches,
+  { switches = "read", addedOnly = false }: TreeOptions,
   same: (place: Place) => Readonly<Record<string, unknown>>,
 ): (place: Place) => Filtered {
   const seenCpus = new Set<string>();
@@ -128,6 +139,7 @@ function makeFilter(
         ...told,
       },
       wants: (property) =>
+        (!addedOnly || !isBoards(path) || backEnds.has(property.name)) &&
         !Object.hasOwn(told, property.name) &&
         !property.type.startsWith("child<") &&
         !isSecretProperty(type, property.name) &&
@@ -135,6 +147,9 @@ function makeFilter(
     };
   };
 }
+
+/** Properties that name a back end: of a serial port, a disk, a network card, a loudspeaker of the board. */
+const backEnds = new Set(["chardev", "drive", "netdev", "audiodev"]);
 
 function isCpu(type: string): boolean {
   return /-cpu$/.test(type);

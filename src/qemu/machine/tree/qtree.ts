@@ -90,12 +90,16 @@ export function sameAsBefore(
  * type and from its bus's hotplug-handler, which is read; and what nobody added was there from the start.
  */
 function isFixed(path: string, name: string, value: unknown): boolean {
-  const isBoards = !addedDevices.some((folder) => path.startsWith(`${folder}/`));
   return (
     (name === "realized" && value === true) ||
     name === "hotpluggable" ||
-    (name === "hotplugged" && value === false && isBoards)
+    (name === "hotplugged" && value === false && isBoards(path))
   );
+}
+
+/** What nobody added: the machine itself and the devices of its board. */
+export function isBoards(path: string): boolean {
+  return /^\/machine(\/|$)/.test(path) && !addedDevices.some((folder) => path.startsWith(`${folder}/`));
 }
 
 function kindOf(path: string, type: string): string {
