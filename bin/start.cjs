@@ -4,7 +4,6 @@
 // Only modules that Node has loaded anyway: node:crypto or node:zlib would take longer than all that is done here.
 
 const fs = require("node:fs");
-const { userInfo } = require("node:os");
 const { join } = require("node:path");
 const vm = require("node:vm");
 
@@ -56,8 +55,8 @@ function flags() {
 }
 
 /**
- * The folder for this build and this V8, if it is ours alone: what lies there is run with our rights. Under sudo HOME is
- * somebody else's, so the home is the one of the user that we are.
+ * The folder for this build and this V8, if it is ours alone: what lies there is run with our rights. Under sudo HOME may be
+ * somebody else's: then the home is the one of the user that we are.
  */
 function cacheFolder(build) {
   if (process.env.CPRKIT_NO_CODE_CACHE === "1" || process.platform === "win32") return undefined;
@@ -74,8 +73,11 @@ function cacheFolder(build) {
 }
 
 function baseFolder() {
-  const named = process.env.XDG_CACHE_HOME;
-  return named?.startsWith("/") && isOurs(named) ? named : join(userInfo().homedir, ".cache");
+  const { XDG_CACHE_HOME: named, HOME: home } = process.env;
+  if (named?.startsWith("/") && isOurs(named)) return named;
+  // The system's list of users is read only where HOME does not say it: a dozen system calls, or a server's answer.
+  const isHome = home?.startsWith("/") && fs.existsSync(home) && isOurs(home);
+  return join(isHome ? home : require("node:os").userInfo().homedir, ".cache");
 }
 
 function isOurs(folder) {

@@ -14,7 +14,7 @@ const stamp = join(out, "index.json");
 /** Commands that are started often, or by programs: each has a script of its own. The others share one. */
 const often = new Set(["inspect", "status", "update", "ensure", "preflight", "fds"]);
 /** Modules that a command rarely loads, and most of its code then: a script of their own. */
-const apart = ["inspect-machine"];
+const apart = ["commands/streams/inspect-machine", "cli/web/run"];
 
 if (!isCurrent()) await make();
 
@@ -82,7 +82,7 @@ async function make() {
 function writePacks(output) {
   const chunks = new Map(output.map((chunk) => [chunk.fileName, chunk]));
   const holding = (module) => output.find(({ moduleIds = [] }) => moduleIds.some((id) => id.endsWith(module))).fileName;
-  const alone = new Map(apart.map((name) => [holding(`/${name}.js`), name]));
+  const alone = new Map(apart.map((module) => [holding(`/${module}.js`), module.replaceAll("/", "-")]));
   const reach = (from, dynamic, reached = new Set()) => {
     const chunk = chunks.get(from);
     if (chunk === undefined || reached.has(from) || (reached.size > 0 && alone.has(from))) return reached;

@@ -98,3 +98,13 @@ it.runIf(isRoot)("what another user has put there is not run [needs root]", () =
   expect(start(theirs).status).toBe(0);
   expect(readdirSync(theirs)).toEqual([]);
 });
+
+it("the cache is in HOME if that is ours alone", () => {
+  const home = privateDir();
+  expect(start("", { HOME: home }).status).toBe(0);
+  expect(codeFiles(join(home, ".cache"))).toHaveLength(1);
+  const open = privateDir();
+  chmodSync(open, 0o777);
+  expect(start("", { HOME: open }, ["--version"]).status).toBe(0);
+  expect(readdirSync(open)).toEqual([]);
+});

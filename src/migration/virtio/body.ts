@@ -6,9 +6,10 @@ import { array, varray } from "../../vmstate/fields/arrays.ts";
 import { buffer, vbuffer } from "../../vmstate/fields/buffers.ts";
 import { bool, int32, uint8, uint16, uint32, uint64 } from "../../vmstate/fields/integers.ts";
 import { struct } from "../../vmstate/fields/struct.ts";
-import type { AnyField, NamedField } from "../../vmstate/types.ts";
+import type { AnyField, NamedField, NamedSubsection } from "../../vmstate/types.ts";
 import { msixState, pciConfig, pciIrqState } from "../pci/fields.ts";
 import { ccwDevice } from "./ccw.ts";
+import { virtioType } from "./features.ts";
 import { alikeAtEnd, featureBits, named, type PlainDescription, plain } from "./kinds.ts";
 
 /** How a virtio device is attached, as far as its bytes depend on it. */
@@ -42,8 +43,20 @@ export function virtioBody(device: string, transport: Transport, own: readonly N
       }),
       ...own,
     ],
-    subsections: subsections(device, transport).map((description) => ({ key: description.name, description })),
+    subsections: subsectionsOf(device, transport.kind === "mmio"),
   });
+}
+
+/** Those made already: they are the same for every form of a device. */
+const known = new Map<string, readonly NamedSubsection[]>();
+
+function subsectionsOf(device: string, isMmio: boolean): readonly NamedSubsection[] {
+  // Only the names of its features depend on the device, which a stream may name as it likes.
+  const type = virtioType(device) ?? "";
+  const key = `${type} ${isMmio}`;
+  const made = known.get(key) ?? subsections(device, isMmio).map((one) => ({ key: one.name, description: one }));
+  known.set(key, made);
+  return made;
 }
 
 function transportFields(transport: Transport): Readonly<Record<string, AnyField>> {
@@ -75,7 +88,7 @@ function queue(transport: Transport): PlainDescription {
   });
 }
 
-function subsections(device: string, transport: Transport): PlainDescription[] {
+function subsections(device: string, isMmio: boolean): PlainDescription[] {
   return [
     plain("virtio/device_endian", 1, { device_endian: uint8() }),
     plain("virtio/128bit_features", 1, { guest_features: featureBits(device, uint64(), 64) }),
@@ -83,7 +96,7 @@ function subsections(device: string, transport: Transport): PlainDescription[] {
     plain("virtio/virtqueues", 1, each("virtqueue_state", 16, { "vring.avail": uint64(), "vring.used": uint64() })),
     plain("virtio/ringsize", 1, each("ringsize_state", 4, { "vring.num_default": uint32() })),
     plain("virtio/broken", 1, { broken: bool() }),
-    plain("virtio/extra_state", 1, { extra_state: extraState(transport) }),
+    plain("virtio/extra_state", 1, { extra_state: extraState(isMmio) }),
     plain("virtio/started", 1, { started: bool() }),
     plain(
       "virtio/packed_virtqueues",
@@ -101,10 +114,10 @@ function subsections(device: string, transport: Transport): PlainDescription[] {
 }
 
 /** What the transport adds for devices of virtio 1.0: its own description, in which all is in subsections. */
-function extraState(transport: Transport): AnyField {
+function extraState(isMmio: boolean): AnyField {
   const address = { desc: array(uint32(), 2), avail: array(uint32(), 2), used: array(uint32(), 2) };
   const guestFeatures = array(uint32(), 2);
-  if (transport.kind === "mmio") {
+  if (isMmio) {
     const queueState = each("virtio_mmio/queue_state", 27, { num: uint16(), enabled: bool(), ...address });
     const state = plain("virtio_mmio/state", 1, { guest_features: guestFeatures, ...queueState });
     return struct(plain("virtio_mmio", 1, {}, [state]));

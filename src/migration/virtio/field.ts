@@ -74,7 +74,7 @@ function bodyOf(form: VirtioForm): PlainDescription {
 
 function ownFields(device: string, own: VirtioForm["own"], size: number): readonly NamedField[] {
   if (own === undefined) return [];
-  if (typeof own === "number") return ownForms(virtioType(device), size)[own] ?? [];
+  if (typeof own === "number") return ownForms(virtioType(device), size)[own]?.() ?? [];
   return [{ name: "device", field: bytesField(own.bytes) }];
 }
 

@@ -12,28 +12,41 @@ import { littleUint32, type PlainDescription, plain } from "./kinds.ts";
 
 type Plain = Record<string, unknown>;
 
+/** A form of a device's own part, made when it is tried and then kept. */
+type OwnForm = () => readonly NamedField[];
+
 /**
  * The forms that the own part of a device of this type may have, likeliest first: the stream does not say which, only one of
  * them fits. Empty for a type that sends nothing of its own, or is unknown.
  */
-export function ownForms(type: string | undefined, size: number): readonly (readonly NamedField[])[] {
-  if (type === "net") return netForms();
-  if (type === "blk") return blkForms();
-  if (type === "console") return [serial(false), serial(true)];
-  if (type === "balloon") return [[own(balloon)]];
-  if (type === "mem") return memForms(size);
-  if (type === "iommu") return [[own(plain("virtio-iommu-device", 2, { domains: noDomains(), bypass: uint8() }))]];
-  return [];
+export function ownForms(type: string | undefined, size: number): readonly OwnForm[] {
+  return type === "mem" ? memForms(size) : (forms.get(type) ?? []);
 }
 
 function own(description: PlainDescription): NamedField {
   return { name: "device", field: struct(description) as AnyField };
 }
 
-function netForms(): NamedField[][] {
-  const forms: NamedField[][] = [];
-  for (const pairs of [false, true]) for (const offloads of [true, false]) forms.push([own(net(pairs, offloads))]);
-  return forms;
+const forms: ReadonlyMap<string | undefined, readonly OwnForm[]> = new Map([
+  ["net", eachOf(([pairs, offloads]) => [own(net(pairs, !offloads))])],
+  ["blk", eachOf(([several, packed]) => [requests(several, packed)])],
+  ["console", [false, true].map((packed) => once(() => serial(packed)))],
+  ["balloon", [once(() => [own(balloon())])]],
+  ["iommu", [once(() => [own(plain("virtio-iommu-device", 2, { domains: noDomains(), bypass: uint8() }))])]],
+]);
+
+/** A form for each of two choices, the second changing first. */
+function eachOf(make: (choice: readonly [boolean, boolean]) => readonly NamedField[]): OwnForm[] {
+  const choices = [false, true];
+  return choices.flatMap((first) => choices.map((second) => once(() => make([first, second]))));
+}
+
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }
 
 /** `pairs`: the device has several queue pairs. `offloads`: the host offers CTRL_GUEST_OFFLOADS. */
@@ -64,31 +77,26 @@ function net(pairs: boolean, offloads: boolean): PlainDescription {
       vqs_1: counted(uint32(), 4, ({ curr_queue_pairs: current }) => Number(current ?? 1) - 1),
       ...(offloads ? { curr_guest_offloads: uint64() } : {}),
     },
-    [rss],
+    [rss()],
   );
 }
 
-const rss = plain("virtio-net-device/rss", 1, {
-  enabled: bool(),
-  redirect: bool(),
-  populate_hash: bool(),
-  hash_types: uint32(),
-  indirections_len: uint16(),
-  default_queue: uint16(),
-  key: buffer(40),
-  indirections_table: counted(uint16(), 2, ({ indirections_len: length }) => Number(length)),
-});
+const rss = () =>
+  plain("virtio-net-device/rss", 1, {
+    enabled: bool(),
+    redirect: bool(),
+    populate_hash: bool(),
+    hash_types: uint32(),
+    indirections_len: uint16(),
+    default_queue: uint16(),
+    key: buffer(40),
+    indirections_table: counted(uint16(), 2, ({ indirections_len: length }) => Number(length)),
+  });
 
 /** `several`: the device has several queues, so each request says its own. `packed`: the host offers packed rings. */
-function blkForms(): NamedField[][] {
-  const forms: NamedField[][] = [];
-  for (const several of [false, true]) {
-    for (const packed of [false, true]) {
-      const request = plain("request", 0, { ...(several ? { queue: uint32() } : {}), ...element(packed) });
-      forms.push([{ name: "requests", field: flagged(request) as AnyField }]);
-    }
-  }
-  return forms;
+function requests(several: boolean, packed: boolean): NamedField {
+  const request = plain("request", 0, { ...(several ? { queue: uint32() } : {}), ...element(packed) });
+  return { name: "requests", field: flagged(request) as AnyField };
 }
 
 /** A request that was taken from a queue: QEMU copies its structure, so this is the form of 64-bit little-endian hosts. */
@@ -133,29 +141,31 @@ function serial(packed: boolean): NamedField[] {
   return [own(device)];
 }
 
-const balloon = plain("virtio-balloon-device", 1, { num_pages: uint32(), actual: uint32() }, [
-  plain("virtio-balloon-device/free-page-report", 1, {
-    free_page_hint_cmd_id: uint32(),
-    free_page_hint_status: uint32(),
-  }),
-  plain("virtio-balloon-device/page-poison", 1, { poison_val: uint32() }),
-]);
+const balloon = () =>
+  plain("virtio-balloon-device", 1, { num_pages: uint32(), actual: uint32() }, [
+    plain("virtio-balloon-device/free-page-report", 1, {
+      free_page_hint_cmd_id: uint32(),
+      free_page_hint_status: uint32(),
+    }),
+    plain("virtio-balloon-device/page-poison", 1, { poison_val: uint32() }),
+  ]);
 
 /** With the property x-early-migration (the default from 8.1 on) most of it is a section of its own. */
-function memForms(size: number): NamedField[][] {
-  const early = plain("virtio-mem-device", 1, { usable_region_size: uint64(), requested_size: uint64() });
+function memForms(size: number): OwnForm[] {
+  const early = () => plain("virtio-mem-device", 1, { usable_region_size: uint64(), requested_size: uint64() });
   // The bitmap has a bit for each block, and nothing says how many before the device is read.
-  const late = plain("virtio-mem-device", 1, {
-    addr: uint64(),
-    region_size: uint64(),
-    block_size: uint64(),
-    node: uint32(),
-    usable_region_size: uint64(),
-    size: uint64(),
-    requested_size: uint64(),
-    bitmap: blocks(size * 8),
-  });
-  return [[own(early)], [own(late)]];
+  const late = () =>
+    plain("virtio-mem-device", 1, {
+      addr: uint64(),
+      region_size: uint64(),
+      block_size: uint64(),
+      node: uint32(),
+      usable_region_size: uint64(),
+      size: uint64(),
+      requested_size: uint64(),
+      bitmap: blocks(size * 8),
+    });
+  return [() => [own(early())], () => [own(late())]];
 }
 
 function blocks(most: number): AnyField {
