@@ -29,6 +29,8 @@ const configSchema = z.strictObject({
       releases: z.string(),
       /** Where a VM's QMP socket is; {vm} stands for its name. */
       qmp: z.string().refine((path) => path.split("{vm}").length === 2, "a path with {vm} once in it"),
+      /** VMs that are updated side by side, whatever a rollout's policy says. Default: as many as there are cores. */
+      atOnce: z.number().int().min(1).max(64).optional(),
     })
     .optional(),
   /** How often queues and the ledger are looked at. A host that has nothing to do costs one transaction each time. */

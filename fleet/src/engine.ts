@@ -40,6 +40,9 @@ export async function grantEngine(db: Db): Promise<void> {
 /** The engine has them for the whole process; a launch that failed may come again. */
 const registered = new Set<string>();
 
+/** The engine gives a job up that was begun so often; a rollout of weeks may outlive any number of coordinators. */
+const maxRecoveryAttempts = 1_000_000_000;
+
 /** A job's name and what it does. */
 export type Work = Readonly<Record<string, (...args: string[]) => Promise<unknown>>>;
 
@@ -70,7 +73,9 @@ export async function serve(
     if (registered.has(name)) continue;
     registered.add(name);
     // One step: when it is begun again it looks at how things are, and goes on from there.
-    DBOS.registerWorkflow((...args: string[]) => DBOS.runStep(() => act(...args), { name }), { name });
+    DBOS.registerWorkflow((...args: string[]) => DBOS.runStep(() => act(...args), { name }), {
+      ...{ name, maxRecoveryAttempts },
+    });
   }
   DBOS.setConfig({
     ...{ ...application, ...common(config, pool), executorID: id, runMigrations: false, listenQueues: [queue] },
@@ -101,16 +106,32 @@ export async function enqueue(db: Db, queue: string, job: string, id: string, ar
   );
 }
 
+/**
+ * VMs that are queued although their job is over get another turn: the agent has not taken them in hand, as when the rollout
+ * was paused just then. @returns how many
+ */
+export async function queueAnew(db: Db, rollout: string): Promise<number> {
+  const { rowCount } = await db.query(
+    `update cprkit_fleet.rollout_vm v set state = 'planned'
+      from dbos.workflow_status job
+      where v.rollout = $1 and v.state = 'queued'
+        and job.workflow_uuid = v.rollout || '/' || v.host || '/' || v.vm || '/' || v.attempt
+        and job.status not in ('ENQUEUED', 'PENDING', 'DELAYED')`,
+    [rollout],
+  );
+  return rowCount ?? 0;
+}
+
 /** Puts the update of each VM on its host's queue, and writes both down together, in one statement for all. */
 export async function enqueueVms(
   db: Db,
   rollout: string,
-  vms: readonly { readonly host: string; readonly vm: string }[],
+  vms: readonly { readonly host: string; readonly vm: string; readonly trace?: string | undefined }[],
 ): Promise<number> {
   const { rowCount } = await db.query(
     `with begun as (
-      update cprkit_fleet.rollout_vm v set state = 'queued', attempt = attempt + 1, queued_at = now()
-        from unnest($2::text[], $3::text[]) as turn (host, vm)
+      update cprkit_fleet.rollout_vm v set state = 'queued', attempt = attempt + 1, queued_at = now(), trace = turn.trace
+        from unnest($2::text[], $3::text[], $7::text[]) as turn (host, vm, trace)
         where v.rollout = $1 and v.host = turn.host and v.vm = turn.vm and v.state = 'planned'
           and exists (select from cprkit_fleet.rollout where id = $1 and state = 'running')
           and not exists (
@@ -127,6 +148,7 @@ export async function enqueueVms(
       vms.map(({ host }) => host),
       vms.map(({ vm }) => vm),
       ...[jobs.update, application.applicationVersion, application.name],
+      vms.map(({ trace }) => trace ?? null),
     ],
   );
   return rowCount ?? 0;

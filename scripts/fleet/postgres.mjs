@@ -25,7 +25,9 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
  * @property {(role?: string, database?: string) => string} url for a role over the UNIX socket, which trusts everybody
  * @property {() => Promise<void>} start again, after {@link Postgres.kill}
  * @property {() => Promise<void>} stop waits until all is written
- * @property {() => Promise<void>} kill as a crash
+ * @property {() => Promise<void>} kill the server and each process of it at once, as a crash of the machine
+ * @property {() => void} hang it neither answers nor refuses until {@link Postgres.goOn}
+ * @property {() => void} goOn
  * @property {() => Promise<void>} backUp copies the cluster as it is now
  * @property {() => Promise<void>} restore goes back to that copy
  * @property {() => string} log
@@ -112,7 +114,30 @@ export async function startPostgres(dir, { tls, settings = [] } = {}) {
     child.kill(signal);
     await ended;
   };
-  process.on("exit", () => child?.kill("SIGKILL"));
+  /** The server and its children, as /proc has them (proc(5): the file "children" of a thread). */
+  const family = () => {
+    const pid = child?.pid;
+    if (child === undefined || pid === undefined || child.exitCode !== null || child.signalCode !== null) return [];
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+    return [pid, ...children.split(" ").filter(Boolean).map(Number)];
+  };
+  /** @param {NodeJS.Signals} signal */
+  const tellAll = (signal) => {
+    for (const pid of family()) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It has ended by itself.
+      }
+    }
+  };
+  const kill = async () => {
+    const ended =
+      child?.exitCode === null && child.signalCode === null && new Promise((done) => child?.once("exit", done));
+    tellAll("SIGKILL");
+    await ended;
+  };
+  process.on("exit", () => tellAll("SIGKILL"));
   await start();
   const copy = join(dir, "copy");
   const whileDown = async (/** @type {() => void} */ act) => {
@@ -121,7 +146,8 @@ export async function startPostgres(dir, { tls, settings = [] } = {}) {
     await start();
   };
   return {
-    ...{ url, start, stop: () => end("SIGINT"), kill: () => end("SIGKILL"), log: () => readFileSync(log, "utf8") },
+    ...{ url, start, stop: () => end("SIGINT"), kill, log: () => readFileSync(log, "utf8") },
+    ...{ hang: () => tellAll("SIGSTOP"), goOn: () => tellAll("SIGCONT") },
     backUp: () => whileDown(() => cpSync(data, copy, { recursive: true })),
     restore: () =>
       whileDown(() => {

@@ -21,6 +21,7 @@ export { readMachine } from "./machine/read.ts";
 export { type Machine, machineSchema } from "./machine/schema.ts";
 export { findVms, type RunningVm } from "./many/find.ts";
 export { type ListedVm, type ListVmsOptions, listVms } from "./many/list.ts";
+export { makeTurns, type Turns } from "./many/turns.ts";
 export { type UpdateManyEvent, type UpdateManyOptions, type UpdateOutcome, updateMany } from "./many/update-many.ts";
 export type { CopyEstimate } from "./preflight/copy-estimate.ts";
 export type { UpdateRequest } from "./preflight/facts.ts";

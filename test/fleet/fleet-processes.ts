@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
 import { startUpdatable, type Updatable } from "../qemu/update-support.ts";
 import { repoRoot } from "../support/cli.ts";
 import type { FleetDatabase } from "./fleet-support.ts";
@@ -28,8 +29,20 @@ export async function endProcesses(): Promise<void> {
 }
 
 /** A command that stays: agent or coordinator. */
-export function startFleet(words: readonly string[]): FleetProcess {
-  return startProcess([join(repoRoot, "bin/cprkit"), "fleet", ...words, "--json"]);
+export function startFleet(words: readonly string[], env: NodeJS.ProcessEnv = {}): FleetProcess {
+  return startProcess([join(repoRoot, "bin/cprkit"), "fleet", ...words, "--json"], env);
+}
+
+/** The environment of a process that dies, or holds, just before or after statements to PostgreSQL. */
+export function faultsAt(what: "kill" | "hold", at: readonly string[]): NodeJS.ProcessEnv {
+  return { ...preload("faults.mjs"), CPRKIT_TEST_FAULTS: JSON.stringify({ do: what, at }) };
+}
+
+/** The environment of a process that writes its spans as events. */
+export const traced = () => preload("tracing.mjs");
+
+function preload(name: string): NodeJS.ProcessEnv {
+  return { NODE_OPTIONS: `--import=${pathToFileURL(join(repoRoot, "test/fleet/children", name)).href}` };
 }
 
 /** Until it serves its queue. */
@@ -37,8 +50,8 @@ export async function serves(...processes: readonly FleetProcess[]): Promise<voi
   for (const each of processes) await each.until("that it serves", ({ text }) => /^serves/.test(String(text)));
 }
 
-function startProcess(words: readonly string[]): FleetProcess {
-  const child = spawn(process.execPath, words, { stdio: ["pipe", "pipe", "pipe"] });
+function startProcess(words: readonly string[], env: NodeJS.ProcessEnv = {}): FleetProcess {
+  const child = spawn(process.execPath, words, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...env } });
   const events: Record<string, unknown>[] = [];
   let [text, rest] = ["", ""];
   let wake = () => {};
@@ -95,6 +108,7 @@ export function makeHost(
   name: string,
   releases: Readonly<Record<string, string>>,
   role = `host-${name}`,
+  more: { readonly atOnce?: number } = {},
 ) {
   const home = join(dir, `host-${name}`);
   mkdirSync(join(home, "vms"), { recursive: true, mode: 0o700 });
@@ -118,7 +132,7 @@ export function makeHost(
     config,
     JSON.stringify({
       ...{ database: { url: postgres.url(role) }, pollMs: 100 },
-      host: { name, stateDir: join(home, "state"), releases: file, qmp: join(home, "vms/{vm}/qmp.sock") },
+      host: { name, stateDir: join(home, "state"), releases: file, qmp: join(home, "vms/{vm}/qmp.sock"), ...more },
     }),
     { mode: 0o600 },
   );
@@ -130,9 +144,9 @@ export function makeHost(
       symlinkSync(started.dir, join(home, "vms", vm));
       return started;
     },
-    agent: () => startFleet(["agent", "--config", config]),
-    /** An agent that is killed at a step, or holds there until `go`. */
-    child: (what: "kill" | "hold", step: string) =>
-      startProcess([join(repoRoot, "test/fleet/children/agent.mjs"), config, what, step]),
+    agent: (env?: NodeJS.ProcessEnv) => startFleet(["agent", "--config", config], env),
+    /** An agent that at a step, or at "all", is killed, holds until `go`, fails, or tells it. */
+    child: (what: "kill" | "hold" | "fail" | "tell", step: string, env?: NodeJS.ProcessEnv) =>
+      startProcess([join(repoRoot, "test/fleet/children/agent.mjs"), config, what, step], env),
   };
 }

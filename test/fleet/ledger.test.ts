@@ -1,7 +1,7 @@
 // The ledger: one attempt a VM, only its host says what became of it, and nobody rewrites what was.
 
 import { expect, it } from "vitest";
-import { enqueueVms } from "../../fleet/src/engine.ts";
+import { enqueueVms, queueAnew } from "../../fleet/src/engine.ts";
 import { claim, fence, finish, heartbeat, type Memory, offer } from "../../fleet/src/ledger/host.ts";
 import { adopt, createRollout, readVmDetails, setState } from "../../fleet/src/ledger/operator.ts";
 import { setUp } from "../../fleet/src/ledger/setup.ts";
@@ -35,6 +35,49 @@ describeFleet("the ledger", (fleet) => {
     const [one, other] = await readVmDetails(ops, "r-plain");
     expect(one).toMatchObject({ host: "a", state: "updated", downtime_ms: 12.5, after: { version: "11.1.0" } });
     expect(other).toMatchObject({ host: "b", state: "planned" });
+  });
+
+  it("several VMs of a host that are claimed at once have an epoch each, and each passes its own fence", async () => {
+    const [ops, c, other] = [fleet().as("ops"), fleet().as("host-c"), fleet().as("host-c")];
+    const names = ["p", "q", "r", "s"];
+    await makeRollout(
+      ops,
+      "r-many",
+      names.map((vm) => `c/${vm}`),
+    );
+    const trace = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
+    const vms = names.map((vm) => ({ host: "c", vm, trace }));
+    expect(await enqueueVms(ops, "r-many", vms)).toBe(4);
+    const attempts = await Promise.all(
+      names.map((vm, at) => claim(at % 2 === 0 ? c : other, { rollout: "r-many", vm }, fresh)),
+    );
+    const epochs = attempts.map((attempt) => ("why" in attempt ? attempt.why : attempt.epoch));
+    expect(new Set(epochs).size).toBe(4);
+    for (const attempt of attempts) {
+      if ("why" in attempt) throw new Error(attempt.why);
+      expect(attempt.trace).toBe(trace);
+      expect(await fence(c, attempt)).toBeUndefined();
+      expect(await finish(c, attempt, { state: "failed", code: "ERR_UPDATE_FAILED" })).toBe(true);
+    }
+    const wrong = "update cprkit_fleet.rollout_vm set trace = $1 where rollout = 'r-many'";
+    await expect(ops.query(wrong, ["'; drop table x"])).rejects.toMatchObject({ code: "23514" });
+  });
+
+  it("a VM whose job ended without taking it in hand, as in a pause, is asked for anew", async () => {
+    const [ops, b] = [fleet().as("ops"), fleet().as("host-b")];
+    await makeRollout(ops, "r-pause", ["b/nine"]);
+    const vm = [{ host: "b", vm: "nine" }];
+    await enqueueVms(ops, "r-pause", vm);
+    expect(await queueAnew(ops, "r-pause")).toBe(0);
+    await setState(ops, "r-pause", "paused", { from: ["running"] });
+    expect(await claim(b, { rollout: "r-pause", vm: "nine" }, fresh)).toEqual({ why: "the rollout is paused" });
+    // As the engine writes down that the job is over.
+    await ops.query("update dbos.workflow_status set status = 'SUCCESS' where workflow_uuid = 'r-pause/b/nine/1'");
+    await setState(ops, "r-pause", "running", { from: ["paused"] });
+    expect(await queueAnew(ops, "r-pause")).toBe(1);
+    expect(await enqueueVms(ops, "r-pause", vm)).toBe(1);
+    expect(await claim(b, { rollout: "r-pause", vm: "nine" }, fresh)).toMatchObject({ release: "new" });
+    expect(await queueAnew(ops, "r-pause")).toBe(0);
   });
 
   it("two rollouts never have one VM in hand", async () => {

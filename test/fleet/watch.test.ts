@@ -23,7 +23,15 @@ const vms = [
 ];
 const rollout: Rollout = {
   ...{ id: "demo", kind: "update", undoes: null, release: "11.1", policy: policySchema.parse({}), state: "halted" },
-  ...{ reason: "<script>alert(1)</script>", gate: 0, who: "ops", created_at: at(0), started_at: at(0), ended_at: null },
+  ...{
+    reason: "<script>alert(1)</script>",
+    gate: 0,
+    trace: null,
+    who: "ops",
+    created_at: at(0),
+    started_at: at(0),
+    ended_at: null,
+  },
 };
 
 it("counts how long guests stood still, each once", () => {

@@ -1,7 +1,9 @@
 // The agent of a host: one process that finishes what was cut off, says that the host lives, and does the jobs of the
-// host's queue one after the other.
+// host's queue, as many side by side as the host allows.
 
+import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
+import { makeTurns } from "cprkit/qemu";
 import type { Config } from "../config.ts";
 import { jobs, queueOf, serve } from "../engine.ts";
 import { FleetError, messageOf } from "../error.ts";
@@ -14,6 +16,8 @@ import { openState } from "./state.ts";
 
 /** A host is heard of so often. */
 const heartbeatMs = 5_000;
+/** A database that does not answer for so long counts as away: no job hangs with it. */
+const answerMs = 10_000;
 /** After the database was away. */
 const retryMs = 1_000;
 
@@ -33,9 +37,9 @@ export async function runAgent(config: Config, { signal, version, onEvent, onSte
   const { host } = config;
   if (host === undefined) throw new FleetError("usage", 'the configuration names no "host"');
   const state = openState(host.stateDir);
-  // One for the jobs, one for the question before the switch and the heartbeat.
-  const pool = makePool(config.database, 2, `cprkit-fleet agent ${host.name}`);
-  const context: AgentContext = { host, pool, state, signal, onEvent, onStep };
+  // One for the engine, one for the question before the switch and the heartbeat.
+  const pool = makePool(config.database, 2, `cprkit-fleet agent ${host.name}`, answerMs);
+  const context: AgentContext = { host, pool, state, turns: makeTurns(), signal, onEvent, onStep };
   const note = (text: string) => onEvent?.({ event: "note", text });
   let serving: (() => Promise<void>) | undefined;
   try {
@@ -46,6 +50,7 @@ export async function runAgent(config: Config, { signal, version, onEvent, onSte
       try {
         serving = await serve(config, pool, {
           ...{ id: host.name, queue: queueOf(host.name), pollMs: config.pollMs ?? 1_000 },
+          concurrency: host.atOnce ?? availableParallelism(),
           work: {
             [jobs.update]: (rollout = "", vm = "") => act(context, rollout, vm),
             [jobs.plan]: (rollout = "") => plan(context, rollout),
@@ -67,11 +72,8 @@ export async function runAgent(config: Config, { signal, version, onEvent, onSte
 }
 
 /** Until the signal; what the ledger has not heard it hears as soon as it is there again. */
-async function keepAlive(
-  { pool, state, host, signal, ...context }: AgentContext,
-  version: string,
-  note: (text: string) => void,
-) {
+async function keepAlive(context: AgentContext, version: string, note: (text: string) => void) {
+  const { pool, state, host, signal } = context;
   let before = "";
   const say = (text: string) => {
     if (text !== before && text !== "") note(text);
@@ -87,7 +89,7 @@ async function keepAlive(
       const { isKnown, memory } = await heartbeat(pool, state.memory(), versions);
       if (isKnown) state.remember(memory);
       say(isKnown ? "" : `the ledger does not know what this host remembers: \`cprkit fleet adopt ${host.name}\``);
-      await report({ ...context, pool, state, host, signal });
+      await report(context);
     } catch (error) {
       say(messageOf(error));
     }

@@ -1,7 +1,7 @@
 // A VM shall run a release: cprkit's `ensure`, and which releases run before and after it.
 
 import { statSync } from "node:fs";
-import { ensureUpdated, type UpdateReport, type UpdateStep, vmStatus } from "cprkit/qemu";
+import { ensureUpdated, type Turns, type UpdateReport, type UpdateStep, vmStatus } from "cprkit/qemu";
 import { FleetError } from "../error.ts";
 import type { Running } from "../ledger/host.ts";
 import { type Release, releaseOf } from "./releases.ts";
@@ -13,6 +13,10 @@ export interface EnsureOptions {
   /** Where cprkit keeps its journals. */
   readonly stateDir: string;
   readonly signal?: AbortSignal | undefined;
+  /** Of all VMs of this host. */
+  readonly turns: Turns;
+  /** The longest pause that mode copy may plan for; the other modes have no such knob. */
+  readonly maxPauseMs?: number | undefined;
   /** Told what runs, before anything is done. */
   readonly onFound?: ((running: Running) => void) | undefined;
   /** Called, and waited for, at each step; what it throws before the new QEMU has the guest takes the update back. */
@@ -36,13 +40,13 @@ const waitMs = 120_000;
  * @throws CprkitError as ensureUpdated
  */
 export async function ensure(options: EnsureOptions): Promise<Ensured> {
-  const { qmp, stateDir, signal, onFound, onStep } = options;
+  const { qmp, stateDir, signal, turns, onFound, onStep } = options;
   const { qemu, allow, mode } = options.release;
   const before = await runningOf(options).catch(() => undefined);
   if (before !== undefined) onFound?.(before);
-  const { result, text, error, report } = await ensureUpdated(
-    { qmp },
-    { qemu, allow, mode, stateDir, signal, onStep, waitMs },
+  const maxDowntimeMs = downtimeOf(options.maxPauseMs);
+  const { result, text, error, report } = await turns.take({ onStep }, (watched) =>
+    ensureUpdated({ qmp }, { qemu, allow, mode, stateDir, signal, waitMs, maxDowntimeMs, ...watched }),
   );
   return {
     result: result === "refused" || result === "try-again" ? "failed" : result,
@@ -51,6 +55,11 @@ export async function ensure(options: EnsureOptions): Promise<Ensured> {
     after: await runningOf(options).catch(() => undefined),
     report,
   };
+}
+
+/** QEMU's downtime-limit is in whole milliseconds up to 2,000,000 (qapi/migration.json). */
+function downtimeOf(maxPauseMs: number | undefined): number | undefined {
+  return maxPauseMs === undefined ? undefined : Math.max(1, Math.min(2_000_000, Math.floor(maxPauseMs)));
 }
 
 /** The code of the first finding that was in the way, or of the error. */

@@ -28,6 +28,7 @@ interface Kept {
 
 export interface AgentState {
   memory(): Memory;
+  /** The epoch never goes down, whoever heard of it first. */
   remember(memory: Memory): void;
   /** Attempts of which the ledger does not know the end, the oldest first. */
   kept(): Kept[];
@@ -50,11 +51,12 @@ export function openState(dir: string): AgentState {
   if (fault !== undefined) throw new FleetError("refused", `${dir} is not trusted: ${fault}`);
   const lock = takeLock(join(dir, "lock"));
   const memoryFile = join(dir, "memory.json");
+  const memory = () => read<Memory>(memoryFile) ?? { epoch: 0, seen: undefined };
   const fileOf = ({ epoch }: Attempt) => join(dir, "attempts", `${String(epoch).padStart(12, "0")}.json`);
   return {
     updates: join(dir, "updates"),
-    memory: () => read<Memory>(memoryFile) ?? { epoch: 0, seen: undefined },
-    remember: (memory) => write(memoryFile, memory),
+    memory,
+    remember: ({ epoch, seen }) => write(memoryFile, { epoch: Math.max(epoch, memory().epoch), seen }),
     kept: () =>
       readdirSync(join(dir, "attempts"))
         .filter((name) => name.endsWith(".json"))

@@ -85,9 +85,11 @@ export function coordinatorCommand(): Command {
           );
         }
       },
+    }).finally(() => {
+      // The engine has not been shut down, so that its rollouts are gone on with: it would keep the process. The exit code
+      // is set by then, and what was thrown is told.
+      setTimeout(() => process.exit(), 50);
     });
-    // The engine has not been shut down, so that its rollouts are gone on with: it would keep the process.
-    process.exit();
   });
 }
 

@@ -6,6 +6,8 @@ import { FleetError } from "../error.ts";
 import { makePool } from "../ledger/pool.ts";
 import { type DriveOptions, drive } from "./drive.ts";
 
+/** A database that does not answer for so long counts as away: the next look asks again. */
+const answerMs = 30_000;
 /** Held by the one coordinator; any number that nobody else takes. */
 const lockKey = 0x6672_6b75;
 
@@ -18,7 +20,7 @@ export async function runCoordinator(
   config: Config,
   { signal, onDecision, onNote, lookMs }: Omit<DriveOptions, "pool">,
 ): Promise<void> {
-  const pool = makePool(config.database, 6, "cprkit-fleet coordinator");
+  const pool = makePool(config.database, 6, "cprkit-fleet coordinator", answerMs);
   const holder = await pool.connect();
   const gone = new AbortController();
   holder.on("error", () => gone.abort());

@@ -2,11 +2,11 @@
 // so whoever comes after it goes on where it was.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { enqueueVms } from "../engine.ts";
+import { enqueueVms, queueAnew } from "../engine.ts";
 import { messageOf } from "../error.ts";
-import { readHosts, readRollout, readVmRows, setState, skipOpen } from "../ledger/operator.ts";
+import { keepTrace, readHosts, readRollout, readVmRows, setState, skipOpen } from "../ledger/operator.ts";
 import type { Pool } from "../ledger/pool.ts";
-import { inSpan } from "../watch/spans.ts";
+import { type RolloutSpans, rolloutSpans } from "../watch/rollout-spans.ts";
 import { type Decision, decide, isDead } from "../waves/next.ts";
 
 export interface DriveOptions {
@@ -20,35 +20,54 @@ export interface DriveOptions {
 /** Until the rollout is over, or nothing can go on without a person. @returns its state */
 export async function drive(options: DriveOptions, rollout: string): Promise<{ readonly state: string }> {
   const { signal, onNote, lookMs = 1_000 } = options;
-  while (!signal.aborted) {
-    try {
-      const state = await look(options, rollout);
-      if (state !== "running" && state !== "paused" && state !== "halted") return { state };
-    } catch (error) {
-      onNote?.(`${rollout}: ${messageOf(error)}`);
+  const spans = await beginSpans(options, rollout);
+  try {
+    while (!signal.aborted) {
+      try {
+        const state = await look(options, rollout, spans);
+        if (state !== "running" && state !== "paused" && state !== "halted") return { state };
+      } catch (error) {
+        onNote?.(`${rollout}: ${messageOf(error)}`);
+      }
+      await sleep(lookMs, undefined, { signal }).catch(() => undefined);
     }
-    await sleep(lookMs, undefined, { signal }).catch(() => undefined);
+  } finally {
+    spans?.end();
   }
   // Neither a result nor an error: the engine counts it as cut off, and begins it again.
   return new Promise(() => {});
 }
 
-function look(options: DriveOptions, id: string): Promise<string> {
-  return inSpan("look", { rollout: id }, () => lookAt(options, id));
+/** Nothing but spans depends on it: what goes wrong here is left. */
+async function beginSpans({ pool }: DriveOptions, id: string): Promise<RolloutSpans | undefined> {
+  try {
+    const spans = rolloutSpans(await readRollout(pool, id));
+    if (spans.trace !== undefined) await keepTrace(pool, id, spans.trace);
+    return spans;
+  } catch {
+    return undefined;
+  }
 }
 
-async function lookAt({ pool, onDecision }: DriveOptions, id: string): Promise<string> {
+async function look({ pool, onDecision }: DriveOptions, id: string, spans?: RolloutSpans): Promise<string> {
   const rollout = await readRollout(pool, id);
   if (rollout.state === "aborted") await skipOpen(pool, id, "aborted");
   if (rollout.state !== "running") return rollout.state;
-  const [vms, { hosts, now }] = [await readVmRows(pool, id), await readHosts(pool)];
+  const before = await readVmRows(pool, id);
+  const isQueued = before.some(({ state }) => state === "queued");
+  const changed = isQueued && (await queueAnew(pool, id)) > 0;
+  const [vms, { hosts, now }] = [changed ? await readVmRows(pool, id) : before, await readHosts(pool)];
   const decision = decide({ rollout, vms, now, hosts: new Map(hosts.map((host) => [host.name, host])) });
+  spans?.look(rollout, vms);
   onDecision?.(id, decision);
   const { enqueue, giveUp, become } = decision;
   if (giveUp.length > 0) await fail(pool, id, giveUp);
-  if (enqueue.length > 0) await enqueueVms(pool, id, enqueue);
+  const waveOf = new Map(vms.map((vm) => [`${vm.host}/${vm.vm}`, vm.wave ?? 0]));
+  const traced = enqueue.map((vm) => ({ ...vm, trace: spans?.wave(waveOf.get(`${vm.host}/${vm.vm}`) ?? 0) }));
+  if (enqueue.length > 0) await enqueueVms(pool, id, traced);
   if (become === undefined) return rollout.state;
   await setState(pool, id, become.state, { from: ["running"], reason: become.reason });
+  spans?.look(become, vms);
   if (become.state === "finished") {
     const dead = hosts.filter((host) => isDead(host, now)).map(({ name }) => name);
     await skipOpen(pool, id, "host-dead", dead);

@@ -37,6 +37,10 @@ export interface Attempt {
   readonly vm: string;
   readonly epoch: number;
   readonly release: string;
+  /** The span of the wave that it belongs to: W3C's traceparent, as the ledger has it. */
+  readonly trace?: string | undefined;
+  /** So long may the guest stand still, as the policy says. */
+  readonly maxPauseMs?: number | undefined;
 }
 
 /** Says that the host lives. @returns what it shall remember, and whether the ledger knows what it remembers already */
@@ -78,13 +82,21 @@ export async function claim(
   { rollout, vm }: { readonly rollout: string; readonly vm: string },
   { epoch, seen }: Memory,
 ): Promise<Attempt | { readonly why: string }> {
-  const { rows } = await db.query<{ why: string | null; epoch: string; release: string }>(
-    "select * from cprkit_fleet.claim($1, $2, $3, $4, $5)",
-    [rollout, vm, epoch, seen?.id, seen?.token],
-  );
+  const { rows } = await db.query<{
+    why: string | null;
+    epoch: string;
+    release: string;
+    trace: string | null;
+    max_pause_ms: number | null;
+  }>("select * from cprkit_fleet.claim($1, $2, $3, $4, $5)", [rollout, vm, epoch, seen?.id, seen?.token]);
   const [row] = rows;
   if (row === undefined || row.why !== null) return { why: row?.why ?? "the ledger said nothing" };
-  return { rollout, vm, epoch: Number(row.epoch), release: row.release };
+  const { trace, max_pause_ms: maxPauseMs } = row;
+  return {
+    ...{ rollout, vm, epoch: Number(row.epoch), release: row.release },
+    ...(trace === null ? {} : { trace }),
+    ...(maxPauseMs === null ? {} : { maxPauseMs }),
+  };
 }
 
 /** The last question before the switch. @returns why it must not be, or undefined */

@@ -17,6 +17,7 @@ const rolloutSchema = z.object({
   state: z.enum(rolloutStates),
   reason: z.string().nullable(),
   gate: z.number(),
+  trace: z.string().nullable(),
   who: z.string(),
   created_at: z.date(),
   started_at: z.date().nullable(),
@@ -107,6 +108,11 @@ export async function createRollout(
     release,
     JSON.stringify(policy),
   ]);
+}
+
+/** The rollout's first span, for those who go on with it. */
+export async function keepTrace(db: Db, id: string, trace: string): Promise<void> {
+  await db.query("update cprkit_fleet.rollout set trace = $2 where id = $1 and trace is null", [id, trace]);
 }
 
 /**

@@ -11,9 +11,15 @@ export type Pool = pg.Pool;
 /**
  * A pool of at most `max` connections. An idle one that breaks is no error: the next query makes another.
  *
+ * @param answerMs a query that is not answered within this time is an error; without it one waits as long as the server does
  * @throws Error when a file of a certificate can't be read
  */
-export function makePool({ url, ca, cert, key }: Config["database"], max: number, applicationName: string): Pool {
+export function makePool(
+  { url, ca, cert, key }: Config["database"],
+  max: number,
+  applicationName: string,
+  answerMs?: number,
+): Pool {
   const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path, "utf8"));
   const pool = new pg.Pool({
     connectionString: url,
@@ -21,6 +27,8 @@ export function makePool({ url, ca, cert, key }: Config["database"], max: number
     application_name: applicationName,
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 10_000,
+    keepAlive: true,
+    ...(answerMs === undefined ? {} : { query_timeout: answerMs }),
     // With a `ca` the name in the server's certificate is checked as well, as libpq's verify-full does.
     ...(ca === undefined ? {} : { ssl: { ca: read(ca), cert: read(cert), key: read(key), rejectUnauthorized: true } }),
   });

@@ -6,10 +6,10 @@ import { CprkitError } from "../../vmstate/error.ts";
 import { ensureUpdated } from "../ensure/ensure.ts";
 import type { UpdateOptions, UpdatePlan, UpdateReport } from "../update/options.ts";
 import { asCprkitError } from "../update/run.ts";
-import { type UpdateStep, updateSteps } from "../update/steps.ts";
+import type { UpdateStep } from "../update/steps.ts";
 import { updateVm } from "../update/update.ts";
-import type { UpdateModeName } from "../vm/binary.ts";
 import type { VmTarget } from "../vm/open.ts";
+import { makeTurns, type Turns } from "./turns.ts";
 
 /** Options of {@link updateMany}: those of each update, which all VMs share. */
 export interface UpdateManyOptions
@@ -60,7 +60,7 @@ export async function updateMany(
 ): Promise<UpdateOutcome[]> {
   const { atOnce = availableParallelism(), onEvent, ensure = false, ...shared } = options;
   const sharing = {};
-  const gates = { pause: makeGate(), copy: makeGate() };
+  const turns = makeTurns();
   const tell = (event: UpdateManyEvent) => {
     try {
       onEvent?.(event);
@@ -75,7 +75,7 @@ export async function updateMany(
       const vm = targets[at] as VmTarget;
       if (options.signal?.aborted !== true) {
         tell({ vm, event: "begun" });
-        outcomes[at] = await updateOne(vm, { ...shared, sharing }, ensure, gates, tell);
+        outcomes[at] = await updateOne(vm, { ...shared, sharing }, ensure, turns, tell);
       }
       tell({ vm, event: "ended", ...(outcomes[at] as UpdateOutcome) });
     }
@@ -88,70 +88,24 @@ async function updateOne(
   vm: VmTarget,
   shared: UpdateOptions,
   ensure: boolean,
-  gates: Readonly<Record<"pause" | "copy", Gate>>,
+  turns: Turns,
   tell: (event: UpdateManyEvent) => void,
 ): Promise<UpdateOutcome> {
-  let mode: UpdateModeName = "cpr-transfer";
-  let leave = () => {};
+  const watched = {
+    onPlan: (plan: UpdatePlan) => tell({ vm, event: "planned", plan }),
+    onWait: (text: string) => tell({ vm, event: "waiting", text }),
+    onStep: (step: UpdateStep) => tell({ vm, event: "step", step }),
+  };
   try {
-    const options: UpdateOptions = {
-      ...shared,
-      onPlan: (plan) => {
-        mode = plan.mode;
-        tell({ vm, event: "planned", plan });
-      },
-      onWait: (text) => tell({ vm, event: "waiting", text }),
-      onStep: async (step) => {
-        tell({ vm, event: "step", step });
-        if (step === "running") leave();
-        if (step !== lastBeforeSwitch(mode)) return;
-        leave = await gates[mode === "copy" ? "copy" : "pause"].enter(() =>
-          tell({ vm, event: "waiting", text: "waiting for the switch of another VM" }),
-        );
-      },
-    };
-    if (!ensure) return { outcome: "updated", report: await updateVm(vm, options) };
-    const { result, report, text, error, pid } = await ensureUpdated(vm, options);
-    if (report !== undefined) return { outcome: "updated", report };
-    if (result === "nothing-to-do") return { outcome: "up-to-date", pid };
-    return { outcome: "failed", error: new CprkitError(error?.code ?? "ERR_UPDATE_FAILED", text) };
+    return await turns.take(watched, async (told) => {
+      const options: UpdateOptions = { ...shared, ...told };
+      if (!ensure) return { outcome: "updated", report: await updateVm(vm, options) };
+      const { result, report, text, error, pid } = await ensureUpdated(vm, options);
+      if (report !== undefined) return { outcome: "updated", report };
+      if (result === "nothing-to-do") return { outcome: "up-to-date", pid };
+      return { outcome: "failed", error: new CprkitError(error?.code ?? "ERR_UPDATE_FAILED", text) };
+    });
   } catch (error) {
     return { outcome: "failed", error: asCprkitError(error) };
-  } finally {
-    leave();
   }
-}
-
-/** From the step after it on things are let go that the guest needs, and it stops. */
-function lastBeforeSwitch(mode: UpdateModeName): UpdateStep | undefined {
-  const steps = updateSteps[mode];
-  return steps[steps.indexOf("before-switch") - 1];
-}
-
-interface Gate {
-  /** Waits until all who came before have left; `onWait` is called if somebody is in there. @returns leaves */
-  enter(onWait: () => void): Promise<() => void>;
-}
-
-function makeGate(): Gate {
-  let last: Promise<void> = Promise.resolve();
-  let inside = 0;
-  return {
-    enter: async (onWait) => {
-      const before = last;
-      let open = () => {};
-      last = new Promise((resolve) => {
-        open = resolve;
-      });
-      if (inside++ > 0) onWait();
-      await before;
-      let left = false;
-      return () => {
-        if (left) return;
-        left = true;
-        inside--;
-        open();
-      };
-    },
-  };
 }

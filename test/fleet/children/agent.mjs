@@ -1,5 +1,5 @@
-// An agent that dies at a step of an update, or waits there for a word on its standard input.
-// Words: the configuration's file, "kill" or "hold", the step (with "#2" behind it: the second time), "-" for none.
+// An agent that dies at a step of an update, fails there, tells it, or waits there for a word on its standard input.
+// Words: the configuration's file, "kill", "fail", "tell" or "hold", the step, "all" for each of them, "-" for none.
 
 import { createInterface } from "node:readline";
 import { runAgent } from "../../../fleet/dist/agent/agent.js";
@@ -15,8 +15,10 @@ let done = false;
 await runAgent(readConfig(file), {
   ...{ signal: stop.signal, version: "test", onEvent: say },
   onStep: async (step) => {
-    if (step !== where || done) return;
+    if (where !== "all" && (step !== where || done)) return;
     done = true;
+    if (what === "fail") throw new Error("a test says no");
+    if (what === "tell") return say({ event: "step", step });
     if (what === "kill") process.kill(process.pid, "SIGKILL");
     say({ event: "holds", step });
     await lines.next();
