@@ -1,7 +1,17 @@
 // What a user gets: the packed tarball, installed elsewhere.
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type Analysis, checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
@@ -183,6 +193,35 @@ test("cprkit fleet says how its package is installed, and takes none from the cu
   });
   expect([status, stderr]).toEqual([2, expect.stringMatching(/^cprkit: the package cprkit-fleet is not installed/)]);
 });
+
+test("cprkit-fleet's tarball beside cprkit's is all that cprkit fleet needs", () => {
+  const words = ["pack", "--json", "--ignore-scripts", "--pack-destination", folder];
+  const [{ filename }] = JSON.parse(npm(words, join(repoRoot, "fleet")));
+  const modules = join(folder, "node_modules");
+  const home = join(modules, "cprkit-fleet");
+  mkdirSync(home);
+  execFileSync("tar", ["-xzf", join(folder, filename), "-C", home, "--strip-components=1"]);
+  const { dependencies } = JSON.parse(readFileSync(join(home, "package.json"), "utf8"));
+  // What is on the disk already, so that nothing is fetched; cprkit itself is the packed one.
+  for (const name of Object.keys(dependencies)) {
+    mkdirSync(dirname(join(modules, name)), { recursive: true });
+    if (!existsSync(join(modules, name))) symlinkSync(join(repoRoot, "node_modules", name), join(modules, name));
+  }
+  const fleet = (...args: string[]) => {
+    const all = [join(modules, "cprkit/bin/cprkit"), "fleet", ...args];
+    const { status, stdout, stderr } = spawnSync(process.execPath, all, { cwd: folder, encoding: "utf8" });
+    return { status, stdout, stderr };
+  };
+  expect(fleet("--help")).toEqual({
+    status: 0,
+    stdout: expect.stringMatching(/coordinator[\s\S]*Examples:/),
+    stderr: "",
+  });
+  // Far enough to need its migrations, its agent and cprkit's library.
+  const refused = { status: 2, stdout: "", stderr: expect.stringMatching(/an agent needs --host/) };
+  expect(fleet("agent", "--database", "postgresql://nobody@127.0.0.1:1/none")).toEqual(refused);
+  expect(readdirSync(join(home, "migrations"))).toEqual(readdirSync(join(repoRoot, "fleet/migrations")));
+}, 60_000);
 
 test("publint finds nothing", async () => {
   const { messages } = await publint({ pkgDir: join(folder, "node_modules/cprkit"), strict: true, pack: false });
