@@ -39,7 +39,8 @@ describeQemu("side by side", ["10.0", "11.1"], (qemu) => {
       await serves(agent, coordinator);
       const plan = await fleet("plan", ...ops, "--release", "new", "--id", id, "--host", "a", "--policy", policy);
       expect(plan.json, plan.text).toMatchObject({ silent: [] });
-      expect((await fleet("start", ...ops, id)).status).toBe(0);
+      const start = await fleet("start", ...ops, id);
+      expect(start.status, start.text).toBe(0);
       return (await fleet("status", ...ops, id, "--watch")).json;
     }
 

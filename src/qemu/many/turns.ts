@@ -4,16 +4,16 @@ import type { UpdateOptions } from "../update/options.ts";
 import { type UpdateStep, updateSteps } from "../update/steps.ts";
 import type { UpdateModeName } from "../vm/binary.ts";
 
-/** What an update reports of itself. */
-type Watched = Pick<UpdateOptions, "onPlan" | "onStep" | "onWait">;
-
 /** Updates whose guests take turns in the switch. */
 export interface Turns {
   /**
    * Runs an update with what it has to be told in place of `watched`, which is told the same. The update waits for its turn
    * just before the step "before-switch", so what is asked in that step is answered when the switch is next.
    */
-  take<T>(watched: Watched, update: (watched: Watched) => Promise<T>): Promise<T>;
+  take<T>(
+    watched: Pick<UpdateOptions, "onPlan" | "onStep" | "onWait">,
+    update: (watched: Pick<UpdateOptions, "onPlan" | "onStep" | "onWait">) => Promise<T>,
+  ): Promise<T>;
 }
 
 /**
