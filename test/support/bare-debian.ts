@@ -54,7 +54,10 @@ export function noBareDebian(): string | undefined {
   if (process.geteuid?.() !== 0) return "only root can make one";
   const tools = ["apt-get", "dpkg-deb", "wget", "unshare", "pivot_root", "chroot", "tar"];
   const missing = tools.filter((tool) => spawnSync("sh", ["-c", `command -v ${tool}`]).status !== 0);
-  return missing.length === 0 ? undefined : `there is no ${missing.join(", ")}`;
+  if (missing.length > 0) return `there is no ${missing.join(", ")}`;
+  // Root of a container may not.
+  const may = spawnSync("unshare", ["--mount", "--pid", "--fork", "true"]).status === 0;
+  return may ? undefined : "no mount namespace can be made here";
 }
 
 /** What is in there besides Debian's smallest set (debootstrap's minbase); the folder of the cache for each. */
