@@ -1,16 +1,13 @@
 // An agent on real VMs: what a job can't do, who is in the way, and what the ledger says when something dies at the worst
 // moment. Every case ends with the ledger's word compared with what runs.
 
-import { statSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { enqueue, enqueueVms, jobs, queueOf } from "../../fleet/src/engine.ts";
 import { readRollout, readVmDetails } from "../../fleet/src/ledger/operator.ts";
 import { abort } from "../../fleet/src/operator/steer.ts";
-import { endAll, runStates, type Updatable } from "../qemu/update-support.ts";
+import { endAll, runStates } from "../qemu/update-support.ts";
 import { describeQemu } from "../support/qemu.ts";
-import { assertContiguous } from "../support/serial-log.ts";
-import { endProcesses, makeHost, serves } from "./fleet-processes.ts";
+import { endProcesses, expectRuns, makeHost, serves } from "./fleet-processes.ts";
 import { describeFleet, makeRollout } from "./fleet-support.ts";
 
 afterEach(async () => {
@@ -20,17 +17,6 @@ afterEach(async () => {
 
 describeQemu("an agent", ["10.0", "11.1"], (qemu) => {
   const releases = { old: qemu["10.0"], new: qemu["11.1"] };
-
-  /** Exactly one QEMU runs the guest, it is this release's, and the guest has missed nothing. */
-  async function expectRuns(vm: Updatable, release: keyof typeof releases): Promise<void> {
-    const states = await runStates(vm);
-    expect([...states.values()]).toEqual(["running"]);
-    const [pid] = states.keys();
-    const program = statSync(join(dirname(releases[release]), "root/usr/bin/qemu-system-x86_64"));
-    expect(statSync(`/proc/${pid}/exe`)).toMatchObject({ dev: program.dev, ino: program.ino });
-    await vm.serial.waitForMore(5, 20_000);
-    assertContiguous(vm.serial);
-  }
 
   describeFleet("and its ledger", (fleet) => {
     it("a forged job starts nothing; a second agent of the host refuses", async () => {
@@ -62,7 +48,7 @@ describeQemu("an agent", ["10.0", "11.1"], (qemu) => {
         .toBe("ERROR");
       expect(agent.events.filter(({ event }) => event === "begun")).toEqual([]);
       expect([...(await runStates(vm)).keys()]).toEqual([vm.pid]);
-      await expectRuns(vm, "old");
+      await expectRuns(vm, releases.old);
     });
 
     it("an abort before the switch takes it back; the ledger says so", async () => {
@@ -79,7 +65,7 @@ describeQemu("an agent", ["10.0", "11.1"], (qemu) => {
       agent.go();
       expect(await over).toEqual([]);
       expect(await readVmDetails(ops, "r-stop")).toMatchObject([{ state: "skipped", code: "aborted" }]);
-      await expectRuns(vm, "old");
+      await expectRuns(vm, releases.old);
     });
   });
 });

@@ -1,17 +1,16 @@
-// kill -9 of an agent at every step of an update, of the coordinator and of PostgreSQL in the middle of a rollout: in the
-// end every VM has one QEMU, was updated once, and the ledger says what is.
+// kill -9 of agents, coordinator and PostgreSQL again and again in the middle of a rollout (matrix.long.test.ts has each of
+// them at each point), and what else may happen to a fleet: in the end every VM has one QEMU, was updated once, and the
+// ledger says what is.
 
-import { readdirSync, readFileSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, expect, it } from "vitest";
 import { enqueueVms } from "../../fleet/src/engine.ts";
 import { adopt, readVmDetails } from "../../fleet/src/ledger/operator.ts";
-import { updateSteps } from "../../src/qemu/update/steps.ts";
-import { endAll, runStates, type Updatable } from "../qemu/update-support.ts";
+import { endAll } from "../qemu/update-support.ts";
 import { describeQemu } from "../support/qemu.ts";
-import { assertContiguous } from "../support/serial-log.ts";
-import { endProcesses, fleet, makeHost, serves, startFleet } from "./fleet-processes.ts";
+import { endProcesses, expectRuns, fleet, makeHost, serves, startFleet } from "./fleet-processes.ts";
 import { describeFleet, makeRollout } from "./fleet-support.ts";
 
 afterEach(async () => {
@@ -22,41 +21,7 @@ afterEach(async () => {
 describeQemu("kill -9", ["10.0", "11.1"], (qemu) => {
   const releases = { old: qemu["10.0"], new: qemu["11.1"] };
 
-  async function expectRuns(vm: Updatable, release: keyof typeof releases): Promise<void> {
-    const states = await runStates(vm);
-    expect([...states.values()]).toEqual(["running"]);
-    const [pid] = states.keys();
-    const program = statSync(join(dirname(releases[release]), "root/usr/bin/qemu-system-x86_64"));
-    expect(statSync(`/proc/${pid}/exe`)).toMatchObject({ dev: program.dev, ino: program.ino });
-    await vm.serial.waitForMore(5, 20_000);
-    assertContiguous(vm.serial);
-  }
-
   describeFleet("of a process of the fleet", (database) => {
-    describe("of the agent at the step", () => {
-      for (const [at, step] of updateSteps["cpr-transfer"].entries()) {
-        it(step, async () => {
-          const [host, ops] = [makeHost(database(), "a", releases), database().as("ops")];
-          const vm = await host.vm(`v${at}`, qemu["10.0"]);
-          const rollout = `r-step-${at}`;
-          await makeRollout(ops, rollout, [`a/v${at}`]);
-          await enqueueVms(ops, rollout, [{ host: "a", vm: `v${at}` }]);
-          const dies = host.child("kill", step);
-          await dies.exited;
-          expect(dies.child.signalCode, dies.text()).toBe("SIGKILL");
-          // Settles without the database, and does the job that was cut off.
-          const agent = host.agent();
-          const state = async () => (await readVmDetails(ops, rollout))[0]?.state;
-          await serves(agent);
-          await expect.poll(state, { timeout: 60_000 }).toMatch(/^(planned|updated)$/);
-          if ((await state()) === "planned") await enqueueVms(ops, rollout, [{ host: "a", vm: `v${at}` }]);
-          await expect.poll(state, { timeout: 60_000 }).toBe("updated");
-          await expectRuns(vm, "new");
-          await agent.end();
-        }, 180_000);
-      }
-    });
-
     it("of coordinator, agents and PostgreSQL, again and again, while six VMs are updated", async () => {
       const hosts = ["a", "b", "c"].map((name) => makeHost(database(), name, releases));
       const vms = await Promise.all(
@@ -89,7 +54,7 @@ describeQemu("kill -9", ["10.0", "11.1"], (qemu) => {
       await expect.poll(state, { timeout: 120_000, interval: 1_000 }).toBe("finished");
       const rows = await readVmDetails(database().owner, "chaos");
       expect(rows.map((row) => row.state)).toEqual(rows.map(() => "updated"));
-      for (const vm of vms) await expectRuns(vm, "new");
+      for (const vm of vms) await expectRuns(vm, releases.new);
       const said = "select count(*)::int as n from cprkit_fleet.audit where rollout = 'chaos' and what = 'vm-updated'";
       expect((await database().owner.query(said)).rows).toEqual([{ n: vms.length }]);
       // Each was updated once: each VM's folder of journals has one generation beyond the first.
@@ -116,7 +81,7 @@ describeQemu("kill -9", ["10.0", "11.1"], (qemu) => {
         agent.go();
         const ended = await agent.until("the end", ({ event }) => event === "ended");
         expect(ended).toMatchObject({ result: { state } });
-        await expectRuns(vm, release);
+        await expectRuns(vm, releases[release]);
         await database().postgres.start();
         await expect.poll(async () => (await readVmDetails(ops, "r-dies"))[0]?.state, { timeout: 30_000 }).toBe(state);
         await agent.end();
@@ -138,7 +103,7 @@ describeQemu("kill -9", ["10.0", "11.1"], (qemu) => {
       await expect.poll(state, { timeout: 60_000 }).toMatch(/^(planned|updated)$/);
       if ((await state()) === "planned") await enqueueVms(ops, "r-upgrade", [{ host: "b", vm: "upgraded" }]);
       await expect.poll(state, { timeout: 60_000 }).toBe("updated");
-      await expectRuns(vm, "new");
+      await expectRuns(vm, releases.new);
     }, 180_000);
   });
 
@@ -166,8 +131,8 @@ describeQemu("kill -9", ["10.0", "11.1"], (qemu) => {
       agent = host.agent();
       await serves(agent);
       await agent.until("why not", ({ text }) => /remembers what the ledger does not know/.test(String(text)));
-      await expectRuns(two, "old");
-      await expectRuns(one, "new");
+      await expectRuns(two, releases.old);
+      await expectRuns(one, releases.new);
 
       const { json } = await fleet("host", "list", ...ops);
       expect(json).toMatchObject({
@@ -182,7 +147,7 @@ describeQemu("kill -9", ["10.0", "11.1"], (qemu) => {
       await expect
         .poll(async () => (await readVmDetails(pool, "r-anew"))[0]?.state, { timeout: 60_000 })
         .toBe("updated");
-      await expectRuns(two, "new");
+      await expectRuns(two, releases.new);
     }, 180_000);
   });
 });

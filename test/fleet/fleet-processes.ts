@@ -1,12 +1,14 @@
 // The processes of a fleet as people start them, and VMs that they find.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
-import { startUpdatable, type Updatable } from "../qemu/update-support.ts";
+import { expect } from "vitest";
+import { runStates, startUpdatable, type Updatable } from "../qemu/update-support.ts";
 import { repoRoot } from "../support/cli.ts";
+import { assertContiguous } from "../support/serial-log.ts";
 import type { FleetDatabase } from "./fleet-support.ts";
 
 export interface FleetProcess {
@@ -102,6 +104,22 @@ export async function fleet(...words: readonly string[]) {
   return { status, json: started.events.at(-1), text: started.text() };
 }
 
+/**
+ * Exactly one QEMU runs the guest, it is the one behind this wrapper of the cache, by what the file is, and the guest has
+ * missed nothing.
+ */
+export async function expectRuns(vm: Updatable, qemu: string): Promise<void> {
+  const states = await runStates(vm);
+  expect([...states.values()]).toEqual(["running"]);
+  const [pid] = states.keys();
+  const { dev, ino } = statSync(programBehind(qemu));
+  expect(statSync(`/proc/${pid}/exe`)).toMatchObject({ dev, ino });
+  await vm.serial.waitForMore(5, 20_000);
+  assertContiguous(vm.serial);
+}
+
+const programBehind = (qemu: string) => join(dirname(qemu), "root/usr/bin/qemu-system-x86_64");
+
 /** A host's files: its state, its VMs by name, and which binaries a release means. */
 export function makeHost(
   { dir, postgres }: FleetDatabase,
@@ -119,10 +137,7 @@ export function makeHost(
       file,
       JSON.stringify({
         releases: Object.fromEntries(
-          Object.entries(found).map(([release, qemu]) => [
-            release,
-            { qemu, program: join(dirname(qemu), "root/usr/bin/qemu-system-x86_64") },
-          ]),
+          Object.entries(found).map(([release, qemu]) => [release, { qemu, program: programBehind(qemu) }]),
         ),
       }),
       { mode: 0o600 },

@@ -2,17 +2,25 @@
 // step of an update}: a table of what was killed where, and no point of it is missed in silence. In the end every VM has one
 // QEMU, was updated once, and the ledger says what is. CPRKIT_FLEET_SEED changes order and pauses.
 
-import { readdirSync, readFileSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, expect, it } from "vitest";
-import { enqueueVms } from "../../fleet/src/engine.ts";
+import { coordinatorQueue, enqueue, enqueueVms, jobs } from "../../fleet/src/engine.ts";
 import { readRollout, readVmDetails } from "../../fleet/src/ledger/operator.ts";
 import { updateSteps } from "../../src/qemu/update/steps.ts";
 import { endAll, runStates, type Updatable } from "../qemu/update-support.ts";
 import { describeQemu } from "../support/qemu.ts";
-import { assertContiguous } from "../support/serial-log.ts";
-import { endProcesses, type FleetProcess, faultsAt, fleet, makeHost, serves, startFleet } from "./fleet-processes.ts";
+import {
+  endProcesses,
+  expectRuns,
+  type FleetProcess,
+  faultsAt,
+  fleet,
+  makeHost,
+  serves,
+  startFleet,
+} from "./fleet-processes.ts";
 import { describeFleet, type FleetDatabase, makeRollout } from "./fleet-support.ts";
 
 const victims = ["agent", "coordinator", "PostgreSQL"] as const;
@@ -74,21 +82,11 @@ afterEach(async () => {
 describeQemu("kill -9", ["10.0", "11.1"], (qemu) => {
   const releases = { old: qemu["10.0"], new: qemu["11.1"] };
 
-  async function expectRuns(vm: Updatable): Promise<void> {
-    const states = await runStates(vm);
-    expect([...states.values()]).toEqual(["running"]);
-    const [pid] = states.keys();
-    const program = statSync(join(dirname(releases.new), "root/usr/bin/qemu-system-x86_64"));
-    expect(statSync(`/proc/${pid}/exe`)).toMatchObject({ dev: program.dev, ino: program.ino });
-    await vm.serial.waitForMore(5, 20_000);
-    assertContiguous(vm.serial);
-  }
-
   /** Every VM of the rollout was updated once, and its host's journals say the same. */
   async function expectUpdated(database: FleetDatabase, state: string, rollout: string, vms: readonly Updatable[]) {
     const rows = await readVmDetails(database.owner, rollout);
     expect(rows.map((row) => row.state)).toEqual(vms.map(() => "updated"));
-    for (const vm of vms) await expectRuns(vm);
+    for (const vm of vms) await expectRuns(vm, releases.new);
     const said = "select count(*)::int as n from cprkit_fleet.audit where rollout = $1 and what = 'vm-updated'";
     expect((await database.owner.query(said, [rollout])).rows).toEqual([{ n: vms.length }]);
     for (const name of readdirSync(join(state, "updates"))) {
@@ -195,10 +193,8 @@ describeQemu("kill -9", ["10.0", "11.1"], (qemu) => {
           const pool = database().as("ops");
           await makeRollout(pool, id, [`b/${id}`]);
           await enqueueVms(pool, id, [{ host: "b", vm: id }]);
-          // The rollout's own job, as `start` queues it.
           let coordinator = coordinate();
           await serves(coordinator);
-          await database().owner.query("select 1");
           await startJob(id);
           const agent = host.agent(faultsAt(victim === "agent" ? "kill" : "hold", [point]));
           if (victim === "agent") {
@@ -226,8 +222,8 @@ describeQemu("kill -9", ["10.0", "11.1"], (qemu) => {
       }
     }
 
+    /** The rollout's own job, as `start` queues it. */
     async function startJob(id: string): Promise<void> {
-      const { coordinatorQueue, enqueue, jobs } = await import("../../fleet/src/engine.ts");
       await enqueue(database().as("ops"), coordinatorQueue, jobs.rollout, `rollout/${id}`, [id]);
     }
 
@@ -302,7 +298,7 @@ describeQemu("kill -9", ["10.0", "11.1"], (qemu) => {
       await expect.poll(state, { timeout: 60_000 }).toBe("planned");
       await enqueueVms(pool, "m-hangs", [{ host: "c", vm: "m-hangs" }]);
       await expect.poll(state, { timeout: 60_000 }).toBe("updated");
-      await expectRuns(vm);
+      await expectRuns(vm, releases.new);
     }, 180_000);
 
     it("every point of the table was reached, with each of the three", () => {

@@ -3,22 +3,15 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
-import { endAll, runStates, type Updatable } from "../qemu/update-support.ts";
+import { endAll } from "../qemu/update-support.ts";
 import { describeQemu } from "../support/qemu.ts";
-import { assertContiguous } from "../support/serial-log.ts";
-import { endProcesses, fleet, makeHost, serves, startFleet } from "./fleet-processes.ts";
+import { endProcesses, expectRuns, fleet, makeHost, serves, startFleet } from "./fleet-processes.ts";
 import { describeFleet } from "./fleet-support.ts";
 
 afterEach(async () => {
   await endProcesses();
   await endAll();
 });
-
-async function expectOneRuns(vm: Updatable): Promise<void> {
-  expect([...(await runStates(vm)).values()]).toEqual(["running"]);
-  await vm.serial.waitForMore(5, 20_000);
-  assertContiguous(vm.serial);
-}
 
 describeQemu("a rollout", ["10.0", "11.1"], (qemu) => {
   describeFleet("of real VMs", (database) => {
@@ -52,13 +45,13 @@ describeQemu("a rollout", ["10.0", "11.1"], (qemu) => {
         { host: "a", old: expect.stringMatching(/^10\.0\./), new: expect.stringMatching(/^11\.1\./) },
         { host: "b", old: expect.stringMatching(/^10\.0\./), new: expect.stringMatching(/^11\.1\./) },
       ]);
-      for (const vm of vms) await expectOneRuns(vm);
+      for (const vm of vms) await expectRuns(vm, qemu["11.1"]);
 
       const undo = await fleet("undo", ...ops, "up", "--id", "down", "--start", "--host", "a", "b");
       expect(undo, undo.text).toMatchObject({ status: 0, json: { started: true } });
       const after = await fleet("status", ...ops, "down", "--watch");
       expect(after.json, JSON.stringify(after)).toMatchObject({ state: "finished", counts: { updated: 2, failed: 0 } });
-      for (const vm of vms) await expectOneRuns(vm);
+      for (const vm of vms) await expectRuns(vm, qemu["10.0"]);
       const { rows: list } = await database().owner.query(
         "select application_name, count(*)::int from pg_stat_activity where application_name like 'cprkit-fleet agent %' group by 1",
       );
@@ -95,8 +88,8 @@ describeQemu("a rollout", ["10.0", "11.1"], (qemu) => {
       expect((await fleet("resume", ...ops, "gate")).status).toBe(0);
       const end = await fleet("status", ...ops, "gate", "--watch");
       expect(end.json, end.text).toMatchObject({ state: "finished", counts: { updated: 1, skipped: 1 } });
-      await expectOneRuns(stays);
-      await expectOneRuns(goes);
+      await expectRuns(stays, qemu["10.0"]);
+      await expectRuns(goes, qemu["11.1"]);
       expect((await fleet("pause", ...ops, "gate")).status).toBe(4);
       expect((await fleet("abort", ...ops, "gate")).text).toContain("fleet undo gate");
     }, 180_000);

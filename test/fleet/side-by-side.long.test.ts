@@ -6,10 +6,18 @@ import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { readVmDetails } from "../../fleet/src/ledger/operator.ts";
 import { updateSteps } from "../../src/qemu/update/steps.ts";
-import { endAll, runStates } from "../qemu/update-support.ts";
+import { endAll } from "../qemu/update-support.ts";
 import { describeQemu } from "../support/qemu.ts";
-import { assertContiguous } from "../support/serial-log.ts";
-import { endProcesses, type FleetProcess, fleet, makeHost, serves, startFleet, traced } from "./fleet-processes.ts";
+import {
+  endProcesses,
+  expectRuns,
+  type FleetProcess,
+  fleet,
+  makeHost,
+  serves,
+  startFleet,
+  traced,
+} from "./fleet-processes.ts";
 import { describeFleet, type FleetDatabase } from "./fleet-support.ts";
 
 afterEach(async () => {
@@ -52,11 +60,7 @@ describeQemu("side by side", ["10.0", "11.1"], (qemu) => {
       const coordinator = startFleet(["coordinator", "--database", database().postgres.url("ops")], traced());
       const end = await rollOut(database(), "together", agent, coordinator);
       expect(end).toMatchObject({ state: "finished", counts: { updated: 3 } });
-      for (const vm of vms) {
-        expect([...(await runStates(vm)).values()]).toEqual(["running"]);
-        await vm.serial.waitForMore(5, 20_000);
-        assertContiguous(vm.serial);
-      }
+      for (const vm of vms) await expectRuns(vm, qemu["11.1"]);
 
       // All three were begun before the first had ended.
       const kinds = agent.events.map(({ event }) => event).filter((event) => event === "begun" || event === "ended");
@@ -87,7 +91,7 @@ describeQemu("side by side", ["10.0", "11.1"], (qemu) => {
       const coordinator = startFleet(["coordinator", "--database", database().postgres.url("ops")]);
       const agent = host.agent();
       expect(await rollOut(database(), "plain", agent, coordinator)).toMatchObject({ state: "finished" });
-      expect([...(await runStates(vm)).values()]).toEqual(["running"]);
+      await expectRuns(vm, qemu["11.1"]);
       const query = "select trace from cprkit_fleet.rollout_vm where rollout = 'plain'";
       const { rows } = await database().owner.query(query);
       expect(rows.map(({ trace }) => trace)).toEqual(rows.map(() => null));
@@ -99,7 +103,7 @@ describeQemu("side by side", ["10.0", "11.1"], (qemu) => {
         startFleet(["coordinator", "--database", database().postgres.url("ops")], traced()),
       ];
       expect(await rollOut(database(), "failing", failing, driving)).toMatchObject({ counts: { failed: 1 } });
-      expect([...(await runStates(fails)).keys()]).toEqual([fails.pid]);
+      await expectRuns(fails, qemu["10.0"]);
       expect(await readVmDetails(database().owner, "failing")).toContainEqual(
         expect.objectContaining({ vm: "five", state: "failed" }),
       );
