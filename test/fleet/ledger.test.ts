@@ -3,8 +3,18 @@
 import { expect, it } from "vitest";
 import { enqueueVms, queueAnew } from "../../fleet/src/engine.ts";
 import { claim, fence, finish, heartbeat, type Memory, offer } from "../../fleet/src/ledger/host.ts";
-import { adopt, createRollout, readVmDetails, setState } from "../../fleet/src/ledger/operator.ts";
+import {
+  adopt,
+  createRollout,
+  readHosts,
+  readRollout,
+  readVmDetails,
+  readVmRows,
+  setState,
+} from "../../fleet/src/ledger/operator.ts";
 import { setUp } from "../../fleet/src/ledger/setup.ts";
+import { resume } from "../../fleet/src/operator/steer.ts";
+import { decide } from "../../fleet/src/waves/next.ts";
 import { policySchema } from "../../fleet/src/waves/policy.ts";
 import { describeFleet, makeRollout } from "./fleet-support.ts";
 
@@ -78,6 +88,28 @@ describeFleet("the ledger", (fleet) => {
     expect(await enqueueVms(ops, "r-pause", vm)).toBe(1);
     expect(await claim(b, { rollout: "r-pause", vm: "nine" }, fresh)).toMatchObject({ release: "new" });
     expect(await queueAnew(ops, "r-pause")).toBe(0);
+  });
+
+  it("a rollout that has halted goes on when somebody says so, and does not halt again for the same failure", async () => {
+    const [ops, b] = [fleet().as("ops"), fleet().as("host-b")];
+    await makeRollout(ops, "r-halt", ["b/ten", "b/eleven"]);
+    await enqueueVms(ops, "r-halt", [{ host: "b", vm: "ten" }]);
+    const attempt = await claim(b, { rollout: "r-halt", vm: "ten" }, fresh);
+    if ("why" in attempt) throw new Error(attempt.why);
+    await finish(b, attempt, { state: "failed", code: "ERR_UPDATE_FAILED", why: "no" });
+    await heartbeat(b, fresh, {});
+    const look = async () => {
+      const [rollout, vms, { hosts, now }] = [
+        await readRollout(ops, "r-halt"),
+        await readVmRows(ops, "r-halt"),
+        await readHosts(ops),
+      ];
+      return decide({ rollout, vms, now, hosts: new Map(hosts.map((host) => [host.name, host])) });
+    };
+    expect((await look()).become).toMatchObject({ state: "halted", reason: expect.stringMatching(/: b\/ten$/) });
+    await setState(ops, "r-halt", "halted", { from: ["running"] });
+    await resume(ops, "r-halt");
+    expect(await look()).toMatchObject({ enqueue: [{ host: "b", vm: "eleven" }] });
   });
 
   it("two rollouts never have one VM in hand", async () => {

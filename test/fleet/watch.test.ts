@@ -9,7 +9,7 @@ import { policySchema } from "../../fleet/src/waves/policy.ts";
 const at = (second: number) => new Date(Date.UTC(2026, 10, 30, 22, 0, second));
 const vm = (name: string, more: Partial<VmDetails>): VmDetails => ({
   ...{ host: "a", vm: name, wave: 1, state: "updated", attempt: 1, downtime_ms: 7, ended_at: at(1), release: "new" },
-  ...{ code: null, why: null, before: { version: "10.0.2" }, after: { version: "11.1.0" } },
+  ...{ accepted: false, code: null, why: null, before: { version: "10.0.2" }, after: { version: "11.1.0" } },
   ...more,
 });
 const said =

@@ -57,7 +57,7 @@ function play(
   const vms: (VmRow & { state: VmRow["state"]; attempt: number; ended_at: Date | null })[] = waves.flatMap((wave, at) =>
     wave.map((vm) => ({
       ...{ ...vm, wave: at + 1, state: "planned" as const },
-      ...{ attempt: 0, downtime_ms: null, ended_at: null },
+      ...{ attempt: 0, downtime_ms: null, ended_at: null, accepted: false },
     })),
   );
   const racks = new Map(Array.from({ length: hosts }, (_, at) => [`h${at}`, `r${at % 2}`]));
@@ -156,6 +156,7 @@ describe("decide", () => {
 
   const row = (host: string, state: VmRow["state"], more: Partial<VmRow> = {}): VmRow => ({
     ...{ host, vm: `${host}-vm`, wave: 1, state, attempt: 1, downtime_ms: 5, ended_at: noon },
+    accepted: false,
     ...more,
   });
   const scene = (policy: unknown, vms: readonly VmRow[], more: Partial<Scene> = {}): Scene => ({
@@ -179,8 +180,18 @@ describe("decide", () => {
 
   it("a guest that was paused for too long counts as failed", () => {
     const vms = [row("a", "updated", { downtime_ms: 501 }), row("b", "planned", { attempt: 0 })];
-    expect(decide(scene({ maxPauseMs: 500 }, vms)).become?.reason).toMatch(/1 failed or were paused/);
+    expect(decide(scene({ maxPauseMs: 500 }, vms)).become?.reason).toMatch(
+      /1 failed or were paused for too long, 0 may: a\/a-vm stood still for 501 ms$/,
+    );
     expect(decide(scene({ maxPauseMs: 501 }, vms)).enqueue).toEqual([{ host: "b", vm: "b-vm" }]);
+  });
+
+  it("what was accepted when somebody let it go on counts no more, a lost guest either", () => {
+    for (const state of ["failed", "lost"] as const) {
+      const vms = [row("a", state, { accepted: true }), row("b", "planned", { attempt: 0 })];
+      expect(decide(scene({}, vms)).enqueue).toEqual([{ host: "b", vm: "b-vm" }]);
+      expect(decide(scene({}, [...vms, row("c", state)])).become?.state).toBe("halted");
+    }
   });
 
   it("a dead host halts it, or is left out", () => {

@@ -37,6 +37,8 @@ export interface VmRow {
   readonly attempt: number;
   readonly downtime_ms: number | null;
   readonly ended_at: Date | null;
+  /** It failed, and somebody let the rollout go on. */
+  readonly accepted: boolean;
 }
 
 /** The rest, for people. */
@@ -72,7 +74,7 @@ export async function listRollouts(db: Db): Promise<Rollout[]> {
 
 export async function readVmRows(db: Db, rollout: string): Promise<VmRow[]> {
   const { rows } = await db.query<VmRow>(
-    `select host, vm, wave, state, attempt, downtime_ms, ended_at from cprkit_fleet.rollout_vm
+    `select host, vm, wave, state, attempt, downtime_ms, ended_at, accepted from cprkit_fleet.rollout_vm
       where rollout = $1 order by wave, host, vm`,
     [rollout],
   );
@@ -81,7 +83,7 @@ export async function readVmRows(db: Db, rollout: string): Promise<VmRow[]> {
 
 export async function readVmDetails(db: Db, rollout: string): Promise<VmDetails[]> {
   const { rows } = await db.query<VmDetails>(
-    `select host, vm, wave, state, attempt, downtime_ms, ended_at, release, code, why, before, after
+    `select host, vm, wave, state, attempt, downtime_ms, ended_at, accepted, release, code, why, before, after
       from cprkit_fleet.rollout_vm where rollout = $1 order by wave, host, vm`,
     [rollout],
   );
@@ -136,6 +138,15 @@ export async function setState(
   if (rowCount === 1) return;
   const { state } = await readRollout(db, id);
   throw new FleetError("refused", `rollout ${id} is ${state}: it can't be made "${to}" from there`);
+}
+
+/** What has failed so far, or stood still for longer than `maxPauseMs`, counts no more. */
+export async function acceptFailures(db: Db, rollout: string, maxPauseMs: number | undefined): Promise<void> {
+  await db.query(
+    `update cprkit_fleet.rollout_vm set accepted = true
+      where rollout = $1 and (state in ('failed', 'lost') or state = 'updated' and downtime_ms > $2)`,
+    [rollout, maxPauseMs ?? null],
+  );
 }
 
 /** VMs that nobody has in hand are left as they are. @returns how many */

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { coordinatorQueue, enqueue, jobs } from "../engine.ts";
 import { FleetError } from "../error.ts";
-import { readRollout, readVmRows, setState, skipOpen } from "../ledger/operator.ts";
+import { acceptFailures, readRollout, readVmRows, setState, skipOpen } from "../ledger/operator.ts";
 import { inTransaction, type Pool } from "../ledger/pool.ts";
 
 /** Begins a planned rollout. @throws FleetError "refused" when it is not planned */
@@ -19,13 +19,22 @@ export async function pause(pool: Pool, id: string, reason: string): Promise<voi
   await setState(pool, id, "paused", { from: ["running"], reason });
 }
 
-/** Goes on, through the gate of the next wave if it waits there. @throws FleetError "refused" when it is over or runs */
+/**
+ * Goes on, through the gate of the next wave if it waits there. What has failed until a halt is accepted: else the next look
+ * would halt it again.
+ *
+ * @throws FleetError "refused" when it is over or runs
+ */
 export async function resume(pool: Pool, id: string): Promise<void> {
   const waves = (await readVmRows(pool, id)).flatMap(({ state, wave }) =>
     state === "planned" && wave !== null ? [wave] : [],
   );
   const gate = waves.length === 0 ? 0 : Math.min(...waves);
-  await setState(pool, id, "running", { from: ["paused", "halted"], gate });
+  await inTransaction(pool, async (db) => {
+    const { state, policy } = await readRollout(db, id);
+    await setState(db, id, "running", { from: ["paused", "halted"], gate });
+    if (state === "halted") await acceptFailures(db, id, policy.maxPauseMs);
+  });
 }
 
 /**

@@ -48,16 +48,22 @@ export function decide({ rollout, vms, hosts, now }: Scene): Decision {
     become: { state: to, reason },
   });
 
-  const lost = taking.find((vm) => vm.state === "lost");
+  const counts = taking.filter(({ accepted }) => !accepted);
+  const lost = counts.find((vm) => vm.state === "lost");
   if (lost !== undefined) return become("halted", `the guest ${lost.host}/${lost.vm} is lost`);
-  const failures = taking.filter(
-    (vm) =>
-      vm.state === "failed" ||
-      (vm.state === "updated" && (vm.downtime_ms ?? 0) > (policy.maxPauseMs ?? Number.POSITIVE_INFINITY)),
-  ).length;
+  const isTooLong = ({ state: its, downtime_ms: ms }: VmRow) =>
+    its === "updated" && (ms ?? 0) > (policy.maxPauseMs ?? Number.POSITIVE_INFINITY);
+  const failures = [...counts.filter((vm) => vm.state === "failed" || isTooLong(vm)), ...giveUp];
   const budget = budgetOf(policy, taking.length);
-  if (failures + giveUp.length > budget) {
-    return become("halted", `${failures + giveUp.length} failed or were paused for too long, ${budget} may`);
+  if (failures.length > budget) {
+    const named = failures
+      .slice(0, 3)
+      .map((vm) => `${vm.host}/${vm.vm}${isTooLong(vm) ? ` stood still for ${vm.downtime_ms?.toFixed(0)} ms` : ""}`);
+    const more = failures.length > named.length ? ", …" : "";
+    return become(
+      "halted",
+      `${failures.length} failed or were paused for too long, ${budget} may: ${named.join(", ")}${more}`,
+    );
   }
 
   const dead = new Set(taking.filter((vm) => isOpen(vm) && isDead(hosts.get(vm.host), now)).map(({ host }) => host));
