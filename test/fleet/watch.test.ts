@@ -1,9 +1,18 @@
 // What people and programs see of a fleet: the page of a rollout, and the metrics.
 
+import { trace } from "@opentelemetry/api";
+import {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  type ReadableSpan,
+  SimpleSpanProcessor,
+} from "@opentelemetry/sdk-trace-base";
 import { expect, it } from "vitest";
 import type { Rollout, VmDetails } from "../../fleet/src/ledger/operator.ts";
 import { firstFailure, page, pauses } from "../../fleet/src/page/report.ts";
 import { makeMetrics, serveMetrics } from "../../fleet/src/watch/metrics.ts";
+import { rolloutSpans } from "../../fleet/src/watch/rollout-spans.ts";
+import { failSpan, inSpan, stepSpans } from "../../fleet/src/watch/spans.ts";
 import { policySchema } from "../../fleet/src/waves/policy.ts";
 
 const at = (second: number) => new Date(Date.UTC(2026, 10, 30, 22, 0, second));
@@ -71,4 +80,60 @@ it("metrics are served on the loopback address, and nothing else is", async () =
   expect(text).toContain("cprkit_fleet_vms_under_way 0");
   expect((await fetch(`http://127.0.0.1:${port}/`)).status).toBe(404);
   stop.abort();
+});
+
+// Before the next one: a tracer that has found an SDK keeps it.
+it("without an SDK the work is done all the same, and no trace goes to the ledger", async () => {
+  const its = rolloutSpans({ id: "r", release: "11.1", trace: null });
+  expect([its.trace, its.wave(1)]).toEqual([undefined, undefined]);
+  expect(await inSpan("update", {}, async () => 7, undefined)).toBe(7);
+  await expect(inSpan("update", {}, async () => Promise.reject(new Error("it")))).rejects.toThrow("it");
+});
+
+/** What `work` leaves in a real SDK's exporter. */
+async function recorded(work: () => Promise<void>): Promise<ReadableSpan[]> {
+  const exporter = new InMemorySpanExporter();
+  trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }));
+  try {
+    await work();
+  } finally {
+    trace.disable();
+  }
+  return exporter.getFinishedSpans();
+}
+
+it("spans make one tree, whose parents of other processes are W3C's traceparent; a wave ends with its last VM", async () => {
+  const spans = await recorded(async () => {
+    const its = rolloutSpans({ id: "r", release: "11.1", trace: null });
+    const wave = its.wave(1);
+    expect(its.wave(1)).toBe(wave);
+    expect(wave).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+    await inSpan(
+      "update",
+      { vm: "one" },
+      async (span) => {
+        const steps = stepSpans(span);
+        steps.reached("planned");
+        steps.failed("no room");
+        failSpan(span, "no room");
+      },
+      wave,
+    );
+    its.look({ state: "running", reason: null }, [vm("one", { state: "claimed", ended_at: null })]);
+    its.look({ state: "halted", reason: "1 failed" }, [vm("one", { state: "failed" })]);
+    its.end();
+    await inSpan("forged", {}, async () => {}, "00-xyz'; drop table-01");
+  });
+  const parentOf = (span: ReadableSpan) =>
+    spans.find((each) => each.spanContext().spanId === span.parentSpanContext?.spanId)?.name;
+  const error = 2;
+  expect(spans.map((span) => [span.name, parentOf(span), span.status.code])).toEqual([
+    ["planned", "update", 0],
+    ["after planned", "update", error],
+    ["update", "wave", error],
+    ["wave", "rollout", error],
+    ["rollout", undefined, error],
+    ["forged", undefined, 0],
+  ]);
+  expect(new Set(spans.slice(0, 5).map((span) => span.spanContext().traceId)).size).toBe(1);
 });
