@@ -16,6 +16,8 @@ process.send?.("ready");
 const answer = new Uint8Array(4);
 for (;;) {
   const socket = await acceptUnix(listener.fd);
+  // The time does not begin before: the C peer's two sides are connected from the start.
+  sendFds(socket, answer.subarray(0, 1), []);
   const { fds } = await receiveStream(socket);
   new DataView(answer.buffer).setUint32(0, fds.length);
   sendFds(socket, answer, []);

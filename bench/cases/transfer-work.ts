@@ -50,6 +50,8 @@ export async function transferWork(n: number, fdsPerMessage: number): Promise<Wo
       const socket = await connectUnix(path);
       // As sendCprState does.
       setSendBuffer(socket, output.bytes.length);
+      await waitReadable(socket);
+      receiveFds(socket, answer);
       const start = process.hrtime.bigint();
       await sendMessages(socket, messages);
       shutdownSocket(socket, "write");

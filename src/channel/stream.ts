@@ -47,7 +47,12 @@ export async function sendMessages(
     let sent = 0;
     while (sent < message.bytes.length) {
       const pending = sent === 0 ? message.fds : [];
-      const count = await sendSome(socket, message.bytes.subarray(sent), pending, options.signal, deadline);
+      const rest = sent === 0 ? message.bytes : message.bytes.subarray(sent);
+      checkAborted(options.signal, "sending");
+      deadline.check(sending);
+      // Nearly always there is room, and a promise for each message would be a tenth of it.
+      const count =
+        sendNow(socket, rest, pending) ?? (await sendLater(socket, rest, pending, options.signal, deadline));
       sent += count;
       bytes += count;
       fds += pending.length;
@@ -57,24 +62,36 @@ export async function sendMessages(
   return { bytes, fds };
 }
 
-async function sendSome(
+const sending = "the peer to take the CPR state";
+
+/** How many bytes the socket took; undefined: none, it must be waited for. Throws as {@link sendMessages}. */
+function sendNow(socket: number, bytes: Uint8Array, fds: readonly number[]): number | undefined {
+  try {
+    const sent = sendFds(socket, bytes, fds);
+    return sent === "again" ? undefined : sent;
+  } catch (error) {
+    if (isTooManyOnTheirWay(error)) return undefined;
+    throw error;
+  }
+}
+
+async function sendLater(
   socket: number,
   bytes: Uint8Array,
   fds: readonly number[],
   signal: AbortSignal | undefined,
   deadline: Deadline,
 ): Promise<number> {
-  const what = "the peer to take the CPR state";
   for (let pause = 1; ; pause = Math.min(pause * 2, 20)) {
     checkAborted(signal, "sending");
-    deadline.check(what);
+    deadline.check(sending);
     try {
       const sent = sendFds(socket, bytes, fds);
       if (sent !== "again") return sent;
-      await deadline.wait(what, (options) => waitWritable(socket, options));
+      await deadline.wait(sending, (options) => waitWritable(socket, options));
     } catch (error) {
       // The kernel has nothing to wait for here: the receiver must take fds out of its socket.
-      if (!isCprkitError(error) || error.errno !== "ETOOMANYREFS") throw error;
+      if (!isTooManyOnTheirWay(error)) throw error;
       await delay(pause, undefined, signal === undefined ? {} : { signal }).catch(() =>
         checkAborted(signal, "sending"),
       );
@@ -82,6 +99,10 @@ async function sendSome(
       if (deadline.isOver()) throw error;
     }
   }
+}
+
+function isTooManyOnTheirWay(error: unknown): boolean {
+  return isCprkitError(error) && error.errno === "ETOOMANYREFS";
 }
 
 /** A whole stream. The fds are open, close-on-exec, and the caller's. */
@@ -115,11 +136,12 @@ export async function receiveStream(socket: number, options: ReceiveOptions = {}
   let buffer = new Uint8Array(2 * minRead);
   const fds: PassedFd[] = [];
   let bytes = 0;
+  const awaited = () => `the rest of the CPR state, after ${bytes} bytes and ${fds.length} fds`;
   try {
     for (;;) {
       checkAborted(signal, "receiving");
-      const what = `the rest of the CPR state, after ${bytes} bytes and ${fds.length} fds`;
-      deadline.check(what);
+      // The text is made for an error alone.
+      if (deadline.isOver()) deadline.check(awaited());
       if (buffer.length - bytes < minRead) {
         const larger = new Uint8Array(2 * buffer.length);
         larger.set(buffer);
@@ -127,19 +149,20 @@ export async function receiveStream(socket: number, options: ReceiveOptions = {}
       }
       const received = receiveFds(socket, buffer.subarray(bytes), { maxFds: maxFdsPerMessage });
       if (received === "again") {
-        await deadline.wait(what, (options) => waitReadable(socket, options));
+        await deadline.wait(awaited(), (options) => waitReadable(socket, options));
         continue;
       }
       for (const fd of received.fds) fds.push({ offset: bytes, fd });
       if (received.bytesRead === 0) break;
-      const chunk = buffer.subarray(bytes, bytes + received.bytesRead);
-      bytes += chunk.length;
+      const start = bytes;
+      bytes += received.bytesRead;
       if (bytes > maxBytes) {
         throw new CprkitError("ERR_LIMIT", `the stream is longer than ${maxBytes} bytes, which no CPR state is`, {
           offset: maxBytes,
         });
       }
-      await options.onMessage?.({ bytes: chunk, fds: received.fds });
+      if (options.onMessage !== undefined)
+        await options.onMessage({ bytes: buffer.subarray(start, bytes), fds: received.fds });
       options.onProgress?.({ bytes, fds: fds.length });
     }
   } catch (error) {
