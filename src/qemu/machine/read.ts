@@ -152,8 +152,8 @@ export async function readOpenMachine(
 
 /** Of some thousands none is on, mostly, which the human monitor says in a third of the time. */
 async function readTraceEvents({ ask, askHuman }: Asker): Promise<string[]> {
-  const lines = (await askHuman("info trace-events")).split(/\r?\n/).filter((line) => line !== "");
-  if (lines.length > 0 && lines.every((line) => /^\S+ : state 0$/.test(line))) return [];
+  // One search for all lines: each on its own takes twenty times as long the first time.
+  if (/^(?:\S+ : state 0\r?\n)+$/.test(await askHuman("info trace-events"))) return [];
   const all = (await ask("trace-event-get-state", { name: "*" })) ?? [];
   return all.flatMap(({ name, state }) => (state === "enabled" ? [name] : []));
 }
