@@ -53,7 +53,9 @@ export function writeDeb(file, of, compression) {
         `Maintainer: ${author} <cprkit@invalid>`,
         `Installed-Size: ${Math.ceil(size / 1024)}`,
         `Depends: ${of.depends}`,
-        ...(of.name === "cprkit" ? [] : ["Provides: cprkit", "Conflicts: cprkit", "Replaces: cprkit"]),
+        // dpkg lets one take the other's place.
+        ...(of.name === "cprkit" ? [] : ["Provides: cprkit"]),
+        ...["Conflicts", "Replaces"].map((field) => `${field}: ${of.name === "cprkit" ? "cprkit-node" : "cprkit"}`),
         "Section: admin",
         "Priority: optional",
         `Homepage: ${homepage.replace(/#.*$/, "")}`,
@@ -113,7 +115,10 @@ function lay(to, { name, program, bundlesNode }) {
   );
 }
 
-/** Of root, in order, of one time: the same sources give the same bytes. */
+/**
+ * Of root, in order, of one time, with modes that no umask has changed, in pieces of one size however many processors
+ * there are: the same sources give the same bytes.
+ */
 function tar(folder, compression) {
   const words = [
     "--format=gnu",
@@ -121,6 +126,7 @@ function tar(folder, compression) {
     "--owner=0",
     "--group=0",
     "--numeric-owner",
+    "--mode=u=rwX,go=rX",
     `--mtime=@${sourceDate()}`,
   ];
   const { stdout, status, stderr } = spawnSync("tar", ["-C", folder, ...words, "-cf", "-", "."], {
@@ -128,7 +134,7 @@ function tar(folder, compression) {
   });
   if (status !== 0) throw new Error(`tar failed: ${stderr}`);
   if (compression === "gz") return packed(stdout);
-  const xz = spawnSync("xz", ["-6", "-T0", "-c"], { input: stdout, maxBuffer: 2 ** 30 });
+  const xz = spawnSync("xz", ["-6", "-T2", "-c"], { input: stdout, maxBuffer: 2 ** 30 });
   if (xz.status !== 0) throw new Error(`xz failed: ${xz.stderr}`);
   return xz.stdout;
 }

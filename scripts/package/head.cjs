@@ -43,10 +43,10 @@ function evaluate(code, name) {
 
 let koffi;
 
-/** Where koffi lies. @throws {Error} what was in the way of the last of the places */
+/** Where koffi lies. @throws {Error} what was in the way of each place */
 function koffiFile() {
   if (koffi !== undefined) return koffi;
-  let failure = new Error("there is no place for it");
+  const failures = [];
   for (const place of [besideUs, ofParent, inCache, inRuntimeFolder, inTemporaryFolder]) {
     try {
       const folder = place();
@@ -57,10 +57,10 @@ function koffiFile() {
       koffi = file;
       return file;
     } catch (error) {
-      failure = error;
+      failures.push(error.message.split("\n")[0]);
     }
   }
-  throw failure;
+  throw new Error(failures.join(", "));
 }
 
 /** As a package of the system lays it: with the library for its kind of system alone. */
@@ -89,8 +89,15 @@ function inRuntimeFolder() {
   return named?.startsWith("/") && isOurs(named) ? laidIn(named, join(named, "cprkit")) : undefined;
 }
 
-/** A new one each time: in a folder for all, a name that is known could be somebody else's. */
+/**
+ * A new one each time: in a folder for all, a name that is known could be somebody else's. Where others could put theirs in
+ * its place, none.
+ */
 function inTemporaryFolder() {
+  const { uid, mode } = fs.statSync(tmpdir());
+  if ((uid !== 0 && uid !== process.geteuid()) || ((mode & 0o022) !== 0 && (mode & 0o1000) === 0)) {
+    throw new Error(`${tmpdir()}: others may replace what is in it`);
+  }
   const folder = fs.mkdtempSync(join(tmpdir(), "cprkit-"));
   // First of all: another listener ends the process at once.
   process.prependOnceListener("exit", () => fs.rmSync(folder, { recursive: true, force: true }));

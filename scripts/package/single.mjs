@@ -80,6 +80,10 @@ const replacements = [
   ["createRequire(import.meta.url)", "cprkitRequire"],
   ['readFileSync(new URL("../../package.json", import.meta.url), "utf8")', JSON.stringify(JSON.stringify({ version }))],
   ['fileURLToPath(new URL("./new-process.js", import.meta.url))', "__filename"],
+  [
+    'install it next to cprkit with "npm install koffi@3.3.4", without --omit=optional',
+    "XDG_CACHE_HOME may name a folder of your own for it, from which programs may be run",
+  ],
   // The fleet's package would be beside the file.
   [
     'new URL("../../../../", import.meta.url)',
@@ -108,7 +112,7 @@ const places = {
 };
 
 /**
- * koffi's files by their places below a folder: the loader as it is, and the libraries where it looks for them.
+ * koffi's files by their places below a folder: its loader, the file by which that finds the libraries, and these.
  *
  * @param {boolean} musl @returns {(readonly [place: string, path: string])[]}
  */
@@ -118,7 +122,7 @@ export function koffiFiles(musl) {
   const kinds = readdirSync(own).filter((name) => name.startsWith("linux_") || (musl && name.startsWith("musl_")));
   return [
     ["src/koffi/index.cjs", join(base, "src/koffi/index.cjs")],
-    ["src/koffi/src/static.cjs", join(base, "src/koffi/src/static.cjs")],
+    ["src/koffi/src/static.cjs", fileURLToPath(new URL("koffi-static.cjs", import.meta.url))],
     ...kinds.map((kind) => [`build/koffi/${kind}/koffi.node`, join(own, kind, "koffi.node")]),
   ];
 }

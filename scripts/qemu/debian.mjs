@@ -1,7 +1,8 @@
 // Debian packages without touching the system: apt-get with every folder, list
 // and status file of its own, so neither root nor an installed package is needed.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -15,6 +16,7 @@ export class FetchError extends Error {}
  * @property {string} version with its epoch, as dpkg writes it
  * @property {string} file name of the .deb in the download folder
  * @property {number} size bytes
+ * @property {string} sha256 of the file, as the signed lists of the archive have it
  */
 
 /**
@@ -65,6 +67,8 @@ export async function preparePrivateApt(dir, suites) {
       'Acquire::Languages "none";',
       'Acquire::Retries "3";',
       'Acquire::http::Timeout "30";',
+      // An older day of the archive is named on purpose. Its lists are signed all the same.
+      ...(process.env.CPRKIT_DEBIAN_MIRROR ? ['Acquire::Check-Valid-Until "false";'] : []),
       "",
     ].join("\n"),
   );
@@ -84,24 +88,25 @@ export async function preparePrivateApt(dir, suites) {
 export async function resolvePackages(config, dir, names, suite) {
   const out = await apt(
     config,
-    ["-t", suite, "--print-uris", "install", ...names],
+    ["-t", suite, "-o", "Acquire::ForceHash=SHA256", "--print-uris", "install", ...names],
     dir,
     `cannot resolve ${names.join(", ")} in ${suite}`,
   );
   const packages = [];
   for (const line of out.split("\n")) {
-    const match = /^'[^']+' (\S+) (\d+)/.exec(line);
+    const match = /^'[^']+' (\S+) (\d+) SHA256:([0-9a-f]{64})$/.exec(line);
     if (!match) continue;
-    const [, file = "", size = "0"] = match;
+    const [, file = "", size = "0", sha256 = ""] = match;
     const [name = "", version = ""] = file.split("_");
-    packages.push({ name, version: version.replaceAll("%3a", ":"), file, size: Number(size) });
+    packages.push({ name, version: version.replaceAll("%3a", ":"), file, size: Number(size), sha256 });
   }
   if (packages.length === 0) throw new FetchError(`apt-get named no package for ${names.join(", ")} in ${suite}`);
   return packages;
 }
 
 /**
- * Downloads packages into `into`; what is there already, or there in part, is not read again. apt checks the hashes.
+ * Downloads packages into `into`; what is there already, or there in part, is not read again. Each is compared with its
+ * hash: apt takes a file that is there and has the right size for the right one.
  *
  * @param {string} config
  * @param {string} into
@@ -110,6 +115,8 @@ export async function resolvePackages(config, dir, names, suite) {
  */
 export async function downloadPackages(config, into, packages, progress) {
   mkdirSync(into, { recursive: true });
+  for (const each of packages)
+    if (existsSync(join(into, each.file)) && !isWhole(into, each)) rmSync(join(into, each.file));
   const total = packages.reduce((sum, { size }) => sum + size, 0);
   const wanted = new Set(packages.map(({ file }) => file));
   const measure = () => {
@@ -128,9 +135,21 @@ export async function downloadPackages(config, into, packages, progress) {
   } finally {
     clearInterval(timer);
   }
-  for (const { file } of packages) {
-    if (!existsSync(join(into, file))) throw new FetchError(`apt-get did not leave ${file} in ${into}`);
+  for (const each of packages) {
+    if (!existsSync(join(into, each.file))) throw new FetchError(`apt-get did not leave ${each.file} in ${into}`);
+    if (isWhole(into, each)) continue;
+    rmSync(join(into, each.file));
+    throw new FetchError(`${each.file} came damaged, and was thrown away: run this again to go on`);
   }
+}
+
+/** @param {string} folder @param {Package} of */
+function isWhole(folder, { file, sha256 }) {
+  return (
+    createHash("sha256")
+      .update(readFileSync(join(folder, file)))
+      .digest("hex") === sha256
+  );
 }
 
 /**

@@ -3,7 +3,9 @@
 // QEMU 10.0 and 11.1, each with its own C library, a Linux kernel with busybox for the guest, a headless Chromium for
 // the browser tests, and PostgreSQL for those of a fleet.
 import {
+  accessSync,
   chmodSync,
+  constants,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -22,6 +24,8 @@ import { rerunUnderLock } from "./lock.mjs";
 
 /** Raised when the folder's content changes, so that an older one is made anew. */
 const LAYOUT = 1;
+/** A day on which Debian's suites had all versions that are wanted. */
+const ARCHIVE_WITH_ALL = "http://snapshot.debian.org/archive/debian/20261129T000000Z";
 const LIBRARIES = "usr/lib/x86_64-linux-gnu";
 const LOADER = "ld-linux-x86-64.so.2";
 
@@ -106,7 +110,8 @@ there already is left alone.
   --help    this text
 
 CPRKIT_DEBIAN_MIRROR names another mirror than the machine's own, for example
-one of an older day when the suites have moved on.
+one of an older day when the suites have moved on:
+${ARCHIVE_WITH_ALL}
 
 Example: node scripts/qemu/fetch.mjs 11.1
 `;
@@ -142,6 +147,7 @@ async function main() {
     return complain(4, `Debian's amd64 QEMU runs on Linux x86-64 only, this is ${process.platform} ${process.arch}`);
   }
   try {
+    requireWritable(cache);
     const held = rerunUnderLock(join(cache, "qemu", ".lock"), say);
     if (held !== undefined) return held;
     for (const set of wanted) if (values.force || !isReady(cache, set)) await fetchSet(cache, set);
@@ -170,7 +176,7 @@ async function fetchSet(cache, set) {
   if (!main || !set.expect.version.test(main.version)) {
     throw new FetchError(
       `${suite} has ${set.packages[0]} ${main?.version ?? "(none)"}, but ${set.name} was wanted: ` +
-        "name a mirror that has an older state of the archive in CPRKIT_DEBIAN_MIRROR",
+        `name a mirror that has an older day of the archive in CPRKIT_DEBIAN_MIRROR, such as ${ARCHIVE_WITH_ALL}`,
     );
   }
   const megabytes = (/** @type {number} */ bytes) => (bytes / 1e6).toFixed(0);
@@ -351,8 +357,25 @@ function isReady(cache, set) {
 
 /** @param {string} home */
 function readStamp(home) {
-  const file = join(home, "stamp.json");
-  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
+  try {
+    return JSON.parse(readFileSync(join(home, "stamp.json"), "utf8"));
+  } catch {
+    // None, or one that was cut off when the machine stopped: what is beside it may be, too.
+    return undefined;
+  }
+}
+
+/** @param {string} cache */
+function requireWritable(cache) {
+  try {
+    for (const folder of [cache, join(cache, "qemu")]) {
+      mkdirSync(folder, { recursive: true });
+      accessSync(folder, constants.W_OK);
+    }
+  } catch (error) {
+    const { code } = /** @type {NodeJS.ErrnoException} */ (error);
+    throw new FetchError(`nothing can be written to ${cache} (${code}): name another folder in CPRKIT_CACHE`);
+  }
 }
 
 /**

@@ -4,6 +4,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
+  chownSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -17,7 +18,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { repoRoot } from "../support/cli.ts";
 import { isRoot, nobody } from "../support/other-user.ts";
 
@@ -109,10 +110,70 @@ it("a cache to which others may write, or a link in its place, is not used", () 
   expect([...readdirSync(open.temporary), ...readdirSync(linked.temporary)]).toEqual([]);
 });
 
-if (!isRoot) console.warn("skipped: the single file as a user without a home: only root can take that user's rights");
-it.skipIf(!isRoot)("a user without a home, too [needs root]", () => {
+/** A package of the library's name, as anybody could make one above the folder into which the library is laid. */
+function plant(...folders: readonly string[]): string {
+  const mark = join(base, `planted${places}`);
+  for (const folder of folders) {
+    const at = join(folder, "@koromix", `koffi-linux-${process.arch}`);
+    mkdirSync(at, { recursive: true, mode: 0o755 });
+    writeFileSync(join(at, "index.js"), `require("node:fs").writeFileSync(${JSON.stringify(mark)}, "");`);
+  }
+  return mark;
+}
+
+it("a library of koffi's name above the folder, or in HOME, is never loaded", () => {
   const where = place();
-  for (const each of ["", "tmp", "here"]) chmodSync(join(where.folder, each), 0o777);
-  callsWork(where, nobody);
-  expect(readdirSync(where.temporary)).toEqual([]);
+  const mark = plant(
+    // As koffi's own loader would find it: by the rules of node_modules, and beside its package.
+    ...["home/.cache/node_modules", "home/.cache/cprkit", "home/.node_modules", "node_modules"].map((name) =>
+      join(where.folder, name),
+    ),
+  );
+  callsWork(where);
+  expect(existsSync(mark)).toBe(false);
+});
+
+it("cprkit fleet takes no package of another user that lies beside the file [needs root]", { skip: !isRoot }, () => {
+  const where = place();
+  const fleet = join(base, "cprkit-fleet");
+  const mark = join(base, "ran");
+  mkdirSync(fleet);
+  writeFileSync(join(fleet, "package.json"), "{}");
+  writeFileSync(join(fleet, "load.cjs"), `require("node:fs").writeFileSync(${JSON.stringify(mark)}, "");`);
+  chownSync(join(fleet, "load.cjs"), nobody.uid, nobody.gid);
+  expect(run(where, ["fleet", "--help"])).toMatchObject({
+    ...{ status: 4, stderr: expect.stringContaining("belongs to another user (uid 65534): it is not run") },
+  });
+  expect(existsSync(mark)).toBe(false);
+  rmSync(fleet, { recursive: true });
+});
+
+if (!isRoot) console.warn("skipped: the single file as a user without a home: only root can take that user's rights");
+describe.skipIf(!isRoot)("a user without a home [needs root]", () => {
+  const everybodys = (where: ReturnType<typeof place>, mode: number) => {
+    for (const each of ["", "here"]) chmodSync(join(where.folder, each), 0o777);
+    chmodSync(where.temporary, mode);
+  };
+
+  it("has it in a folder of the temporary ones, where nobody else's is taken for it", () => {
+    const where = place();
+    everybodys(where, 0o1777);
+    const mark = plant(join(where.temporary, "node_modules"), where.temporary);
+    chmodSync(base, 0o777);
+    callsWork(where, nobody);
+    chmodSync(base, 0o755);
+    expect(existsSync(mark)).toBe(false);
+    expect(readdirSync(where.temporary).sort()).toEqual(["@koromix", "node_modules"]);
+  });
+
+  it("has none where others may replace what is in the temporary folder", () => {
+    const where = place();
+    everybodys(where, 0o777);
+    const { status, stderr } = run(where, ["preflight", "--qmp", join(where.folder, "none.sock")], nobody);
+    expect({ status, stderr }).toEqual({
+      status: 4,
+      stderr: expect.stringMatching(/others may replace what is in it; XDG_CACHE_HOME may name a folder of your own/),
+    });
+    expect(readdirSync(where.temporary)).toEqual([]);
+  });
 });

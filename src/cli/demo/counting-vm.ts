@@ -64,6 +64,8 @@ async function startWith(
   const serial = await listenForCounts(at("serial"));
   const child = spawn(qemu, vmArguments(accels, at("guest.bin"), at("serial"), at("qmp")), {
     stdio: ["ignore", "ignore", "pipe"],
+    // Ctrl-C in a terminal is for us alone: a QEMU that ended by itself would look like one that failed.
+    detached: true,
   });
   let said = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {

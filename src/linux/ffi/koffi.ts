@@ -57,10 +57,11 @@ function loadKoffi(): Koffi {
     // createRequire returns an untyped function; koffi's own declarations give its shape.
     return createRequire(import.meta.url)("koffi") as Koffi;
   } catch (cause) {
+    const why = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
     throw new CprkitError(
       "ERR_FFI_UNAVAILABLE",
       `the npm package koffi, which cprkit makes system calls through, cannot be loaded on ${platform}-${arch} ` +
-        `(Node ${version}); install it next to cprkit with "npm install koffi@3.3.4", without --omit=optional`,
+        `(Node ${version}): ${why}; install it next to cprkit with "npm install koffi@3.3.4", without --omit=optional`,
       { cause },
     );
   }

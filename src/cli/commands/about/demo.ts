@@ -1,6 +1,7 @@
 // cprkit demo: see it work. Needs only Node; with a QEMU, it also shows a real VM.
 
 import { Command, Option } from "commander";
+import { CprkitError } from "../../../vmstate/error.ts";
 import type { FoundQemu } from "../../demo/find-qemu.ts";
 import type { RoundTrips } from "../../demo/round-trips.ts";
 import { exitCodes } from "../../exit-codes.ts";
@@ -67,6 +68,7 @@ async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void>
     for (const fds of sizes) {
       progress.step(`looking up ${fds} fds, list against hash`);
       await new Promise(setImmediate);
+      if (signal.aborted) throw new CprkitError("ERR_ABORTED", "the demo was aborted", { cause: signal.reason });
       lookUps.push(timeLookUps(fds));
     }
     progress.stop();
