@@ -105,8 +105,8 @@ export async function resolvePackages(config, dir, names, suite) {
 }
 
 /**
- * Downloads packages into `into`; what is there already, or there in part, is not read again. Each is compared with its
- * hash: apt takes a file that is there and has the right size for the right one.
+ * Downloads packages into `into`; what is there already and whole is not read again. Each is compared with its hash: apt
+ * takes a file that is there and has the right size for the right one.
  *
  * @param {string} config
  * @param {string} into
@@ -115,8 +115,9 @@ export async function resolvePackages(config, dir, names, suite) {
  */
 export async function downloadPackages(config, into, packages, progress) {
   mkdirSync(into, { recursive: true });
-  for (const each of packages)
+  for (const each of packages) {
     if (existsSync(join(into, each.file)) && !isWhole(into, each)) rmSync(join(into, each.file));
+  }
   const total = packages.reduce((sum, { size }) => sum + size, 0);
   const wanted = new Set(packages.map(({ file }) => file));
   const measure = () => {
@@ -130,7 +131,7 @@ export async function downloadPackages(config, into, packages, progress) {
       config,
       ["download", ...packages.map(({ name, version }) => `${name}=${version}`)],
       into,
-      "the download failed (what has come is kept: run this again to go on)",
+      "the download failed (packages that have come are kept: run this again to go on)",
     );
   } finally {
     clearInterval(timer);
@@ -202,9 +203,11 @@ export function run(program, args, cwd, env, doing) {
   });
 }
 
-/** @param {string} text */
+/** What a program said last; of apt-get its errors, behind which details may come. @param {string} text */
 function lastLines(text) {
-  return text.trim().split("\n").slice(-3).join(" | ").slice(0, 600);
+  const lines = text.trim().split("\n");
+  const errors = lines.filter((line) => /^E: /.test(line));
+  return (errors.length > 0 ? errors : lines).slice(-3).join(" | ").slice(0, 600);
 }
 
 /**

@@ -43,7 +43,7 @@ describe.skipIf(why !== undefined)(`a fresh clone on a bare Debian 12${why === u
       lines.push(line);
       if (isNews(line)) console.info(`${script}: ${line.trim()}`);
     };
-    const status = await one.follow(`cd ${folder} && ${script}`, tell, { env });
+    const status = await one.follow(`cd ${folder} && ${script}`, tell, { env, network: true });
     expect({ status, end: status === 0 ? [] : lines.slice(-300) }).toEqual({ status: 0, end: [] });
     return lines;
   }

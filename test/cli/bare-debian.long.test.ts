@@ -1,5 +1,5 @@
 // What a host gets, on a bare Debian 12: the Debian packages, the one program, the one file, npm's package; with a real VM
-// that is listed and updated, completion in three shells, and the manual pages.
+// that is listed and updated, completion in three shells, and the manual pages. None has a network but npm.
 
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
@@ -95,9 +95,103 @@ describe.skipIf(why !== undefined)("a bare Debian 12", () => {
     expect(fish("cprkit inspect q35")).toMatch(/^q35-min-10\.0\.bin/);
 
     ok(one, "dpkg --purge cprkit");
+    expect(traces(one)).toBe("");
+  }, 600_000);
+
+  const traces = (one: BareDebian) =>
+    ok(one, "find / -xdev -name '*cprkit*' ! -path '/root/*' ! -path '/proc/*' ! -path '/var/cache/man/*'");
+
+  it("the Debian packages are as Debian's policy wants them", async () => {
+    const one = await debian(`package/${deb}`, `package/${smallDeb}`);
+    for (const file of [deb, smallDeb]) {
+      const field = (name: string) => ok(one, `dpkg-deb --field ${file} ${name}`).trim();
+      expect(field("Version")).toMatch(/^\d+\.\d+\.\d+$/);
+      expect(field("Maintainer")).toMatch(/^[^<>]+ <\S+@\S+>$/);
+      // A synopsis is no sentence, and does not begin with an article; each other line has a space before it.
+      const [synopsis = "", ...rest] = field("Description").split("\n");
+      expect(synopsis).toMatch(/^(?!(an?|the) )\S.{0,78}[^.]$/i);
+      expect(rest.filter((line) => !/^ \S.{0,78}$/.test(line))).toEqual([]);
+      // Nothing runs when it is installed.
+      const control = ok(one, `dpkg-deb --ctrl-tarfile ${file} | tar -tf - | sort`);
+      expect(control).toBe("./\n./control\n./md5sums\n");
+      const rows = ok(one, `dpkg-deb --fsys-tarfile ${file} | tar --numeric-owner -tvf -`).trim().split("\n");
+      expect(rows.length).toBeGreaterThan(20);
+      const odd = rows.filter((row) => !/^(drwxr-xr-x|-rw-r--r--|-rwxr-xr-x|l\S{9}) 0\/0 /.test(row));
+      expect(odd).toEqual([]);
+      expect(rows.filter((row) => /^-rwx/.test(row)).map((row) => row.split(" ").at(-1))).toHaveLength(1);
+      // Every file has its sum, and no other.
+      const summed = ok(one, `dpkg-deb --ctrl-tarfile ${file} | tar -xOf - ./md5sums | cut -c35- | sort`).split("\n");
+      const files = rows.flatMap((row) => (row.startsWith("-") ? [row.replace(/^.* \.\//, "")] : []));
+      expect(summed.filter((name) => name !== "")).toEqual(files.sort());
+      ok(one, `rm -rf x && dpkg-deb -x ${file} x`);
+      const kilobytes = Number(
+        ok(one, "find x -type f -printf '%s\\n' | awk '{ sum += $1 } END { print sum / 1024 }'"),
+      );
+      expect(Math.abs(Number(field("Installed-Size")) - kilobytes)).toBeLessThan(2);
+      const doc = `x/usr/share/doc/${file.replace(/_.*/, "")}`;
+      expect(ok(one, `zcat ${doc}/changelog.gz && cat ${doc}/copyright`)).toMatch(
+        /Unreleased|\d\.\d[\s\S]*Apache License/,
+      );
+    }
+  }, 300_000);
+
+  it("it depends on all that its program loads, and on no newer C library than it says", async () => {
+    const one = await debian(`package/${deb}`);
+    ok(one, `dpkg --install ${deb}`);
+    const depends = ok(one, `dpkg-query --show --showformat '\${Depends}' cprkit`);
+    const native = ok(one, "find /usr/lib/cprkit -name '*.node'").trim().split("\n");
+    expect(native).toHaveLength(1);
+    const programs = ["/usr/lib/cprkit/cprkit", ...native];
+    const loaded = ok(one, `ldd ${programs.join(" ")}`).matchAll(/=> (\/\S+)/g);
+    const paths = [...new Set([...loaded].map(([, path = ""]) => path))];
+    expect(paths.length).toBeGreaterThan(3);
+    const owners = ok(
+      one,
+      `for each in ${paths.join(" ")}; do dpkg --search $each /usr$each 2>/dev/null || true; done`,
+    );
+    const packages = new Set([...owners.matchAll(/^([^:\s]+):/gm)].map(([, name = ""]) => name));
+    expect(packages.size).toBeGreaterThan(1);
     expect(
-      ok(one, "find / -xdev -name '*cprkit*' ! -path '/root/*' ! -path '/proc/*' ! -path '/var/cache/man/*'"),
-    ).toBe("");
+      [...packages].filter((name) => !new RegExp(`\\b${name.replaceAll("+", "\\+")}(?![\\w.+-])`).test(depends)),
+    ).toEqual([]);
+    const wanted = /libc6 \(>= 2\.(\d+)\)/.exec(depends)?.[1];
+    const needed = programs.map((path) => {
+      const text = readFileSync(join(one.root, path), "latin1");
+      return Math.max(...[...text.matchAll(/GLIBC_2\.(\d+)/g)].map(([, minor]) => Number(minor)));
+    });
+    expect(Math.max(...needed)).toBe(Number(wanted));
+  }, 300_000);
+
+  it("the Debian package over an older one, and one of the two in the other's place", async () => {
+    const one = await debian(`package/${deb}`, `package/${smallDeb}`, state);
+    one.addNode();
+    ok(
+      one,
+      `dpkg-deb -R ${deb} older && sed -i 's/^Version: .*/Version: 0.0.1/' older/DEBIAN/control
+      echo old >older/usr/lib/cprkit/of-the-old-one && dpkg-deb -Znone -b older older.deb && dpkg --install older.deb
+      mkdir -p nodejs/DEBIAN && printf '%s\\n' 'Package: nodejs' 'Version: 20.19.0' 'Architecture: all' \
+        'Maintainer: A <a@b.c>' 'Description: stands for the Node that is there' >nodejs/DEBIAN/control
+      dpkg-deb -b nodejs nodejs.deb && dpkg --install nodejs.deb`,
+    );
+    const versions = `dpkg-query --show --showformat '\${Package} \${Version} \${db:Status-Status}\\n' 'cprkit*'`;
+    const installed = () =>
+      ok(one, versions)
+        .split("\n")
+        .filter((row) => row.endsWith(" installed"));
+    expect(installed()).toEqual(["cprkit 0.0.1 installed"]);
+    ok(one, `dpkg --install ${deb} && dpkg --audit && dpkg --verify cprkit`);
+    expect(installed()).toEqual([expect.stringMatching(/^cprkit \d+\.[1-9]/)]);
+    expect(ok(one, "ls /usr/lib/cprkit").split("\n")).toEqual(["cprkit", "koffi", ""]);
+    ok(one, `dpkg --install ${smallDeb} && dpkg --audit && dpkg --verify cprkit-node`);
+    expect(installed()).toEqual([expect.stringMatching(/^cprkit-node /)]);
+    works(one, "cprkit");
+    expect(ok(one, "ls -A /root/.cache 2>/dev/null || true")).toBe("");
+    ok(one, `dpkg --install ${deb} && dpkg --verify cprkit`);
+    expect(installed()).toEqual([expect.stringMatching(/^cprkit /)]);
+    works(one, "cprkit");
+    ok(one, "dpkg --purge cprkit nodejs");
+    expect(ok(one, `${versions} 2>&1 || true`)).not.toContain(" installed");
+    expect(traces(one)).toBe("");
   }, 600_000);
 
   /** What a TAB shows behind a line, in a real terminal. */
@@ -161,13 +255,67 @@ zpty -d z
     expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining("nodejs (>= 20.19)") });
   }, 300_000);
 
+  it.each([
+    ["the one program", `package/cprkit-linux-${process.arch}`],
+    ["the one file", "package/cprkit.cjs"],
+  ])(
+    "%s, where little is allowed",
+    async (_, path) => {
+      const one = await debian(path);
+      if (path.endsWith(".cjs")) one.addNode();
+      ok(
+        one,
+        `mkdir -p /opt/tools && cp ${path.replace("package/", "")} /opt/tools/vm && ln -s tools/vm /opt/cprkit-link`,
+      );
+      ok(
+        one,
+        "useradd --uid 1000 --create-home plain && mkdir -m 0700 -p /run/user/1000 && chown plain /run/user/1000",
+      );
+      const plain = "cd /home/plain && setpriv --reuid=1000 --regid=1000 --clear-groups env -i PATH=$PATH";
+      const calls = "preflight --qmp /none.sock";
+      const made = "no such socket (ENOENT)";
+      const mounts = (home: string, tmp: string) =>
+        `mount -t tmpfs -o ${home},mode=0755,uid=1000 none /home/plain && mount -t tmpfs -o ${tmp},mode=1777 none /tmp`;
+      // By another name, through a link; HOME not set: the library is in the user's own home.
+      expect(one.run(`${plain} /opt/tools/vm ${calls}`).stderr).toContain(made);
+      expect(one.run(`${plain} /opt/tools/vm ${calls}`).stderr).toContain(made);
+      expect(ok(one, "stat -c '%a %U' /home/plain/.cache/cprkit/koffi-*")).toBe("700 plain\n");
+      // The home is read-only: nothing stays in /tmp.
+      expect(one.run(`${mounts("ro", "exec")} && ${plain} /opt/tools/vm ${calls}; ls -A /tmp >&2`).stderr).toMatch(
+        /no such socket \(ENOENT\)[^\n]*\n$/,
+      );
+      // Nor may anything in it be executed, nor in /tmp: only a folder of the user's session is left.
+      const session = `${plain} XDG_RUNTIME_DIR=/run/user/1000 /opt/cprkit-link`;
+      expect(one.run(`${mounts("noexec", "noexec")} && ${session} ${calls}`).stderr).toContain(made);
+      // None at all: said in one line; what needs no system call goes on.
+      const nowhere = one.run(`${mounts("noexec", "noexec")} && ${plain} /opt/tools/vm ${calls}; ls -A /tmp >&2`);
+      expect(nowhere.stderr).toMatch(
+        /^cprkit: [^\n]*failed to map segment[^\n]*; XDG_CACHE_HOME may name a folder [^\n]*\n$/,
+      );
+      expect(ok(one, `${mounts("noexec", "noexec")} && ${plain} /opt/tools/vm --version`)).toMatch(/^\d/);
+      // Root in a user's folder, with that user's HOME, as sudo leaves it: nothing of the user's is loaded, nothing laid there.
+      const planted = ["node_modules", ".node_modules", ".cache/node_modules"].map((name) => `/home/plain/${name}`);
+      for (const folder of planted) {
+        const at = `${folder}/@koromix/koffi-linux-${process.arch}`;
+        ok(one, `mkdir -p ${at} && echo 'require("fs").writeFileSync("/root/planted", "")' >${at}/index.js`);
+      }
+      ok(one, "chown -R plain /home/plain && find /home/plain | sort >/root/before");
+      expect(one.run(`cd /home/plain && HOME=/home/plain /opt/tools/vm ${calls}`).stderr).toContain(made);
+      expect(ok(one, "find /home/plain | sort | diff /root/before - && ls /root/planted 2>&1 || true")).toContain(
+        "No such file",
+      );
+      expect(ok(one, "stat -c '%a %U' /root/.cache/cprkit/koffi-*")).toBe("700 root\n");
+    },
+    300_000,
+  );
+
   it("npm's package, from a tarball", async () => {
     const packed = execFileSync("npm", ["pack", "--ignore-scripts", "--silent"], { cwd: repoRoot, encoding: "utf8" });
     const tarball = packed.trim().split("\n").at(-1) as string;
     const one = await debian(tarball, state);
     execFileSync("rm", [join(repoRoot, tarball)]);
     one.addNode({ npm: true });
-    ok(one, `npm install --global --no-audit --no-fund /root/${tarball}`, { env: registryOf(one) });
+    ok(one, `npm install --global --no-audit --no-fund /root/${tarball}`, { env: registryOf(one), network: true });
     works(one, "cprkit");
     expect(ok(one, "man cprkit-list | cat")).toContain("which VMs run here");
     expect(ok(one, "cprkit completion bash | bash -n && cprkit man update | man -l - | cat")).toContain("--state-dir");

@@ -4,6 +4,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import { repoRoot } from "../support/cli.ts";
 import { isRoot, nobody, readableQemu, readableRepo } from "../support/other-user.ts";
@@ -57,33 +58,61 @@ describeQemu("the demo with a real VM", ["10.0", "11.1"], (qemu) => {
     },
   );
 
-  test("Ctrl-C in the middle: the VM and its files are gone", async () => {
-    const dir = privateDir();
-    const words = ["--qemu", qemu["10.0"], "--to", qemu["11.1"], "--rounds", "9"];
-    const child = spawn(process.execPath, ["bin/cprkit", "demo", ...words], {
-      cwd: repoRoot,
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, TMPDIR: dir },
-    });
-    let said = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      said += text;
-    });
-    let shown = "";
-    await new Promise<void>((resolve) => {
-      child.stdout.setEncoding("utf8").on("data", (text: string) => {
-        shown += text;
-        // A replacement is done: the next one is under way, or about to be.
-        if (/ → .* ms/.test(shown)) resolve();
-      });
-    });
-    const [vm = ""] = readdirSync(dir).filter((name) => name.startsWith("cprkit-vm-"));
-    expect(processesOf(vm).length).toBeGreaterThan(0);
-    child.kill("SIGINT");
-    const [code] = await once(child, "close");
-    expect({ code, said }).toEqual({ code: 4, said: expect.stringContaining("interrupted by SIGINT") });
-    expect(processesOf(vm)).toEqual([]);
-    expect(readdirSync(dir)).toEqual([]);
+  /** What is seen in the folder for temporary files, and printed, when each part of the demo has begun. */
+  const parts: Readonly<Record<string, (dir: string, shown: string) => boolean>> = {
+    "the VM has a folder": (dir) => vmOf(dir) !== undefined,
+    "QEMU listens": (dir) => existsSync(join(dir, vmOf(dir) ?? "", "qmp")),
+    "the guest counts": (_, shown) => shown.includes("A real VM"),
+    "the first update is under way": (dir) => existsSync(join(dir, vmOf(dir) ?? "", "state")),
+    "a replacement is done": (_, shown) => / → .* ms/.test(shown),
+    "the VM is gone": (_, shown) => shown.includes("none lost, none twice"),
+  };
+  const vmOf = (dir: string) => readdirSync(dir).find((name) => name.startsWith("cprkit-vm-"));
+
+  describe("ended as a terminal does it, with all of its processes", () => {
+    // Some time later, too: each part has its own places.
+    const places = Object.entries(parts).flatMap(([part, begun]) =>
+      [0, 250].map((laterMs) => ["SIGINT", part, laterMs, begun] as const),
+    );
+    const closed = ["SIGHUP", "the first update is under way", 0, parts["the first update is under way"]] as const;
+    test.each([...places, closed])(
+      "%s when %s, and %i ms later: no process and no file is left",
+      async (name, _, laterMs, begun) => {
+        const dir = privateDir();
+        const words = ["--qemu", qemu["10.0"], "--to", qemu["11.1"], "--rounds", "1"];
+        const child = spawn(process.execPath, ["bin/cprkit", "demo", ...words], {
+          cwd: repoRoot,
+          stdio: ["ignore", "pipe", "pipe"],
+          env: { ...process.env, TMPDIR: dir },
+          detached: true,
+        });
+        let [said, shown] = ["", ""];
+        child.stderr.setEncoding("utf8").on("data", (text: string) => {
+          said += text;
+        });
+        child.stdout.setEncoding("utf8").on("data", (text: string) => {
+          shown += text;
+        });
+        const ended = once(child, "close");
+        let vm: string | undefined;
+        while (child.exitCode === null && !begun?.(dir, shown)) {
+          vm ??= vmOf(dir);
+          await delay(5);
+        }
+        vm ??= vmOf(dir);
+        await delay(laterMs);
+        const wasThere = child.exitCode === null;
+        if (wasThere) process.kill(-(child.pid as number), name);
+        const [code] = await ended;
+        // It may have been done before the signal came, which is no fault.
+        if (wasThere && code !== 0) {
+          expect({ code, said }).toEqual({ code: 4, said: expect.stringContaining(`interrupted by ${name}`) });
+        } else expect({ code, said }).toEqual({ code: 0, said: "" });
+        expect(vm).toBeDefined();
+        expect(processesOf(vm as string)).toEqual([]);
+        expect(readdirSync(dir)).toEqual([]);
+      },
+    );
   });
 
   test.skipIf(!isRoot)("as a plain user, in a folder of mode 0700", () => {

@@ -15,7 +15,7 @@ const script = join(repoRoot, "scripts/qemu/fetch.mjs");
 function fetch(cache: string, words: readonly string[], env: NodeJS.ProcessEnv = {}, before: readonly string[] = []) {
   const [program = "", ...args] = [...before, process.execPath, script, ...words];
   const { status, stdout, stderr } = spawnSync(program, args, {
-    ...{ encoding: "utf8", timeout: 55_000, env: { ...process.env, CPRKIT_CACHE: cache, ...env } },
+    ...{ encoding: "utf8", timeout: 110_000, env: { ...process.env, CPRKIT_CACHE: cache, ...env } },
   });
   return { status, stdout, stderr };
 }
@@ -60,16 +60,13 @@ it("what was cut off in the middle is not taken for whole", () => {
   expect(fetch(cache, ["10.0", "--check"])).toEqual({ status: 1, stdout: "10.0     missing\n", stderr: "" });
 });
 
-it("no mirror, or a proxy that is not there: one line with what apt-get said", () => {
+it("no mirror that answers: one line with what apt-get said", { timeout: 120_000 }, () => {
   const nobodyThere = { CPRKIT_DEBIAN_MIRROR: "http://127.0.0.1:9/debian" };
   const said =
     /^guest: reading package lists \(bookworm\)\nfetch: cannot read the package lists of bookworm from [^\n]*127\.0\.0\.1[^\n]*\n$/;
   expect(fetch(privateDir(), ["guest"], nobodyThere)).toEqual({
     ...{ status: 4, stdout: "", stderr: expect.stringMatching(said) },
   });
-  const proxy = { CPRKIT_DEBIAN_MIRROR: "http://mirror.invalid/debian", http_proxy: "http://127.0.0.1:9" };
-  const { status, stderr } = fetch(privateDir(), ["guest"], proxy);
-  expect({ status, stderr }).toEqual({ status: 4, stderr: expect.stringContaining("127.0.0.1") });
 });
 
 it("a suite that has moved on to another version: how an older day of the archive is named", (context) => {

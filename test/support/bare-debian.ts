@@ -31,6 +31,8 @@ import { cacheDir } from "./cache-dir.ts";
 export interface BareOptions {
   /** Folders of this machine that are seen in there, at the same paths. */
   readonly mount?: readonly string[];
+  /** With this machine's network; else there is none. */
+  readonly network?: boolean;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -101,7 +103,7 @@ export async function bareDebian(set: keyof typeof sets = "shells"): Promise<Bar
  * Words that run a script with the folder as the root of a mount namespace, as a container has it: in a mere chroot no user
  * namespace can be made.
  */
-function command(root: string, script: string, { mount = [], env = {} }: BareOptions = {}): string[] {
+function command(root: string, script: string, { mount = [], network, env = {} }: BareOptions = {}): string[] {
   const mounts = [
     'mount --bind "$root" "$root"',
     'mount -t proc proc "$root/proc"',
@@ -123,7 +125,8 @@ function command(root: string, script: string, { mount = [], env = {} }: BareOpt
   };
   const setUp = `root=$1; shift; ${mounts.join(" && ")} && exec chroot . /usr/bin/env -i "$@"`;
   return [
-    ...["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", setUp, "sh", root],
+    ...["unshare", "--mount", "--pid", "--fork", "--kill-child", ...(network === true ? [] : ["--net"])],
+    ...["sh", "-c", setUp, "sh", root],
     ...Object.entries(all).map(([name, value]) => `${name}=${value}`),
     ...["/bin/sh", "-c", script],
   ];
@@ -139,7 +142,7 @@ function addNode(root: string, npm: boolean): void {
   symlinkSync("../lib/node_modules/npm/bin/npm-cli.js", join(root, "usr/local/bin/npm"));
 }
 
-/** How this machine gets to the registry: what npm in there needs to know. Lays the certificates of this machine in there. */
+/** How this machine gets to the registry: what npm in there needs to know, besides a network. Lays the certificates of this machine in there. */
 export function registryOf({ root }: BareDebian): Record<string, string> {
   const registry = execFileSync("npm", ["config", "get", "registry"], { encoding: "utf8" }).trim();
   copyFileSync("/etc/resolv.conf", join(root, "etc/resolv.conf"));
