@@ -104,13 +104,13 @@ describeQemu("the demo with a real VM", ["10.0", "11.1"], (qemu) => {
         const wasThere = child.exitCode === null;
         if (wasThere) process.kill(-(child.pid as number), name);
         const [code] = await ended;
+        expect(vm).toBeDefined();
+        expect(processesOf(vm as string)).toEqual([]);
+        expect(readdirSync(dir)).toEqual([]);
         // It may have been done before the signal came, which is no fault.
         if (wasThere && code !== 0) {
           expect({ code, said }).toEqual({ code: 4, said: expect.stringContaining(`interrupted by ${name}`) });
         } else expect({ code, said }).toEqual({ code: 0, said: "" });
-        expect(vm).toBeDefined();
-        expect(processesOf(vm as string)).toEqual([]);
-        expect(readdirSync(dir)).toEqual([]);
       },
     );
   });

@@ -39,7 +39,15 @@ export function demoCommand(): Command {
       "after",
       "\nExample:\n  $ cprkit demo --fds 2870 --no-vm\n  $ cprkit demo --qemu /usr/bin/qemu-system-x86_64 --to /opt/qemu/bin/qemu-system-x86_64",
     )
-    .action((options: DemoOptions) => interruptible((signal) => runDemo(options, signal)));
+    .action((options: DemoOptions) =>
+      interruptible((signal) =>
+        runDemo(options, signal).catch((error: unknown) => {
+          // What an update says of a VM is of no use when that has ended with the demo.
+          if (!signal.aborted) throw error;
+          throw new CprkitError("ERR_ABORTED", "the demo was aborted", { cause: error });
+        }),
+      ),
+    );
 }
 
 async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void> {
