@@ -31,13 +31,11 @@ const note = (name, field, ms) => {
   samples[name][field] ??= [];
   samples[name][field].push(ms);
 };
-const vms = {};
 const pids = new Set();
 try {
   writeFileSync(join(dir, "guest.rom"), guestFirmware());
   const ways = { cprkit: join(root, "bin/cprkit") };
   if (values.first !== undefined) ways["first version"] = join(values.first, "bin/cprkit");
-  for (const way of Object.keys(ways)) vms[way] = await startVm(way.replace(" ", "-"));
   // The first round fills the caches.
   for (let run = -1; run < Number(values.runs); run++) {
     const keep = run < 0 ? () => undefined : note;
@@ -47,8 +45,10 @@ try {
     keep("one probe", "whole", await probe());
     keep("one start", "whole", await oneStart(run));
     for (const [way, program] of Object.entries(ways)) {
+      // After an update it is another QEMU's: each gets a VM of its own.
+      const vm = await startVm(`${way.replace(" ", "-")}${run}`);
       const begin = performance.now();
-      const report = await command(program, vms[way]);
+      const report = await command(program, vm);
       keep(way, "whole", performance.now() - begin);
       adopt(report.pid);
       pids.add(report.pid);
@@ -62,6 +62,7 @@ try {
       }
       keep(way, "before the stop", sum);
       for (const [step, ms] of Object.entries(at)) keep(way, `  ${step}`, ms);
+      kill(report.pid);
     }
   }
 } finally {

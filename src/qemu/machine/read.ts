@@ -54,7 +54,7 @@ export interface ReadingOptions extends TreeOptions {
 export async function readOpenMachine(
   { qmp, process }: Pick<OpenVm, "qmp" | "process">,
   options: WaitOptions,
-  { before, traceEvents = true, ...tree }: ReadingOptions = {},
+  { before, traceEvents = true, paths = before?.machine.qom.map(({ path }) => path), ...tree }: ReadingOptions = {},
 ): Promise<Reading> {
   const wait = { ...options, signal: forManyCommands(options.signal) };
   const fixed = before?.fixed ?? new Map<string, unknown>();
@@ -78,7 +78,7 @@ export async function readOpenMachine(
     vnc = [],
     ...others
   ] = await Promise.all([
-    readQom(qmp, asker, wait, tree, known),
+    readQom(qmp, asker, wait, { ...tree, paths }, known),
     readBlock(asker, process, links, fdsets),
     readNet(asker),
     qmp.execute("query-status", undefined, wait),

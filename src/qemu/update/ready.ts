@@ -6,7 +6,7 @@ import { isSameProgram, type ProgramFile } from "../../linux/process/program-fil
 import { giveToThreads } from "../attributes/threads.ts";
 import type { QmpStep } from "../carry/subject.ts";
 import { attachQueues, hasTaps, holdHeaders, readTaps } from "../handover/tap-settings.ts";
-import { type CompareOptions, compareMachines } from "../machine/compare.ts";
+import { type CompareOptions, compareMachines, prepareToCompare } from "../machine/compare.ts";
 import { type Reading, type ReadingOptions, readOpenMachine } from "../machine/read.ts";
 import type { Qmp } from "../qmp/client.ts";
 import { programOf, readVmProcess } from "../vm/process.ts";
@@ -44,17 +44,17 @@ export async function makeReady(run: Run, peer: Peer, qmp: Qmp, leftOut: readonl
     readOpenMachine({ qmp, process: readVmProcess(identity.pid) }, wait, {
       switches,
       before: switches === "leave out" ? await knownFor() : undefined,
+      // It should be the same machine.
+      paths: prepared.reading.machine.qom.map(({ path }) => path),
       // They are switched on when the old QEMU has ended.
       traceEvents: false,
     });
   const [{ machine: here }, reading] = await Promise.all([old, readNew()]);
   const { machine: there } = reading;
-  // The update has set those of both by now; what they were is given back at the end.
-  const { migration } = prepared.machine;
-  const compared = compareMachines({ ...here, migration }, { ...there, migration }, howToCompare(run));
+  const compared = compareMachines(here, { ...there, migration: here.migration }, howToCompare(run));
   const differences = compared.differences.filter(({ path }) => !isOfLeftOut(path, leftOut));
   const comparison = { ...compared, differences };
-  run.machine = { ...here, migration };
+  run.machine = here;
   run.built = {
     identity,
     switches: switches === "read" ? { known: there.qom } : switches,
@@ -86,14 +86,18 @@ async function readOld(run: Run, switches: ReadingOptions["switches"]): Promise<
   const signals = options.signal === undefined ? [over.signal] : [options.signal, over.signal];
   const wait = { signal: AbortSignal.any(signals), timeoutMs };
   const old = { qmp: await sourceQmp(run), process: prepared.vm.process };
-  // Of trace events counts what the plan has seen: those are switched on in the new one.
-  const { traceEvents } = prepared.machine;
-  const { machine, ...rest } = await readOpenMachine(old, wait, {
+  // Of trace events counts what the plan has seen: those are switched on in the new one. And of the migration's settings, which
+  // the update has set in both by now: what they were is given back at the end.
+  const { traceEvents, migration } = prepared.machine;
+  const { machine: now, ...rest } = await readOpenMachine(old, wait, {
     switches,
     before: prepared.reading,
     traceEvents: false,
   });
-  return { machine: { ...machine, traceEvents }, ...rest };
+  const machine = { ...now, traceEvents, migration };
+  // While the new QEMU starts.
+  prepareToCompare(machine);
+  return { machine, ...rest };
 }
 
 /** In the same program a CPU's switches follow from -cpu, and what they make of the CPU is compared in any case. */

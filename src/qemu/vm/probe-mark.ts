@@ -68,7 +68,9 @@ export function withProbeMark(env: Readonly<Record<string, string | undefined>>)
 export function endStrayProbes(): void {
   for (const pid of processIds()) {
     try {
+      if (!isStray(pid)) continue;
       const identity = processIdentity(pid);
+      // Once more: the pid may have become another process's before it was identified.
       if (isStray(pid)) endProbe(identity);
     } catch (error) {
       // Gone by now, or another user's.
@@ -96,7 +98,7 @@ function isStray(probe: number): boolean {
 }
 
 function markOf(pid: number): RegExpExecArray | null {
-  return markPattern.exec(`\0${readFileSync(`/proc/${pid}/environ`, "latin1")}`);
+  return markPattern.exec(`\0${readFileSync(`/proc/${pid}/environ`, "utf8")}`);
 }
 
 const markPattern = new RegExp(`\\0${variable}=([1-9]\\d{0,9}):(\\d{1,20}):(\\d{1,20})\\0`);

@@ -38,6 +38,8 @@ export interface TreeOptions {
    * deals with what was added, not needed.
    */
   readonly addedOnly?: boolean;
+  /** Where objects may be, of another reading: a newer QEMU is asked for all of them before it has said which are there. */
+  readonly paths?: readonly string[] | undefined;
 }
 
 /** The tree, and what an older QEMU said of its devices just before it was read. */
@@ -62,15 +64,17 @@ export async function readQom(
   before?: QomTree,
 ): Promise<QomTree> {
   const objects: QomObject[] = [];
-  const isOlder = (await ask("qom-list-get", { paths: ["/"] })) === undefined;
-  const said = isOlder ? parseQtree(await askHuman("info qtree")) : undefined;
-  const read = isOlder ? readEach : readMany;
+  const root = await ask("qom-list-get", { paths: ["/"] });
+  const said = root === undefined ? parseQtree(await askHuman("info qtree")) : undefined;
+  const known = root && new Map([["/", Promise.resolve(root[0]?.properties)], ...askAhead(qmp, options.paths, wait)]);
+  const read = (places: readonly Filtered[]) =>
+    known === undefined ? readEach(qmp, places, wait) : readMany(qmp, places, known, wait);
   const same = before?.said && said ? sameAsBefore(before.objects, before.said, said) : () => ({});
   const filter = makeFilter(options, same);
   let level: Place[] = [{ path: "/", type: "container" }];
   for (let depth = 0; level.length > 0; depth++) {
     const next: Place[] = [];
-    for (const { place, properties, children } of await read(qmp, level.map(filter), wait)) {
+    for (const { place, properties, children } of await read(level.map(filter))) {
       objects.push({ ...place, properties });
       next.push(...children);
     }
@@ -161,32 +165,60 @@ interface ReadObject {
   readonly children: readonly Place[];
 }
 
-/** Paths in one command: keeps the answer far below the client's limit for a message. */
-const pathsAtOnce = 64;
+/** Paths in one command: while QEMU makes the next answer, this one is read. */
+const pathsAtOnce = 16;
 
-async function readMany(qmp: Qmp, places: readonly Filtered[], wait: WaitOptions): Promise<ReadObject[]> {
-  const found: ReadObject[] = [];
-  for (let at = 0; at < places.length; at += pathsAtOnce) {
-    const some = places.slice(at, at + pathsAtOnce);
+type Answers = ReadonlyMap<string, Promise<readonly Property[] | undefined>>;
+
+/** Each path's answer, undefined if it was refused, which one path that is gone does to all of its command. Never rejects. */
+function askAhead(qmp: Qmp, paths: readonly string[] = [], wait: WaitOptions): Answers {
+  // One of them may be another object by now, whose answer would hold a secret.
+  const asked = paths.filter((path) => path !== "/" && !path.startsWith("/objects/"));
+  return new Map(
+    chunksOf(asked, pathsAtOnce).flatMap((some) => {
+      const answers = qmp.execute("qom-list-get", { paths: some }, wait).catch(() => []);
+      return some.map((path, index) => [path, answers.then((all) => all[index]?.properties)] as const);
+    }),
+  );
+}
+
+async function readMany(
+  qmp: Qmp,
+  places: readonly Filtered[],
+  known: Answers,
+  wait: WaitOptions,
+): Promise<ReadObject[]> {
+  const answers = await Promise.all(places.map(({ path }) => known.get(path)));
+  const others = places.filter((_, index) => answers[index] === undefined);
+  const asked = await Promise.all(
     // The answer would hold the secret.
-    if (some.some(({ type }) => holdsSecret(type))) {
-      found.push(...(await readEach(qmp, some, wait)));
-      continue;
-    }
-    try {
-      const answers = await qmp.execute("qom-list-get", { paths: some.map(({ path }) => path) }, wait);
-      for (const [index, place] of some.entries()) {
-        const all = (answers[index]?.properties ?? []).filter(isTold);
-        const values = all.filter((property) => place.wants(property) && property.value !== undefined);
-        found.push(readObject(place, all, values));
-      }
-    } catch (error) {
-      // One that is gone fails them all.
-      if (!isRefusal(error)) throw error;
-      found.push(...(await readEach(qmp, some, wait)));
-    }
-  }
-  return found;
+    chunksOf(others, pathsAtOnce).map((some) =>
+      some.some(({ type }) => holdsSecret(type)) ? readEach(qmp, some, wait) : readSome(qmp, some, wait),
+    ),
+  );
+  const found = new Map(asked.flat().map((object) => [object.place.path, object]));
+  return places.flatMap((place, index) => {
+    const properties = answers[index];
+    return (properties === undefined ? found.get(place.path) : readAnswer(place, properties)) ?? [];
+  });
+}
+
+async function readSome(qmp: Qmp, places: readonly Filtered[], wait: WaitOptions): Promise<ReadObject[]> {
+  const paths = places.map(({ path }) => path);
+  const answers = await unlessRefused(() => qmp.execute("qom-list-get", { paths }, wait));
+  // One that is gone fails them all.
+  if (answers === undefined) return readEach(qmp, places, wait);
+  return places.map((place, index) => readAnswer(place, answers[index]?.properties ?? []));
+}
+
+function readAnswer(place: Filtered, properties: readonly Property[]): ReadObject {
+  const all = properties.filter(isTold);
+  const values = all.filter((property) => place.wants(property) && property.value !== undefined);
+  return readObject(place, all, values);
+}
+
+function chunksOf<T>(list: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(list.length / size) }, (_, at) => list.slice(at * size, (at + 1) * size));
 }
 
 /** Objects that are asked at the same time: hides the time between answer and next question. */

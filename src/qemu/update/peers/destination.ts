@@ -95,18 +95,23 @@ async function raceWithExit<T>(
   identity: ProcessIdentity,
   log: string,
 ): Promise<T> {
-  const early = exited.then((how): never => {
-    throw endedEarly(how, log);
-  });
-  // Whichever loses must not count as unhandled.
-  early.catch(() => undefined);
-  const told = work.catch(async (error: unknown) => {
-    // One that ends closes its monitor first, and can't be looked at any more: what it has printed says why.
-    if (isCprkitError(error, "ERR_QEMU_EXITED") || !isRunning(identity)) await Promise.race([early, delay(1_000)]);
-    throw error;
-  });
-  told.catch(() => undefined);
-  return Promise.race([told, early]);
+  // What it has printed is read only if its end was first.
+  const first = await Promise.race([
+    exited.then((how) => ({ how })),
+    work.then(
+      (value) => ({ value }),
+      async (error: unknown) => {
+        // One that ends closes its monitor first, and can't be looked at any more: what it has printed says why.
+        if (isCprkitError(error, "ERR_QEMU_EXITED") || !isRunning(identity)) {
+          const how = await Promise.race([exited, delay(1_000)]);
+          if (how !== undefined) return { how };
+        }
+        throw error;
+      },
+    ),
+  ]);
+  if ("how" in first) throw endedEarly(first.how, log);
+  return first.value;
 }
 
 function endedEarly(how: string, log: string): CprkitError {

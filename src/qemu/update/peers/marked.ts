@@ -19,28 +19,31 @@ const sourceVariable = "CPRKIT_UPDATE_OF";
 
 /** Living processes that were started by the update with this id. */
 export function findMarked(id: string): ProcessIdentity[] {
-  const mark = `${markVariable}=${id}`;
-  return processesWith((words) => words.includes(mark));
+  return processesWith(`${markVariable}=${id}\0`);
 }
 
 /** Living processes that were started by any update. */
 export function findAllMarked(): ProcessIdentity[] {
-  return processesWith((words) => words.some((word) => word.startsWith(`${markVariable}=`)));
+  return processesWith(`${markVariable}=`);
 }
 
 /** Living processes that any update of this QEMU started, wherever its journal is. */
 export function findStartedFor({ pid, startTime }: ProcessIdentity): ProcessIdentity[] {
-  const mark = `${sourceVariable}=${pid}:${startTime}`;
-  return processesWith((words) => words.includes(mark));
+  return processesWith(`${sourceVariable}=${pid}:${startTime}\0`);
 }
 
-/** Whose environment may be read: this user's, for root everybody's. Not those that only stand between (attributes/parent.ts). */
-function processesWith(isMeant: (environment: readonly string[]) => boolean): ProcessIdentity[] {
+/**
+ * Those in whose environment a variable begins so, and whose environment may be read: this user's, for root everybody's. Not
+ * those that only stand between (attributes/parent.ts).
+ */
+function processesWith(begin: string): ProcessIdentity[] {
+  const isMeant = (pid: number) => `\0${readFileSync(`/proc/${pid}/environ`, "utf8")}\0`.includes(`\0${begin}`);
   return processIds().flatMap((pid) => {
     try {
+      if (!isMeant(pid)) return [];
       const identity = processIdentity(pid);
-      const words = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
-      return isMeant(words) && isRunning(identity) && !isBetween(pid) ? [identity] : [];
+      // Once more: the pid may have become another process's before it was identified.
+      return isMeant(pid) && isRunning(identity) && !isBetween(pid) ? [identity] : [];
     } catch (error) {
       // Gone by now, or another user's.
       if (error instanceof Error && ("code" in error || isCprkitError(error))) return [];
