@@ -61,11 +61,11 @@ export interface Run {
 
 /**
  * Steps that come before there is a journal, while the guest is stopped, or while the new QEMU builds its machine (see
- * handover/tap-settings.ts): nothing may wait for a disk then.
+ * handover/tap-settings.ts): nothing may wait for a disk then. And the last, which closes the journal.
  */
 const unwritten = new Set<UpdateStep>([
   ...(["inspected", "planned", "locked"] as const),
-  ...(["migrating", "state-passed", "stopped", "saved", "replaced"] as const),
+  ...(["migrating", "state-passed", "stopped", "saved", "replaced", "done"] as const),
 ]);
 
 /** Counts and tells the steps; the first one's time counts from `start` (performance.now()). */

@@ -32,6 +32,7 @@ import { makeHandOverFolder } from "./record/hand-over-folder.ts";
 import {
   bootId,
   closeJournal,
+  closeJournalMeanwhile,
   type Journal,
   listJournals,
   makeFolder,
@@ -149,11 +150,12 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
   removeOldLogs(prepared.folder);
   await compareAfter(run, destination);
   await runHook(run, "onSuccess").catch((error: unknown) => run.warnings.push(asCprkitError(error).message));
-  journal.outcome = "updated";
-  await run.step("done");
-  // Again: a journal that could not be written at the last step would say "unfinished" for ever.
-  const unclosed = closeJournal(prepared.folder, journal, "updated", "the new QEMU runs the guest");
-  if (unclosed !== undefined) run.warnings.push(unclosed);
+  await run.step("done", async () => {
+    journal.step = "done";
+    const why = "the new QEMU runs the guest";
+    const unclosed = await closeJournalMeanwhile(prepared.folder, journal, "updated", why);
+    if (unclosed !== undefined) run.warnings.push(unclosed);
+  });
   const last = await askPeer(destination);
   if (!last.alive) throw lostAfter(run, destination);
   const { run: runState = "unknown" } = last;

@@ -118,7 +118,7 @@ export function replaceOwnFile(path: string, text: string): void {
   const draft = newDraft(path);
   createOwnFile(draft, text, { sync: true });
   renameSync(draft, path);
-  const folder = openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
+  const folder = openFolder(path);
   try {
     fsyncSync(folder);
   } finally {
@@ -127,20 +127,28 @@ export function replaceOwnFile(path: string, text: string): void {
 }
 
 /**
- * The same while this process does other work: disks that are busy take 10 ms and more. After a power failure the old text may
- * be there again, whole, for the folder is not waited for.
+ * The same while this process does other work: disks that are busy take 10 ms and more.
  *
+ * @param isLast false: the folder is not waited for; after a power failure the old text may be there again, whole
  * @throws what node:fs throws
  */
-export async function replaceOwnFileMeanwhile(path: string, text: string): Promise<void> {
+export async function replaceOwnFileMeanwhile(path: string, text: string, isLast: boolean): Promise<void> {
   const draft = newDraft(path);
-  const fd = startOwnFile(draft, text);
+  await syncAndClose(startOwnFile(draft, text));
+  renameSync(draft, path);
+  if (isLast) await syncAndClose(openFolder(path));
+}
+
+async function syncAndClose(fd: number): Promise<void> {
   try {
     await promisify(fsync)(fd);
   } finally {
     closeSync(fd);
   }
-  renameSync(draft, path);
+}
+
+function openFolder(path: string): number {
+  return openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
 }
 
 /** Where a file's next content is written. */

@@ -120,14 +120,14 @@ export function writeJournal(folder: string, journal: Journal): void {
 
 /**
  * Writes the journal as it is now; another process sees it so when this resolves. This process does other work meanwhile. After a
- * power failure the text before it may be there again: no QEMU of then lives, which the boot id in either says.
+ * power failure the text before an unfinished one may be there again: no QEMU of then lives, which the boot id in either says.
  *
  * @throws CprkitError as {@link writeJournal}
  */
 export async function writeJournalMeanwhile(folder: string, journal: Journal): Promise<void> {
   const path = join(folder, fileName);
   try {
-    await replaceOwnFileMeanwhile(path, textOf(journal));
+    await replaceOwnFileMeanwhile(path, textOf(journal), journal.outcome !== undefined);
   } catch (cause) {
     throw notWritten(path, cause);
   }
@@ -224,6 +224,19 @@ export function closeJournal(
     }
   }
   return undefined;
+}
+
+/** The same while this process does other work. */
+export async function closeJournalMeanwhile(...args: Parameters<typeof closeJournal>): Promise<string | undefined> {
+  const [folder, journal, outcome, message] = args;
+  journal.outcome = outcome;
+  journal.message = message;
+  try {
+    await writeJournalMeanwhile(folder, journal);
+    return undefined;
+  } catch {
+    return closeJournal(...args);
+  }
 }
 
 export function removeJournal(folder: string): void {
