@@ -51,6 +51,7 @@ export type {
 } from "./update/options.ts";
 export type { PeerState } from "./update/peers/peer.ts";
 export { planUpdate } from "./update/plan.ts";
+export type { JournalReport } from "./update/record/reports.ts";
 export { abortUpdate, type RecoverOptions, type Recovery, resumeUpdate } from "./update/recover.ts";
 export {
   allStatus,

@@ -8,6 +8,8 @@ export interface Counted {
   readonly program: string;
   /** Starts that were not only questions. */
   starts(): number;
+  /** Starts in the place of a running QEMU, by cpr-exec. */
+  replaced(): number;
 }
 
 /** Starts QEMU by exec and notes each start. */
@@ -17,7 +19,11 @@ export function counted(qemu: string): Counted {
   writeFileSync(log, "");
   writeFileSync(program, `#!/bin/sh\necho "$*" >>'${log}'\nexec '${qemu}' "$@"\n`, { mode: 0o755 });
   const lines = () => readFileSync(log, "utf8").split("\n").filter(Boolean);
-  return { program, starts: () => lines().filter((line) => !line.includes("-machine none")).length };
+  return {
+    program,
+    starts: () => lines().filter((line) => !line.includes("-machine none")).length,
+    replaced: () => lines().filter((line) => line.includes("-incoming file:")).length,
+  };
 }
 
 /** The same QEMU in another file; `rebuilt`: of the same version, but another build. */

@@ -2,8 +2,11 @@
 import { afterEach, expect, it } from "vitest";
 import { ensureUpdated } from "../../src/qemu/ensure/ensure.ts";
 import { vmStatus } from "../../src/qemu/update/status.ts";
+import { updateVm } from "../../src/qemu/update/update.ts";
+import type { UpdateModeName } from "../../src/qemu/vm/binary.ts";
 import { cprkit } from "../support/cli.ts";
 import { describeQemu } from "../support/qemu.ts";
+import { ensure, expectOnce, type Kill, startFor } from "./ensure-kills.ts";
 import { copyOf, counted } from "./ensure-support.ts";
 import { endAll, startPlain } from "./update-support.ts";
 
@@ -24,6 +27,40 @@ describeQemu("ensureUpdated", ["10.0", "11.1"], (qemu) => {
     expect(again).toMatchObject({ result: "updated", repeated: true, report: { to: answers[first]?.report?.to } });
     expect(await ask("another")).toMatchObject({ result: "nothing-to-do", repeated: false, pid: qemus()[0] });
     expect((await vmStatus({ qmp }, { stateDir })).update?.outcome).toBe("updated");
+  });
+
+  // All places are in ensure.long.test.ts.
+  const killed: readonly (readonly [UpdateModeName, Kill["when"], Kill["step"]])[] = [
+    ["cpr-transfer", "after", "source-ended"],
+    ["cpr-exec", "reached", "stopped"],
+    ["cpr-reboot", "after", "loading"],
+  ];
+  it.each(killed)("%s, killed %s %s, and asked again: updated once", async (mode, when, step) => {
+    const { vm, wanted } = await startFor(mode, qemu);
+    await expectOnce(mode, vm, wanted, [{ step, when }]);
+  });
+
+  it("killed when the update was over: its answer is made of the journal, which the next update does not take away", async () => {
+    const { vm, wanted } = await startFor("cpr-transfer", qemu);
+    const ask = (...words: string[]) => ensure(vm, wanted.program, words);
+    expect(ensure(vm, wanted.program, ["--key", "a"], { step: "answer", when: "before" }).signal).toBe("SIGKILL");
+    const [pid] = vm.qemus();
+    expect(ask("--key", "b").answer).toMatchObject({ result: "nothing-to-do", repeated: false, pid });
+    // This one's journal takes the place of that of "a".
+    await updateVm({ qmp: vm.qmp }, { qemu: qemu["10.0"], stateDir: vm.stateDir });
+    const { answer } = ask("--key", "a");
+    expect(answer).toMatchObject({ result: "updated", repeated: true, pid, fromJournal: { sourcePid: vm.pid, pid } });
+    const { from, to, mode, downtimeMs, stopUs, resumeUs } = answer.fromJournal;
+    expect([from, to, mode]).toEqual([
+      expect.stringMatching(/^10\.0\./),
+      expect.stringMatching(/^11\.1\./),
+      "cpr-transfer",
+    ]);
+    expect(downtimeMs).toBe((resumeUs - stopUs) / 1000);
+    expect(downtimeMs).toBeGreaterThan(0);
+    expect(vm.qemus()).not.toEqual([pid]);
+    // And that of another key was not taken for it.
+    expect(ask("--key", "b").answer).toMatchObject({ result: "nothing-to-do", repeated: true, pid });
   });
 
   it("a copy is the same QEMU, a build of the same version is another one; exit codes say it", async () => {

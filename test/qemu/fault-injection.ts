@@ -245,14 +245,19 @@ async function runningPids(vm: Updatable): Promise<number[]> {
   return [...(await runStates(vm))].filter(([, state]) => state === "running").map(([pid]) => pid);
 }
 
-/** No socket of the hand-over, no state file, no name of a QEMU that is gone; a lock only of a cprkit that is gone. */
-function expectNothingLeft(vm: Updatable, lost: boolean): void {
+/**
+ * No socket of the hand-over, no state file, no name of a QEMU that is gone; a lock only of a cprkit that is gone. `kept`:
+ * what else may be in a state folder.
+ */
+export function expectNothingLeft(vm: Updatable, lost: boolean, kept = /^$/): void {
   const left = foldersOf(vm).flatMap((folder) => {
     expect(lockHolder(folder)).toBeUndefined();
     return readdirSync(folder);
   });
   const allowed = /^(lock|journal\.json|.*\.log)$/;
-  expect(left.filter((name) => !allowed.test(name) && !(lost && /^[0-9a-f]{6}$/.test(name)))).toEqual([]);
+  expect(
+    left.filter((name) => !allowed.test(name) && !kept.test(name) && !(lost && /^[0-9a-f]{6}$/.test(name))),
+  ).toEqual([]);
   for (const name of readdirSync(vm.dir)) {
     const path = join(vm.dir, name);
     if (!lost && lstatSync(path).isSocket()) expect(isListening(path), `${name} is stale`).toBe(true);

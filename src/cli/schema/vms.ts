@@ -148,6 +148,20 @@ export const ensure = z.object({
   qmp: z.string().optional(),
   recovered: recovery.shape.outcome.optional(),
   report: update.optional(),
+  fromJournal: z
+    .object({
+      mode,
+      startedAt: z.string(),
+      from: z.string(),
+      to: z.string().optional(),
+      sourcePid: z.int(),
+      pid: z.int().optional(),
+      downtimeMs: z.number().optional(),
+      stopUs: z.number().optional(),
+      resumeUs: z.number().optional(),
+      log: z.string(),
+    })
+    .optional(),
   error: z.object({ code: z.string(), message: z.string() }).optional(),
   repeated: z.boolean(),
 });

@@ -9,8 +9,10 @@ import { publicName } from "../command-line/derive.ts";
 import { realPath } from "../namespaces/paths.ts";
 import { askNext } from "../preflight/facts.ts";
 import type { UpdateOptions, UpdateReport } from "../update/options.ts";
+import { findJournal } from "../update/record/find.ts";
 import { makeFolder } from "../update/record/journal.ts";
 import { isHeldError, lockHolder, takeLock } from "../update/record/lock.ts";
+import { type JournalReport, keepFinished, keepReport, reportFor } from "../update/record/reports.ts";
 import { abortUpdate, type Recovery } from "../update/recover.ts";
 import { asCprkitError } from "../update/run.ts";
 import { type VmStatus, vmStatus } from "../update/status.ts";
@@ -18,7 +20,6 @@ import { updateVm } from "../update/update.ts";
 import type { VmTarget } from "../vm/open.ts";
 import { programOf, readVmProcess } from "../vm/process.ts";
 import { stateBase, vmFolder } from "../vm/state-dir.ts";
-import { keepReport, reportFor } from "./reports.ts";
 
 /** What {@link ensureUpdated} came to. */
 export type EnsureResult =
@@ -46,9 +47,11 @@ export interface Ensured {
   readonly recovered?: Recovery["outcome"] | undefined;
   /** Of the update that was made. */
   readonly report?: UpdateReport | undefined;
+  /** In its place, when the caller for whom it was made was killed before it could report. */
+  readonly fromJournal?: JournalReport | undefined;
   /** Why it was not made. */
   readonly error?: { readonly code: ErrorCode; readonly message: string } | undefined;
-  /** This is the answer that was given for the same key before. */
+  /** This is the answer to an earlier request with the same key. */
   readonly repeated: boolean;
 }
 
@@ -56,7 +59,8 @@ export interface Ensured {
 export interface EnsureOptions extends Omit<UpdateOptions, "command"> {
   /**
    * Names this request: who asks again with the same key gets the first answer, unless that was "refused" or "try-again".
-   * Answers are kept in the VM's folder in the state folder, the last 20.
+   * Answers are kept in the VM's folder in the state folder, the last 20. It stands in the update's journal, too: where the
+   * first caller was killed before it could answer, that says what is known.
    */
   readonly key?: string | undefined;
   /** Longest wait in ms for somebody else who is at work on this VM, or holds its monitor. Default: 300 s. */
@@ -74,25 +78,27 @@ export interface EnsureOptions extends Omit<UpdateOptions, "command"> {
  * @throws CprkitError ERR_USAGE, ERR_ABORTED, ERR_FILE, ERR_FFI_UNAVAILABLE; all else is an answer
  */
 export async function ensureUpdated(target: VmTarget, options: EnsureOptions = {}): Promise<Ensured> {
-  const { key, waitMs = 300_000, stateDir, signal } = options;
+  const { waitMs = 300_000, stateDir, signal } = options;
   const state: State = { sharing: options.sharing ?? {}, end: performance.now() + waitMs };
-  const answers = (qmp: string | undefined) => {
+  const folderOf = (qmp: string | undefined) => {
     const base = qmp === undefined ? undefined : stateBase(stateDir, qmp);
     return base === undefined || qmp === undefined ? undefined : vmFolder(base, publicName(realPath(qmp)));
   };
   // Reports are found by the socket's name, and the process may be another one by the next time.
   const { qmp = await vmStatus(target, { stateDir }).then(...nameOrNone) } = target;
   for (let named = qmp === undefined ? target : { ...target, qmp }; ; ) {
-    const folder = answers(named.qmp);
-    const before = key === undefined || folder === undefined ? undefined : reportFor(folder, key);
-    if (before !== undefined) return { ...(before as unknown as Ensured), repeated: true };
-    const step = await alone(folder, () => attempt(named, options, state));
-    if ("result" in step) {
-      const answer: Ensured = { ...step, recovered: state.recovered, repeated: false };
-      const place = answers(answer.qmp ?? named.qmp);
-      if (key !== undefined && place !== undefined && isFinal.has(answer.result)) keepReport(place, key, answer);
-      return answer;
-    }
+    const folder = folderOf(named.qmp);
+    const step =
+      earlier(folder, options, state) ??
+      (await alone(folder, async () => {
+        // Who has asked for it and lives keeps its answer itself, before it lets go of the lock.
+        keepJournalled(named, options);
+        const before = earlier(folder, options, state);
+        if (before !== undefined) return before;
+        const made = await attempt(named, options, state);
+        return "result" in made ? kept(folderOf(made.qmp ?? named.qmp), made, options, state) : made;
+      }));
+    if ("result" in step) return step;
     if (performance.now() > Math.min(state.end, step.until ?? Number.POSITIVE_INFINITY)) {
       return { result: "try-again", text: step.why, error: step.error, recovered: state.recovered, repeated: false };
     }
@@ -131,8 +137,35 @@ const pauseMs = 200;
 const unreachableMs = 5_000;
 const isFinal: ReadonlySet<EnsureResult> = new Set<EnsureResult>(["updated", "nothing-to-do", "lost"]);
 
+/** The answer to the same request before. */
+function earlier(folder: string | undefined, { key }: EnsureOptions, { recovered }: State): Ensured | undefined {
+  const before = key === undefined || folder === undefined ? undefined : reportFor(folder, key);
+  if (before === undefined) return undefined;
+  const answer = { ...(before as unknown as Ensured), repeated: recovered !== "updated" };
+  return recovered === undefined ? answer : { ...answer, recovered };
+}
+
+/** Of an update whose caller was killed when it was over, or whose end was made by somebody else. */
+function keepJournalled(target: VmTarget, { key, stateDir }: EnsureOptions): void {
+  const base = key === undefined ? undefined : stateBase(stateDir, target.qmp);
+  const found = base === undefined ? undefined : findJournal(base, target);
+  if (found !== undefined) keepFinished(found.folder, found.journal);
+}
+
+/** Gives the answer also where it can't be kept: the journal has the key. */
+function kept(folder: string | undefined, made: Answer, { key }: EnsureOptions, { recovered }: State): Ensured {
+  const answer: Ensured = { ...made, recovered, repeated: false };
+  if (key === undefined || folder === undefined || !isFinal.has(answer.result)) return answer;
+  try {
+    keepReport(folder, key, answer);
+    return answer;
+  } catch (error) {
+    return { ...answer, text: `${answer.text}; ${asCprkitError(error).message}` };
+  }
+}
+
 /** One at a time looks at a VM: its monitor has one client, and who is at work is seen without asking QEMU. */
-async function alone(folder: string | undefined, work: () => Promise<Answer | Wait>): Promise<Answer | Wait> {
+async function alone<T>(folder: string | undefined, work: () => Promise<T>): Promise<T | Wait> {
   if (folder === undefined) return work();
   const holder = lockHolder(folder);
   if (holder !== undefined) return { why: `process ${holder.pid} is updating this VM` };
@@ -219,7 +252,7 @@ async function updateUnlessDone(
   isDone: (pid: number) => boolean,
 ): Promise<Answer | Wait> {
   const done = new CprkitError("ERR_UPDATE_REFUSED", "somebody else has updated it meanwhile");
-  const { key: _, waitMs: __, ...asked } = options;
+  const { waitMs: _, ...asked } = options;
   try {
     const report = await updateVm(
       { qmp },

@@ -13,7 +13,7 @@ import { makeTurns, type Turns } from "./turns.ts";
 
 /** Options of {@link updateMany}: those of each update, which all VMs share. */
 export interface UpdateManyOptions
-  extends Omit<UpdateOptions, "command" | "onStep" | "onPlan" | "onCopy" | "onWait" | "sharing"> {
+  extends Omit<UpdateOptions, "command" | "key" | "onStep" | "onPlan" | "onCopy" | "onWait" | "sharing"> {
   /** How many updates may be under way at the same time. Default: as many as there are cores. */
   readonly atOnce?: number | undefined;
   /**

@@ -29,6 +29,8 @@ export interface UpdateOptions {
   readonly onCopy?: ((progress: CopyProgress) => void) | undefined;
   /** Told what will be done, mode included, before anything is changed. */
   readonly onPlan?: ((plan: UpdatePlan) => void) | undefined;
+  /** Written in the journal: what `ensureUpdated` knows this update by when its caller was killed. */
+  readonly key?: string | undefined;
   /** Folder for journals, locks, sockets and logs. Default: see the guide. */
   readonly stateDir?: string | undefined;
   /** Codes of findings that must not stop the update. */

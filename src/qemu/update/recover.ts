@@ -65,7 +65,7 @@ export async function resumeUpdate(target: VmTarget, options: RecoverOptions = {
   const recovery = await recover(target, options);
   if (recovery.outcome !== "rolled-back") return recovery;
   const { qemu, command, mode, allow, timeoutMs } = journal.request;
-  const again = { timeoutMs, ...options, qemu, command, mode, allow };
+  const again = { timeoutMs, ...options, qemu, command, mode, allow, key: journal.key };
   const report = await updateVm({ qmp: journal.source.qmp }, again);
   return { ...recovery, outcome: "updated", pid: report.pid, report };
 }

@@ -63,7 +63,7 @@ export interface Run {
  * Steps that come before there is a journal, while the guest is stopped, or while the new QEMU builds its machine (see
  * handover/tap-settings.ts): nothing may wait for a disk then. And the last, which closes the journal.
  */
-const unwritten = new Set<UpdateStep>([
+export const unwritten: ReadonlySet<UpdateStep> = new Set<UpdateStep>([
   ...(["inspected", "planned", "locked"] as const),
   ...(["migrating", "state-passed", "stopped", "saved", "replaced", "done"] as const),
 ]);

@@ -9,6 +9,7 @@ import { askPeer, hasTakenOver, keepsGuest, type Peer, type PeerState, peerOf, r
 import { findJournal } from "./record/find.ts";
 import { bootId, type Journal, listJournals, readJournal, removeJournal, removeOldLogs } from "./record/journal.ts";
 import { type LockHolder, lockHolder, takeLock } from "./record/lock.ts";
+import { keepFinished } from "./record/reports.ts";
 import { hasReplaced } from "./settle.ts";
 import type { UpdateStep } from "./steps.ts";
 
@@ -147,6 +148,7 @@ export async function forgetEnded(options: StatusOptions = {}): Promise<number> 
       try {
         const journal = readJournal(folder);
         if (journal === undefined || !(await statusOf(folder, journal)).hasEnded) continue;
+        keepFinished(folder, journal);
         removeJournal(folder);
         removeOldLogs(folder);
         count++;

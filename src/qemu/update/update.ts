@@ -36,10 +36,12 @@ import {
   type Journal,
   listJournals,
   makeFolder,
+  readJournal,
   removeOldLogs,
   saveJournal,
 } from "./record/journal.ts";
 import { refuseHeld, takeLock, takeProcessLock } from "./record/lock.ts";
+import { keepFinished } from "./record/reports.ts";
 import { asCprkitError, fileOf, type Run, removeFiles, stepper } from "./run.ts";
 import { type Settled, settle } from "./settle.ts";
 import type { UpdateStep } from "./steps.ts";
@@ -81,6 +83,7 @@ export async function updateVm(target: VmTarget, asked: UpdateOptions = {}): Pro
     unlock = takeLocks(folder, source);
     await step("locked");
     refuseUnfinished(folder, source);
+    keepFinished(folder, readJournal(folder));
     run = { ...newRun(prepared, options, source, phases, step), place };
     return await carryOut(run, start);
   } finally {
@@ -136,6 +139,8 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
     if (settled.guest !== "destination") throw await rolledBack(run, failure, settled);
     run.warnings.push(`the update went on although ${failure.message}`);
   }
+  const { downtimeMs, stopUs, resumeUs } = run;
+  journal.pause = { downtimeMs, stopUs, resumeUs };
   await run.step("running");
   const destination: Peer = run.destination ?? run.source;
   await goForward({
@@ -293,6 +298,8 @@ function newRun(
     startedAt: new Date().toISOString(),
     bootId: bootId(),
     mode: plan.mode,
+    ...(options.key === undefined ? {} : { key: options.key }),
+    to: plan.to,
     step: "locked",
     source: { pid, startTime: String(startTime), qmp: vm.qmpPath, version: plan.from },
     runState: prepared.runState,

@@ -42,8 +42,16 @@ const journalSchema = z.object({
   /** Present when the update is over. */
   outcome: z.enum(["updated", "rolled-back", "lost"]).optional(),
   message: z.string().optional(),
+  /** What the caller of ensureUpdated named this request. */
+  key: z.string().optional(),
   source: processSchema,
   destination: processSchema.optional(),
+  /** Version of the new QEMU, before there is a destination, too; as these three, missing in journals of cprkit 0.1. */
+  to: z.string().optional(),
+  /** As in the report. */
+  pause: z
+    .object({ downtimeMs: z.number().optional(), stopUs: z.number().optional(), resumeUs: z.number().optional() })
+    .optional(),
   /** The run state of the guest before the update, such as "running". */
   runState: z.string(),
   returnPath: z.boolean(),

@@ -1,0 +1,103 @@
+// What `ensureUpdated` has answered for a key, kept beside the VM's journal: a caller who asks again after a lost answer
+// gets the same one. Of an update whose caller was killed before it could answer, the journal says what is known.
+
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { CprkitError } from "../../../vmstate/error.ts";
+import { publicName } from "../../command-line/derive.ts";
+import { realPath, throughRootOf } from "../../namespaces/paths.ts";
+import type { UpdateModeName } from "../../vm/binary.ts";
+import { vmFolder } from "../../vm/state-dir.ts";
+import { checkedFolder, readOwnFile, replaceOwnFile } from "./checked-folder.ts";
+import { type Journal, makeFolder } from "./journal.ts";
+
+/** What is known of an update whose caller was killed before it could report. */
+export interface JournalReport {
+  readonly mode: UpdateModeName;
+  /** ISO 8601. */
+  readonly startedAt: string;
+  /** Versions such as "10.0.2". */
+  readonly from: string;
+  readonly to: string | undefined;
+  readonly sourcePid: number;
+  readonly pid: number | undefined;
+  /** As in `UpdateReport`; undefined also when the caller was killed before it was written down. */
+  readonly downtimeMs: number | undefined;
+  readonly stopUs: number | undefined;
+  readonly resumeUs: number | undefined;
+  readonly log: string;
+}
+
+/** So many are kept for each VM, the newest ones. */
+const most = 20;
+
+const stored = z.object({ key: z.string(), report: z.record(z.string(), z.unknown()) });
+
+/** The answer for `key` in a VM's folder. @throws CprkitError ERR_FILE when the folder is not ours alone */
+export function reportFor(folder: string, key: string): Readonly<Record<string, unknown>> | undefined {
+  if (!existsSync(folder) || checkedFolder(folder, { make: false }) === undefined) return undefined;
+  const text = readOwnFile(fileOf(folder, key));
+  if (text === undefined) return undefined;
+  try {
+    const parsed = stored.safeParse(JSON.parse(text));
+    return parsed.success && parsed.data.key === key ? parsed.data.report : undefined;
+  } catch {
+    // It was cut off: as if there were none, for asking again does no harm.
+    return undefined;
+  }
+}
+
+/** @throws CprkitError ERR_FILE */
+export function keepReport(folder: string, key: string, report: object): void {
+  makeFolder(folder);
+  const path = fileOf(folder, key);
+  try {
+    replaceOwnFile(path, `${JSON.stringify({ key, report })}\n`);
+  } catch (cause) {
+    throw new CprkitError("ERR_FILE", `${path}: the answer can't be kept: ${String(cause)}`, { cause });
+  }
+  const older = readdirSync(folder)
+    .filter((name) => /^key-[0-9a-f]{32}$/.test(name))
+    .map((name) => ({ name, time: statSync(join(folder, name)).mtimeMs }))
+    .sort((a, b) => b.time - a.time)
+    .slice(most);
+  for (const { name } of older) rmSync(join(folder, name), { force: true });
+}
+
+/**
+ * Keeps the answer that the caller of a finished update could not keep any more. To be called under a lock of this VM,
+ * before that update's journal is removed or replaced.
+ *
+ * @throws CprkitError ERR_FILE
+ */
+export function keepFinished(folder: string, journal: Journal | undefined): void {
+  if (journal?.key === undefined) return;
+  const { outcome, key, publicQmp, source, destination } = journal;
+  if (outcome !== "updated" && outcome !== "lost") return;
+  const { pid } = journal.mode === "cpr-exec" ? source : (destination ?? {});
+  // In a mount namespace of its own a QEMU has another name, and so another folder, in each generation.
+  const qmp = pid === undefined ? publicQmp : throughRootOf(publicQmp, source.pid, pid);
+  const place = vmFolder(dirname(folder), publicName(realPath(qmp)));
+  if (reportFor(place, key) !== undefined || reportFor(folder, key) !== undefined) return;
+  const fromJournal = journalReport(journal, pid);
+  const { mode, from, to } = fromJournal;
+  const text =
+    outcome === "updated"
+      ? `QEMU ${from} was replaced by ${to ?? "the new one"} (${mode}); who asked for it ended before it could report`
+      : (journal.message ?? "no QEMU runs the guest");
+  keepReport(place, key, { result: outcome, text, ...(outcome === "updated" ? { pid } : {}), qmp, fromJournal });
+}
+
+function journalReport(journal: Journal, pid: number | undefined): JournalReport {
+  const { mode, startedAt, source, destination, log } = journal;
+  const { downtimeMs, stopUs, resumeUs } = journal.pause ?? {};
+  const to = journal.to ?? destination?.version;
+  const times = { downtimeMs, stopUs, resumeUs };
+  return { mode, startedAt, from: source.version, to, sourcePid: source.pid, pid, ...times, log };
+}
+
+function fileOf(folder: string, key: string): string {
+  return join(folder, `key-${createHash("sha256").update(key).digest("hex").slice(0, 32)}`);
+}
