@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Gets what the QEMU tests need from Debian's packages, without root and without installing anything:
 // QEMU 10.0 and 11.1, each with its own C library, a Linux kernel with busybox for the guest, a headless Chromium for
-// the browser tests, and PostgreSQL for those of a fleet.
+// the browser tests, PostgreSQL for those of a fleet, and Ansible for its playbook.
 import {
   accessSync,
   chmodSync,
@@ -96,12 +96,23 @@ const SETS = [
     finish: finishPostgres,
     leaves: POSTGRES_PROGRAMS.map((name) => join("bin", name)),
   },
+  {
+    name: "ansible",
+    folder: "ansible",
+    suites: ["bookworm"],
+    packages: ["ansible-core", "patchelf"],
+    // With a Python of its own; what it needs for other hosts, for vaults and for downloads is left out.
+    keep: /^(ansible-core|patchelf|python3\.11.*|python3-(minimal|jinja2|markupsafe|yaml|packaging|resolvelib|distutils|lib2to3|cryptography|cffi-backend)|libpython3.*|libc6|libgcc-s1|libstdc\+\+6|lib(expat1|ffi8|ssl3|yaml-0-2|bz2-1\.0|lzma5|crypt1|uuid1)|zlib1g|media-types)$/,
+    expect: { name: /^ansible-core$/, version: /^2\.14\./ },
+    finish: finishAnsible,
+    leaves: ["ansible-playbook", "python3"],
+  },
 ];
 
 const HELP = `Usage: node scripts/qemu/fetch.mjs [${SETS.map(({ name }) => name).join("] [")}] [options]
 
-Fetches QEMU 10.0, QEMU 11.1, a guest kernel, a headless Chromium and PostgreSQL
-from Debian's packages into .cache (CPRKIT_CACHE names another folder). Without a name: all of them. What is
+Fetches QEMU 10.0, QEMU 11.1, a guest kernel, a headless Chromium, PostgreSQL and
+Ansible from Debian's packages into .cache (CPRKIT_CACHE names another folder). Without a name: all of them. What is
 there already is left alone.
 
   --check   only say what is there; exit 1 when something is missing
@@ -287,6 +298,32 @@ async function finishPostgres(root, home, finalHome) {
   const programs = "usr/lib/postgresql/15/bin";
   for (const name of POSTGRES_PROGRAMS) await useOwnLibraries(root, finalHome, join(programs, name));
   symlinkSync(join("root", programs), join(home, "bin"));
+}
+
+/**
+ * Python finds its modules from where its program is. What Ansible starts is cprkit: it must not inherit Python's variables.
+ *
+ * @param {string} root
+ * @param {string} home
+ * @param {string} finalHome
+ */
+async function finishAnsible(root, home, finalHome) {
+  const python = "usr/bin/python3.11";
+  await useOwnLibraries(root, finalHome, python);
+  symlinkSync(join("root", python), join(home, "python3"));
+  const wrapper = join(home, "ansible-playbook");
+  writeFileSync(
+    wrapper,
+    [
+      "#!/bin/sh",
+      "# Made by scripts/qemu/fetch.mjs: Ansible with the Python and the libraries beside it.",
+      'root=$(dirname "$(readlink -f "$0")")/root',
+      "unset PYTHONHOME PYTHONPATH",
+      'exec "$root/usr/bin/python3.11" "$root/usr/bin/ansible-playbook" "$@"',
+      "",
+    ].join("\n"),
+  );
+  chmodSync(wrapper, 0o755);
 }
 
 /**
