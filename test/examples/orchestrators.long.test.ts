@@ -75,5 +75,5 @@ describeQemu("the playbook", ["10.0", "11.1"], (qemu) => {
     expect(wanted.starts() - before).toBeLessThanOrEqual(3);
     const third = spawnSync(ansible, words, { env, encoding: "utf8" });
     expect(third.stdout.match(/changed=0/g)).toHaveLength(3);
-  }, 240_000);
+  }, 600_000);
 });

@@ -1,6 +1,7 @@
 // ensureUpdated: however often it is asked, and by how many, a VM is updated once; programs are known by what they are.
 import { afterEach, expect, it } from "vitest";
 import { ensureUpdated } from "../../src/qemu/ensure/ensure.ts";
+import { abortUpdate } from "../../src/qemu/update/recover.ts";
 import { vmStatus } from "../../src/qemu/update/status.ts";
 import { updateVm } from "../../src/qemu/update/update.ts";
 import type { UpdateModeName } from "../../src/qemu/vm/binary.ts";
@@ -8,7 +9,7 @@ import { cprkit } from "../support/cli.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { ensure, expectOnce, type Kill, startFor } from "./ensure-kills.ts";
 import { copyOf, counted } from "./ensure-support.ts";
-import { endAll, startPlain } from "./update-support.ts";
+import { endAll, runStates, startPlain } from "./update-support.ts";
 
 afterEach(endAll);
 
@@ -33,7 +34,6 @@ describeQemu("ensureUpdated", ["10.0", "11.1"], (qemu) => {
   const killed: readonly (readonly [UpdateModeName, Kill["when"], Kill["step"]])[] = [
     ["cpr-transfer", "after", "source-ended"],
     ["cpr-exec", "reached", "stopped"],
-    ["cpr-reboot", "after", "loading"],
   ];
   it.each(killed)("%s, killed %s %s, and asked again: updated once", async (mode, when, step) => {
     const { vm, wanted } = await startFor(mode, qemu);
@@ -61,6 +61,21 @@ describeQemu("ensureUpdated", ["10.0", "11.1"], (qemu) => {
     expect(vm.qemus()).not.toEqual([pid]);
     // And that of another key was not taken for it.
     expect(ask("--key", "b").answer).toMatchObject({ result: "nothing-to-do", repeated: true, pid });
+  });
+
+  it("killed when only the new QEMU was left: it is not ended because it does not answer", async () => {
+    const { vm, wanted } = await startFor("cpr-transfer", qemu);
+    expect(ensure(vm, wanted.program, [], { step: "done", when: "before" }).signal).toBe("SIGKILL");
+    const [pid = 0] = vm.qemus();
+    process.kill(pid, "SIGSTOP");
+    const target = { qmp: vm.qmp };
+    await expect(abortUpdate(target, { stateDir: vm.stateDir, timeoutMs: 1_000 })).rejects.toThrow(
+      "the new QEMU may have the guest, but does not answer",
+    );
+    expect(vm.qemus()).toEqual([pid]);
+    process.kill(pid, "SIGCONT");
+    expect(ensure(vm, wanted.program, []).answer).toMatchObject({ result: "nothing-to-do", recovered: "updated", pid });
+    expect([...(await runStates(vm))]).toEqual([[pid, "running"]]);
   });
 
   it("a copy is the same QEMU, a build of the same version is another one; exit codes say it", async () => {

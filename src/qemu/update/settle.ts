@@ -69,8 +69,7 @@ async function settlePair(state: Unsettled): Promise<Settled> {
       const taken = await keepTaken(state, there);
       if (taken !== undefined) return taken;
     }
-    // That the old QEMU was told of the end is no proof that the new one has started the guest: only its own word is.
-    if (there.alive && there.run === undefined && journal.returnPath && first.run === "postmigrate") {
+    if (there.alive && there.run === undefined && (await mayHaveGuest(state, first))) {
       return { guest: "unsettled", why: `the new QEMU may have the guest, but does not answer: ${there.silence}` };
     }
     if (isHeld && there.run === "inmigrate" && !hasResumed(destination)) journal.neverRan = true;
@@ -151,15 +150,30 @@ function hasResumed({ qmp }: Peer): boolean {
   return qmp?.events().some(({ name }) => name === "RESUME") === true;
 }
 
+/**
+ * Of a destination that lives and does not answer, on a busy host for example. That the old QEMU was told of the end is no
+ * proof that the new one has started the guest: only its own word is. One that was never told to load has none.
+ */
+async function mayHaveGuest({ source, journal, sawAll }: Unsettled, first: PeerState): Promise<boolean> {
+  if (journal.returnPath && first.run === "postmigrate") return true;
+  const here = await askPeer(source);
+  if (keepsGuest(here) || isInProgress(here)) return false;
+  return !wasNotTold(journal) && (journal.returnPath || !sawAll);
+}
+
+function wasNotTold({ mode, step }: Journal): boolean {
+  return isBefore(mode, step, mode === "cpr-reboot" ? "loading" : "switching");
+}
+
 /** The source gave the guest up: it may go on only if nobody else can have moved the guest on since. */
 async function mayContinue(state: Unsettled, journal: Journal, resumed: boolean): Promise<Settled> {
   const isCertain = journal.neverRan === true;
-  const told = journal.mode === "cpr-reboot" ? "loading" : "switching";
-  const wasNotTold = isBefore(journal.mode, journal.step, told);
   const objections = [
     ...(resumed ? ["the guest ran in the new QEMU"] : []),
     ...(journal.returnPath && !isCertain ? ["the old QEMU was told that the new one had started the guest"] : []),
-    ...(state.sawAll || wasNotTold || isCertain ? [] : ["nobody saw whether the new QEMU had started the guest"]),
+    ...(state.sawAll || wasNotTold(journal) || isCertain
+      ? []
+      : ["nobody saw whether the new QEMU had started the guest"]),
     ...(journal.vfio ? ["the old QEMU has given up its vfio devices"] : []),
   ];
   if (objections.length > 0) {
