@@ -1,5 +1,5 @@
 // `cprkit ensure` after a kill -9 at every place of an update, in every mode, and a hundred times: updated once.
-import { afterEach, expect, it } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import { updateModes } from "../../src/qemu/vm/binary.ts";
 import { describeQemu } from "../support/qemu.ts";
 import { ensure, expectOnce, killsInRecovery, killsOf, startFor } from "./ensure-kills.ts";
@@ -7,6 +7,9 @@ import { counted } from "./ensure-support.ts";
 import { endAll, startPlain } from "./update-support.ts";
 
 afterEach(endAll);
+
+// Each test runs the command many times.
+vi.setConfig({ testTimeout: 240_000 });
 
 describeQemu("cprkit ensure, again", ["10.0", "11.1"], (qemu) => {
   for (const mode of updateModes) {

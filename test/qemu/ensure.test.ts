@@ -1,5 +1,5 @@
 // ensureUpdated: however often it is asked, and by how many, a VM is updated once; programs are known by what they are.
-import { afterEach, expect, it } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import { ensureUpdated } from "../../src/qemu/ensure/ensure.ts";
 import { abortUpdate } from "../../src/qemu/update/recover.ts";
 import { vmStatus } from "../../src/qemu/update/status.ts";
@@ -12,6 +12,9 @@ import { copyOf, counted } from "./ensure-support.ts";
 import { endAll, runStates, startPlain } from "./update-support.ts";
 
 afterEach(endAll);
+
+// Each test runs the command many times.
+vi.setConfig({ testTimeout: 240_000 });
 
 describeQemu("ensureUpdated", ["10.0", "11.1"], (qemu) => {
   it("ten at once update once; the same key gets the first answer", async () => {

@@ -16,6 +16,8 @@ export interface Settled {
   /** "unsettled": a QEMU lives but does not answer; the journal stays, for a later try. */
   readonly guest: "source" | "destination" | "lost" | "unsettled";
   readonly why: string;
+  /** "unsettled": the new QEMU may have the guest, so nothing that the update has started may be ended. */
+  readonly mayBeThere?: true;
 }
 
 /** What settling needs to know. */
@@ -37,7 +39,7 @@ const inProgress = new Set(["setup", "active", "pre-switchover", "device", "canc
 export async function settle(state: Unsettled): Promise<Settled> {
   try {
     const settled = state.journal.mode === "cpr-exec" ? await settleExec(state) : await settlePair(state);
-    if (settled.guest === "destination") return settled;
+    if (settled.guest === "destination" || settled.mayBeThere === true) return settled;
     // A wrapper that did not exec leaves its QEMU behind when it is killed.
     const left = await endMarked(state.journal.id, [state.source.identity.pid]);
     if (left.length === 0) return settled;
@@ -70,7 +72,8 @@ async function settlePair(state: Unsettled): Promise<Settled> {
       if (taken !== undefined) return taken;
     }
     if (there.alive && there.run === undefined && (await mayHaveGuest(state, first))) {
-      return { guest: "unsettled", why: `the new QEMU may have the guest, but does not answer: ${there.silence}` };
+      const why = `the new QEMU may have the guest, but does not answer: ${there.silence}`;
+      return { guest: "unsettled", why, mayBeThere: true };
     }
     if (isHeld && there.run === "inmigrate" && !hasResumed(destination)) journal.neverRan = true;
     const left = await killPeer(destination);
