@@ -35,7 +35,7 @@ describeQemu("ensureUpdated", ["10.0", "11.1"], (qemu) => {
 
   // All places are in ensure.long.test.ts.
   const killed: readonly (readonly [UpdateModeName, Kill["when"], Kill["step"]])[] = [
-    ["cpr-transfer", "after", "source-ended"],
+    ["cpr-transfer", "before", "done"],
     ["cpr-exec", "reached", "stopped"],
   ];
   it.each(killed)("%s, killed %s %s, and asked again: updated once", async (mode, when, step) => {

@@ -151,6 +151,9 @@ async function carryOut(run: Run, start: number): Promise<UpdateReport> {
     step: run.step,
     warn: (text) => run.warnings.push(text),
   });
+  // cprkit's own monitor of the new QEMU has no path from here on: where it is reached now must be written down before.
+  const unsaved = saveJournal(prepared.folder, journal);
+  if (unsaved !== undefined) run.warnings.push(unsaved);
   run.warnings.push(...(await givePasswords(destination, run.options.passwords)), ...removeFiles(journal));
   removeOldLogs(prepared.folder);
   await compareAfter(run, destination);
