@@ -6,9 +6,12 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { FleetError } from "./error.ts";
 
-/** Names of hosts and rollouts: they stand in queues' names, roles and folders. */
+/** Names of hosts, rollouts and VMs: they stand in queues' names, roles and folders. */
 export const hostName = z.string().regex(/^[a-z0-9][a-z0-9.-]{0,62}$/, "a name of small letters, digits, . and -");
 export const vmName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/, "a name of letters, digits, _ . and -");
+
+/** As the ledger's own check has it. */
+export const rolloutId = z.string().regex(/^[a-z0-9][a-z0-9-]{0,40}$/);
 
 const configSchema = z.strictObject({
   database: z.strictObject({

@@ -87,8 +87,8 @@ async function main() {
   cprkit(["start", ...ops, "demo"]);
   cprkit(["status", ...ops, "demo", "--watch"], [0, 1]);
   say("cprkit fleet report demo");
-  cprkit(["report", ...ops, "demo"]);
-  cprkit(["report", ...ops, "demo", "--html", "fleet-demo.html"]);
+  cprkit(["report", ...ops, "demo"], [1]);
+  cprkit(["report", ...ops, "demo", "--html", "fleet-demo.html"], [1]);
   await sleep(500);
   const missing = vms().filter((vm) => !isWhole(numbersOf(vm)));
   say(

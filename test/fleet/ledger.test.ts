@@ -2,7 +2,7 @@
 
 import { expect, it } from "vitest";
 import { enqueueVms, queueAnew } from "../../fleet/src/engine.ts";
-import { claim, fence, finish, heartbeat, type Memory, offer } from "../../fleet/src/ledger/host.ts";
+import { claim, fence, finish, heartbeat, type Memory, offer, readInHand } from "../../fleet/src/ledger/host.ts";
 import {
   adopt,
   createRollout,
@@ -156,6 +156,11 @@ describeFleet("the ledger", (fleet) => {
       "insert into cprkit_fleet.rollout (id, kind, release, policy) values ('mine', 'update', 'x', '{}')",
       "insert into cprkit_fleet.rollout_vm (rollout, host, vm, release) values ('r-rows', 'a', 'x', 'new')",
       "select * from cprkit_fleet.audit",
+      "insert into cprkit_fleet.audit (who, what) values ('ops', 'forged')",
+      "update cprkit_fleet.audit set who = 'x'",
+      "delete from cprkit_fleet.audit",
+      "truncate cprkit_fleet.audit",
+      "alter table cprkit_fleet.audit disable trigger append_only",
       "select cprkit_fleet.note('forged', null, null, null, null)",
       "create table cprkit_fleet.mine ()",
     ]) {
@@ -166,6 +171,74 @@ describeFleet("the ledger", (fleet) => {
     );
     await expect(heartbeat(fleet().as("ops"), fresh, {})).rejects.toMatchObject(refused);
     expect(await claim(b, { rollout: "r-rows", vm: "four" }, fresh)).toMatchObject({ release: "new" });
+  });
+
+  it("a host can't ask or answer for another one's VM, whatever it names", async () => {
+    const [ops, a, b] = [fleet().as("ops"), fleet().as("host-a"), fleet().as("host-b")];
+    await makeRollout(ops, "r-other", ["b/own"]);
+    await enqueueVms(ops, "r-other", [{ host: "b", vm: "own" }]);
+    const attempt = await claim(b, { rollout: "r-other", vm: "own" }, fresh);
+    if ("why" in attempt) throw new Error(attempt.why);
+    expect(await fence(a, attempt)).toMatch(/another attempt/);
+    expect(await finish(a, attempt, { state: "lost", code: "forged" })).toBe(false);
+    expect(await readInHand(a)).toEqual([]);
+    expect(await readInHand(b)).toContainEqual({ rollout: "r-other", vm: "own", epoch: attempt.epoch, release: "new" });
+    expect((await a.query("select id from cprkit_fleet.rollout where id = 'r-other'")).rows).toEqual([]);
+    expect(await readVmDetails(ops, "r-other")).toMatchObject([{ state: "claimed" }]);
+    expect(await finish(b, attempt, { state: "failed", code: "ERR_UPDATE_FAILED" })).toBe(true);
+  });
+
+  it("every function names its schemas itself, and none is for anybody; every table has row-level security", async () => {
+    await fleet().owner.query("create role nobody");
+    const { rows } = await fleet().owner.query<{ name: string; path: string | null; anybody: boolean }>(
+      `select p.proname as name, array_to_string(p.proconfig, ';') as path,
+          has_function_privilege('nobody', p.oid, 'execute') as anybody
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'cprkit_fleet' order by 1`,
+    );
+    expect(rows.length).toBeGreaterThan(10);
+    for (const { name, path, anybody } of rows) {
+      expect([name, anybody]).toEqual([name, false]);
+      expect([name, path]).toEqual([name, expect.stringMatching(/^search_path=cprkit_fleet,.*pg_temp$/)]);
+    }
+    const tables = await fleet().owner.query(
+      `select relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'cprkit_fleet' and relkind = 'r' and not relrowsecurity`,
+    );
+    // Names of files alone; hosts can't read it.
+    expect(tables.rows).toEqual([{ relname: "migration" }]);
+  });
+
+  it("what became of a VM stands, for the operator and for its host; a rollout keeps its policy", async () => {
+    const [ops, b] = [fleet().as("ops"), fleet().as("host-b")];
+    await makeRollout(ops, "r-stands", ["b/ends"]);
+    await enqueueVms(ops, "r-stands", [{ host: "b", vm: "ends" }]);
+    const attempt = await claim(b, { rollout: "r-stands", vm: "ends" }, fresh);
+    if ("why" in attempt) throw new Error(attempt.why);
+    await finish(b, attempt, { state: "updated", downtimeMs: 900 });
+    const its = "where rollout = 'r-stands'";
+    for (const set of [
+      "state = 'planned'",
+      "downtime_ms = 1",
+      "after = '{}'",
+      "epoch = 0",
+      "report = '{}'",
+      "vm = 'x'",
+    ]) {
+      await expect(ops.query(`update cprkit_fleet.rollout_vm set ${set} ${its}`), set).rejects.toMatchObject(refused);
+    }
+    await expect(ops.query("update cprkit_fleet.rollout set policy = '{}'")).rejects.toMatchObject(refused);
+    await expect(fleet().owner.query("update cprkit_fleet.rollout set policy = '{}'")).rejects.toThrow(
+      /can not be changed/,
+    );
+    expect(await readVmDetails(ops, "r-stands")).toMatchObject([{ state: "updated", downtime_ms: 900 }]);
+  });
+
+  it("an id that is taken is refused in plain words", async () => {
+    const more = { kind: "update", undoes: null, release: "new", policy: policySchema.parse({}) } as const;
+    await createRollout(fleet().as("ops"), { id: "r-twice", ...more });
+    await expect(createRollout(fleet().as("ops"), { id: "r-twice", ...more })).rejects.toThrow(
+      /there is a rollout r-twice/,
+    );
   });
 
   it("the operator can't say that a VM was updated, nor take it from a host that has it in hand", async () => {
@@ -208,6 +281,15 @@ describeFleet("the ledger", (fleet) => {
       });
       await adopt(ops, "c");
       await expect(adopt(ops, "c")).rejects.toThrow(/nothing to adopt/);
+      // From then on what it remembers counts, and what it hears next stands in its place.
+      const after = await heartbeat(c, memory, {});
+      expect(after.isKnown).toBe(true);
+      expect(after.memory.seen).not.toEqual(seen);
+      expect(await heartbeat(c, after.memory, {})).toMatchObject({ isKnown: true });
+      // But only that: another memory of a lost hour is still not known.
+      const other = { id: "1", token: "00000000-0000-4000-8000-000000000001" };
+      expect(await heartbeat(c, { ...after.memory, seen: other }, {})).toMatchObject({ isKnown: false });
+      await heartbeat(c, after.memory, {});
     }
     const { rows } = await ops.query("select epoch from cprkit_fleet.host where name = 'c'");
     expect(Number(rows[0].epoch)).toBeGreaterThan(1000);

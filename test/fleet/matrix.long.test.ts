@@ -37,7 +37,7 @@ const points = [
   ...[...agentStatements, ...steps].map((point) => `agent: ${point}`),
 ];
 /** Statements beside those: an agent's heartbeat has no part in a job, the others are the engine's, or are not always sent. */
-const others = new Set(["heartbeat", "skip", "give up", "keep trace", "queue anew"]);
+const others = new Set(["heartbeat", "read in hand", "hold", "skip", "give up", "keep trace", "queue anew"]);
 
 const seed = Number(process.env["CPRKIT_FLEET_SEED"] ?? "1");
 let random = seed;

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Config } from "../../fleet/src/config.ts";
+import { heartbeat } from "../../fleet/src/ledger/host.ts";
 import { makePool } from "../../fleet/src/ledger/pool.ts";
 import { addHost, setUp } from "../../fleet/src/ledger/setup.ts";
 import { makeAuthority } from "../../scripts/fleet/certificates.mjs";
@@ -54,9 +55,15 @@ describe.skipIf(why !== undefined)(`a ledger over TLS${why === undefined ? "" : 
   it("a host is who its certificate says, and the trail has the certificate", async () => {
     expect(await hostOf("host-a", { ca: ours.ca, ...hostA })).toBe("a");
     const pool = makePool({ url: `postgresql://host-a@localhost:${port}/fleet`, ca: ours.ca, ...hostA }, 1, "test");
+    // What it remembers is not known: that is a change of its row, which the trail has.
+    expect(await heartbeat(pool, { epoch: 9, seen: undefined }, {})).toMatchObject({ isKnown: false });
     const { rows } = await pool.query("select ssl, client_dn from pg_stat_ssl where pid = pg_backend_pid()");
     await pool.end();
     expect(rows).toEqual([{ ssl: true, client_dn: "/CN=host-a" }]);
+    const own = makePool({ url: postgres.url() }, 1, "owner");
+    const trail = await own.query("select who, certificate from cprkit_fleet.audit where what = 'host-changed'");
+    await own.end();
+    expect(trail.rows).toEqual([{ who: "host-a", certificate: "/CN=host-a" }]);
   });
 
   it("nobody else is let in", async () => {

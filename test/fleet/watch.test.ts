@@ -14,11 +14,20 @@ import { makeMetrics, serveMetrics } from "../../fleet/src/watch/metrics.ts";
 import { rolloutSpans } from "../../fleet/src/watch/rollout-spans.ts";
 import { failSpan, inSpan, stepSpans } from "../../fleet/src/watch/spans.ts";
 import { policySchema } from "../../fleet/src/waves/policy.ts";
+import { accessibilityFindings, describeBrowser } from "../support/browser.ts";
 
 const at = (second: number) => new Date(Date.UTC(2026, 10, 30, 22, 0, second));
 const vm = (name: string, more: Partial<VmDetails>): VmDetails => ({
   ...{ host: "a", vm: name, wave: 1, state: "updated", attempt: 1, downtime_ms: 7, ended_at: at(1), release: "new" },
-  ...{ accepted: false, code: null, why: null, before: { version: "10.0.2" }, after: { version: "11.1.0" } },
+  ...{
+    taken_back: 0,
+    is_measured: true,
+    accepted: false,
+    code: null,
+    why: null,
+    before: { version: "10.0.2" },
+    after: { version: "11.1.0" },
+  },
   ...more,
 });
 const said =
@@ -64,6 +73,47 @@ it("a page has every VM in its wave, loads nothing, and runs nothing that a host
   expect(html).toContain("Not part of it <small>(0 of 1 updated)</small>");
   expect(html).toContain("&lt;script&gt;alert(1)&lt;/script&gt;");
   expect(html).not.toMatch(/<script|<b>|\b(src|href)=|url\(/);
+});
+
+/** Of the browser. */
+interface Styles {
+  getComputedStyle(element: unknown): { readonly backgroundColor: string };
+}
+
+describeBrowser("the page in a browser", (open) => {
+  it("shows each VM as a square in its wave, a bar for each pause, and the first failure with its meaning", async () => {
+    const tab = await open();
+    const [errors, asked]: [string[], string[]] = [[], []];
+    tab.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+    tab.on("pageerror", (error) => errors.push(error.message));
+    tab.on("request", (request) => asked.push(request.url()));
+    await tab.setContent(page(rollout, vms));
+    const squares = tab.locator(".vms li");
+    expect(await squares.count()).toBe(vms.length);
+    // Whole and to be seen: two of different states have different colours.
+    const looks = await squares.evaluateAll((all) =>
+      all.map((each) => {
+        const { width, height } = each.getBoundingClientRect();
+        const colour = (globalThis as unknown as Styles).getComputedStyle(each).backgroundColor;
+        return { width, height, colour, title: each.getAttribute("title") };
+      }),
+    );
+    for (const { width, height } of looks) expect([width, height]).toEqual([14, 14]);
+    expect(new Set(looks.map(({ colour }) => colour)).size).toBe(3);
+    expect(looks.map(({ title }) => title)).toContain("a/slow: updated, 5000.0 ms");
+    expect(await tab.locator("h2").allTextContents()).toEqual([
+      ...["Wave 1 (1 of 1 updated)", "Wave 2 (1 of 3 updated)", "Not part of it (0 of 1 updated)"],
+      ...["How long guests stood still", "The first failure: a/first, failed [ERR_UPDATE_FAILED]"],
+    ]);
+    const bars = await tab.locator(".bar").evaluateAll((all) => all.map((each) => each.getBoundingClientRect().width));
+    expect(bars.filter((width) => width > 0)).toHaveLength(2);
+    expect(await tab.locator("blockquote").textContent()).toBe(said);
+    expect(await tab.locator("blockquote + p").textContent()).toMatch(/has no such device there/);
+    // What a host has said is text, and the page loads nothing.
+    expect(await tab.locator("script, blockquote b").count()).toBe(0);
+    expect([errors, asked]).toEqual([[], []]);
+    expect(await accessibilityFindings(tab)).toEqual([]);
+  });
 });
 
 it("metrics are served on the loopback address, and nothing else is", async () => {

@@ -54,12 +54,13 @@ function play(
   look: (scene: Scene, decision: Decision) => void,
 ) {
   const waves = assignWaves(vmsOf(hosts, each), policy);
-  const vms: (VmRow & { state: VmRow["state"]; attempt: number; ended_at: Date | null })[] = waves.flatMap((wave, at) =>
-    wave.map((vm) => ({
-      ...{ ...vm, wave: at + 1, state: "planned" as const },
-      ...{ attempt: 0, downtime_ms: null, ended_at: null, accepted: false },
-    })),
-  );
+  const vms: (VmRow & { state: VmRow["state"]; attempt: number; taken_back: number; ended_at: Date | null })[] =
+    waves.flatMap((wave, at) =>
+      wave.map((vm) => ({
+        ...{ ...vm, wave: at + 1, state: "planned" as const },
+        ...{ attempt: 0, taken_back: 0, is_measured: false, downtime_ms: null, ended_at: null, accepted: false },
+      })),
+    );
   const racks = new Map(Array.from({ length: hosts }, (_, at) => [`h${at}`, `r${at % 2}`]));
   let now = noon;
   let [state, gate, reason]: [Scene["rollout"]["state"], number, string] = ["running", 0, ""];
@@ -88,7 +89,9 @@ function play(
     if (state !== "running") return { state, reason, vms };
     const queued = vms.filter((vm) => vm.state === "queued");
     const row = queued[choose(queued.length)];
-    if (row !== undefined) Object.assign(row, { state: fate(row), ended_at: now });
+    if (row === undefined) continue;
+    Object.assign(row, { state: fate(row), ended_at: now });
+    if (row.state === "planned") row.taken_back++;
   }
   throw new Error("it never ends");
 }
@@ -156,7 +159,7 @@ describe("decide", () => {
 
   const row = (host: string, state: VmRow["state"], more: Partial<VmRow> = {}): VmRow => ({
     ...{ host, vm: `${host}-vm`, wave: 1, state, attempt: 1, downtime_ms: 5, ended_at: noon },
-    accepted: false,
+    ...{ taken_back: 0, is_measured: true, accepted: false },
     ...more,
   });
   const scene = (policy: unknown, vms: readonly VmRow[], more: Partial<Scene> = {}): Scene => ({
@@ -184,6 +187,26 @@ describe("decide", () => {
       /1 failed or were paused for too long, 0 may: a\/a-vm stood still for 501 ms$/,
     );
     expect(decide(scene({ maxPauseMs: 501 }, vms)).enqueue).toEqual([{ host: "b", vm: "b-vm" }]);
+  });
+
+  it("a pause that nobody measured, for the agent died in it, is not within the limit; without a limit it is no matter", () => {
+    const unmeasured = { downtime_ms: null, is_measured: false };
+    const vms = [row("a", "updated", unmeasured), row("b", "planned", { attempt: 0 })];
+    expect(decide(scene({ maxPauseMs: 500 }, vms)).become?.reason).toMatch(
+      /a\/a-vm stood still for nobody knows how long$/,
+    );
+    expect(decide(scene({}, vms)).enqueue).toEqual([{ host: "b", vm: "b-vm" }]);
+    // A guest that was paused already stood still for no time at all.
+    const still = [row("a", "updated", { downtime_ms: null }), row("b", "planned", { attempt: 0 })];
+    expect(decide(scene({ maxPauseMs: 500 }, still)).enqueue).toEqual([{ host: "b", vm: "b-vm" }]);
+  });
+
+  it("three times given back is a failure; three times queued and never taken in hand, as in pauses, is none", () => {
+    const often = { attempt: 3, ended_at: null };
+    expect(decide(scene({ budget: 1 }, [row("a", "planned", often)])).enqueue).toEqual([{ host: "a", vm: "a-vm" }]);
+    const given = decide(scene({ budget: 1 }, [row("a", "planned", { ...often, taken_back: 3 })]));
+    expect(given).toMatchObject({ enqueue: [], giveUp: [{ host: "a", vm: "a-vm" }] });
+    expect(decide(scene({}, [row("a", "planned", { ...often, taken_back: 3 })])).become?.state).toBe("halted");
   });
 
   it("what was accepted when somebody let it go on counts no more, a lost guest either", () => {
@@ -250,5 +273,7 @@ describe("working hours", () => {
     expect(at({ hours }, "2026-11-30T07:00:00Z")).toBe(true);
     expect(at({ hours }, "2026-11-30T15:00:00Z")).toBe(false);
     expect(policySchema.safeParse({ hours: { ...hours, zone: "Mars/Base" } }).success).toBe(false);
+    // From 8 to 8 would be never.
+    expect(policySchema.safeParse({ hours: { from: "08:00", to: "08:00" } }).success).toBe(false);
   });
 });

@@ -3,13 +3,13 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { isCprkitError } from "cprkit";
-import { abortUpdate, allStatus, type Turns, type UpdateReport, type UpdateStep } from "cprkit/qemu";
+import type { Turns, UpdateReport, UpdateStep } from "cprkit/qemu";
 import { type HostConfig, vmName } from "../config.ts";
 import { FleetError, messageOf } from "../error.ts";
 import { type Attempt, claim, fence, finish, type Result } from "../ledger/host.ts";
 import type { Pool } from "../ledger/pool.ts";
 import { failSpan, inSpan, type Span, stepSpans } from "../watch/spans.ts";
-import { codeIn, ensure, runningOf } from "./ensure.ts";
+import { codeIn, ensure } from "./ensure.ts";
 import { readRelease, readReleases } from "./releases.ts";
 import type { AgentState } from "./state.ts";
 
@@ -17,6 +17,8 @@ export interface AgentContext {
   readonly host: HostConfig;
   readonly pool: Pool;
   readonly state: AgentState;
+  /** Jobs of this process that are under way, by {@link jobName}. */
+  readonly busy: Set<string>;
   /** No two VMs of this host are in the switch at the same time. */
   readonly turns: Turns;
   readonly signal?: AbortSignal | undefined;
@@ -32,7 +34,7 @@ export type AgentEvent =
   | { readonly event: "note"; readonly text: string };
 
 /** After the database was away. */
-const retryMs = 1_000;
+export const retryMs = 1_000;
 /** The ledger's answer before the switch is waited for so long; then the update is taken back. */
 const fenceMs = 2_000;
 
@@ -42,10 +44,22 @@ export function qmpOf(host: HostConfig, vm: string): string {
   return host.qmp.replace("{vm}", vm);
 }
 
+export const jobName = ({ rollout, vm }: Pick<Attempt, "rollout" | "vm">) => `${rollout}/${vm}`;
+
 /** Does one job. @returns what became of it, for the engine's own record */
 export async function act(context: AgentContext, rollout: string, vm: string): Promise<{ readonly did: string }> {
+  qmpOf(context.host, vm);
+  const name = jobName({ rollout, vm });
+  context.busy.add(name);
+  try {
+    return await doJob(context, rollout, vm);
+  } finally {
+    context.busy.delete(name);
+  }
+}
+
+async function doJob(context: AgentContext, rollout: string, vm: string): Promise<{ readonly did: string }> {
   const { host, pool, state, onEvent } = context;
-  qmpOf(host, vm);
   await report(context).catch(() => undefined);
   const attempt = await whenAnswered(context, () => claim(pool, { rollout, vm }, state.memory()));
   if ("why" in attempt) {
@@ -179,38 +193,5 @@ async function reportKept({ pool, state, onEvent }: AgentContext): Promise<void>
     if (isKnown) continue;
     const text = `${attempt.rollout}, ${attempt.vm}, epoch ${attempt.epoch}: the ledger knows of no such attempt, it was ${result.state}`;
     onEvent?.({ event: "note", text });
-  }
-}
-
-/**
- * At an agent's start, without the database: finishes every update that was cut off, forward where the new QEMU has the
- * guest, else back; and writes down what each attempt has come to.
- */
-export async function settle(context: AgentContext): Promise<void> {
-  const { host, state, onEvent } = context;
-  const { vms, problems } = await allStatus({ stateDir: state.updates });
-  for (const { folder, text } of problems) onEvent?.({ event: "note", text: `${folder}: ${text}` });
-  for (const { qmp, update } of vms) {
-    if (update?.outcome !== "unfinished") continue;
-    const outcome = await abortUpdate({ qmp }, { stateDir: state.updates }).then(
-      ({ outcome: how, why }) => `${how}: ${why}`,
-      (error: unknown) => `can't be finished yet: ${messageOf(error)}`,
-    );
-    onEvent?.({ event: "note", text: `the update of ${qmp} that was cut off: ${outcome}` });
-  }
-  for (const kept of state.kept()) {
-    if (kept.result !== undefined) continue;
-    const { attempt, before } = kept;
-    const qmp = qmpOf(host, attempt.vm);
-    try {
-      const after = await runningOf({ qmp, releases: readReleases(host.releases), stateDir: state.updates });
-      const done = after.release === attempt.release;
-      const why = "the agent was restarted in the middle of it";
-      const result: Result = { state: done ? "updated" : "planned", why, before: done ? before : undefined, after };
-      state.keep({ ...kept, result });
-    } catch (error) {
-      // Nobody has the guest, or a QEMU does not answer: the job comes again, and says what it finds then.
-      onEvent?.({ event: "note", text: `${attempt.vm}: ${messageOf(error)}` });
-    }
   }
 }

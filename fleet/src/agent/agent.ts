@@ -8,18 +8,17 @@ import type { Config } from "../config.ts";
 import { jobs, queueOf, serve } from "../engine.ts";
 import { FleetError, messageOf } from "../error.ts";
 import { heartbeat } from "../ledger/host.ts";
-import { makePool } from "../ledger/pool.ts";
-import { type AgentContext, act, report, settle } from "./act.ts";
+import { closePool, makePool } from "../ledger/pool.ts";
+import { type AgentContext, act, report, retryMs } from "./act.ts";
 import { plan } from "./plan.ts";
 import { readReleases } from "./releases.ts";
+import { sayForgotten, settle } from "./settle.ts";
 import { openState } from "./state.ts";
 
 /** A host is heard of so often. */
 const heartbeatMs = 5_000;
 /** A database that does not answer for so long counts as away: no job hangs with it. */
 const answerMs = 10_000;
-/** After the database was away. */
-const retryMs = 1_000;
 
 export interface AgentOptions {
   readonly signal: AbortSignal;
@@ -39,7 +38,7 @@ export async function runAgent(config: Config, { signal, version, onEvent, onSte
   const state = openState(host.stateDir);
   // One for the engine, one for the question before the switch and the heartbeat.
   const pool = makePool(config.database, 2, `cprkit-fleet agent ${host.name}`, answerMs);
-  const context: AgentContext = { host, pool, state, turns: makeTurns(), signal, onEvent, onStep };
+  const context: AgentContext = { host, pool, state, busy: new Set(), turns: makeTurns(), signal, onEvent, onStep };
   const note = (text: string) => onEvent?.({ event: "note", text });
   let serving: (() => Promise<void>) | undefined;
   try {
@@ -66,7 +65,7 @@ export async function runAgent(config: Config, { signal, version, onEvent, onSte
   } finally {
     await serving?.();
     await report(context).catch(() => undefined);
-    await pool.end();
+    await closePool(pool);
     state.close();
   }
 }
@@ -75,24 +74,32 @@ export async function runAgent(config: Config, { signal, version, onEvent, onSte
 async function keepAlive(context: AgentContext, version: string, note: (text: string) => void) {
   const { pool, state, host, signal } = context;
   let before = "";
+  let idle: ReadonlySet<string> = new Set();
   const say = (text: string) => {
     if (text !== before && text !== "") note(text);
     before = text;
   };
   while (signal?.aborted !== true) {
     try {
-      const versions = {
-        agent: version,
-        node: process.versions.node,
-        releases: readReleases(host.releases).map(({ name }) => name),
-      };
-      const { isKnown, memory } = await heartbeat(pool, state.memory(), versions);
+      const versions = { agent: version, node: process.versions.node, ...releasesOf(host.releases) };
+      const { isKnown, memory, inHand } = await heartbeat(pool, state.memory(), versions);
       if (isKnown) state.remember(memory);
-      say(isKnown ? "" : `the ledger does not know what this host remembers: \`cprkit fleet adopt ${host.name}\``);
+      const fault = versions.fault ?? "";
+      say(isKnown ? fault : `the ledger does not know what this host remembers: \`cprkit fleet adopt ${host.name}\``);
       await report(context);
+      idle = isKnown && inHand > 0 ? await sayForgotten(context, idle) : new Set();
     } catch (error) {
       say(messageOf(error));
     }
     await sleep(heartbeatMs, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** A host whose release file is not to be trusted lives all the same; its VMs can take no part. */
+function releasesOf(path: string): { readonly releases: readonly string[]; readonly fault?: string } {
+  try {
+    return { releases: readReleases(path).map(({ name }) => name) };
+  } catch (error) {
+    return { releases: [], fault: messageOf(error) };
   }
 }

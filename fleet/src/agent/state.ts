@@ -14,7 +14,7 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { FleetError } from "../error.ts";
 import type { Attempt, Memory, Result } from "../ledger/host.ts";
 import { replaceableBy } from "./owned.ts";
@@ -93,4 +93,10 @@ function write(path: string, value: unknown): void {
     closeSync(fd);
   }
   renameSync(draft, path);
+  const folder = openSync(dirname(path), "r");
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
 }

@@ -23,6 +23,27 @@ import { version } from "./version.ts";
  * 4 the database, the system or the state of things refused.
  */
 export async function run(argv: readonly string[]): Promise<number> {
+  const program = fleetProgram();
+  try {
+    if (argv.length === 0) program.help({ error: true });
+    await program.parseAsync([...argv], { from: "user" });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode !== 0 && error.code !== "commander.help") printError(error.message.replace(/^error: /, ""));
+      return error.exitCode === 0 ? 0 : 2;
+    }
+    if (!(error instanceof FleetError) && !isCprkitError(error) && !isOfSystem(error)) {
+      printError(`this is a bug in cprkit-fleet: ${error instanceof Error ? error.stack : String(error)}`);
+      return 4;
+    }
+    printError(messageOf(error));
+    return error instanceof FleetError && error.kind === "usage" ? 2 : 4;
+  }
+}
+
+/** All commands. */
+export function fleetProgram(): Command {
   const program = new Command("cprkit fleet")
     .description("Roll a new QEMU out over many hosts (package cprkit-fleet).")
     .version(version(), "-V, --version")
@@ -52,22 +73,7 @@ Exit codes: 0 fine, 1 a finding, 2 usage, 4 the database or the system refused.`
     ...[coordinatorCommand(), agentCommand(), migrateCommand(), hostCommand(), adoptCommand()],
   ];
   for (const command of commands) program.addCommand(inherit(command));
-  try {
-    if (argv.length === 0) program.help({ error: true });
-    await program.parseAsync([...argv], { from: "user" });
-    return Number(process.exitCode ?? 0);
-  } catch (error) {
-    if (error instanceof CommanderError) {
-      if (error.exitCode !== 0 && error.code !== "commander.help") printError(error.message.replace(/^error: /, ""));
-      return error.exitCode === 0 ? 0 : 2;
-    }
-    if (!(error instanceof FleetError) && !isCprkitError(error) && !isOfSystem(error)) {
-      printError(`this is a bug in cprkit-fleet: ${error instanceof Error ? error.stack : String(error)}`);
-      return 4;
-    }
-    printError(messageOf(error));
-    return error instanceof FleetError && error.kind === "usage" ? 2 : 4;
-  }
+  return program;
 }
 
 function inherit(command: Command): Command {
@@ -76,7 +82,13 @@ function inherit(command: Command): Command {
   return command;
 }
 
-/** What the database or the kernel said: both give a code. */
+/** What the database or the kernel said: both give a code, but for a database that is silent or gone (pg has only words). */
 function isOfSystem(error: unknown): boolean {
-  return error instanceof AggregateError || (error instanceof Error && ("code" in error || "syscall" in error));
+  if (error instanceof AggregateError) return true;
+  if (!(error instanceof Error)) return false;
+  return (
+    "code" in error ||
+    "syscall" in error ||
+    /^(query read timeout|timeout e|connection terminated)/i.test(error.message)
+  );
 }

@@ -4,8 +4,10 @@ import { existsSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type Config, readConfig } from "../config.ts";
 import { FleetError } from "../error.ts";
-import { makePool, type Pool } from "../ledger/pool.ts";
+import { closePool, makePool, type Pool } from "../ledger/pool.ts";
 
+/** A database that does not answer for so long counts as away. */
+const answerMs = 60_000;
 const defaultFile = "/etc/cprkit/fleet.yaml";
 
 export interface CommonOptions {
@@ -38,17 +40,22 @@ export function configOf({ config: file, database }: CommonOptions): Config {
   return { ...found, database: { ...of, url: database ?? of.url } };
 }
 
-/** Runs `work` with connections to the database, which are closed at its end. */
+/**
+ * Runs `work` with connections to the database, which are closed at its end.
+ *
+ * @param isLong a statement may take its time, as where a schema is changed
+ */
 export async function withPool<T>(
   options: CommonOptions,
   work: (pool: Pool, config: Config) => Promise<T>,
+  isLong = false,
 ): Promise<T> {
   const config = configOf(options);
-  const pool = makePool(config.database, 3, "cprkit-fleet");
+  const pool = makePool(config.database, 3, "cprkit-fleet", isLong ? undefined : answerMs);
   try {
     return await work(pool, config);
   } finally {
-    await pool.end();
+    await closePool(pool);
   }
 }
 

@@ -10,6 +10,12 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value).replace(/[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, escaped)}\n`);
 }
 
+/** Writes a value with --json, else the words for people. */
+export function tell({ json }: { readonly json?: true }, value: unknown, text: string): void {
+  if (json === true) printJson(value);
+  else print(text);
+}
+
 /** Writes one line to standard error. */
 export function printError(text: string): void {
   process.stderr.write(`cprkit: ${harmless(text).replaceAll("\n", " ")}\n`);

@@ -24,6 +24,7 @@ export function reportCommand(): Command {
         const rollout = await readRollout(pool, id);
         const vms = await readVmDetails(pool, id);
         if (options.html !== undefined) writeFileSync(options.html, page(rollout, vms));
+        if (firstFailure(vms) !== undefined) process.exitCode = 1;
         if (options.json === true) printJson({ rollout, vms, pauses: pauses(vms), firstFailure: firstFailure(vms) });
         else if (options.html === undefined) showReport(rollout, vms);
       }),

@@ -1,7 +1,7 @@
 // plan, start, pause, resume, abort, undo: what an operator does to rollouts.
 
 import { type Command, Option } from "commander";
-import { parseFile } from "../config.ts";
+import { parseFile, rolloutId } from "../config.ts";
 import { FleetError } from "../error.ts";
 import { readVmDetails } from "../ledger/operator.ts";
 import type { Pool } from "../ledger/pool.ts";
@@ -9,7 +9,7 @@ import { type Planned, planRollout } from "../operator/plan.ts";
 import { abort, pause, resume, start } from "../operator/steer.ts";
 import { type Policy, policySchema } from "../waves/policy.ts";
 import { type CommonOptions, fleetCommand, seconds, untilStopped, withPool } from "./options.ts";
-import { print, printError, printJson } from "./output.ts";
+import { print, printError, printJson, tell } from "./output.ts";
 
 interface PlanOptions extends CommonOptions {
   readonly release?: string;
@@ -54,7 +54,7 @@ export function startCommand(): Command {
         }
         if (id === undefined) return runPlan(pool, { ...options, start: true }, { release: options.release });
         await start(pool, id);
-        said(options, { id, state: "running" }, `${id} has begun`);
+        tell(options, { id, state: "running" }, `${id} has begun`);
       }),
     );
 }
@@ -80,16 +80,23 @@ async function runPlan(
   const policy: Policy =
     options.policy === undefined ? policySchema.parse({}) : parseFile(options.policy, policySchema);
   const id = options.id ?? defaultId(what.undoes === undefined ? (what.release ?? "") : `undo-${what.undoes}`);
+  if (!rolloutId.safeParse(id).success) {
+    throw new FleetError(
+      "usage",
+      `${JSON.stringify(id)} is no name of a rollout: small letters, digits and -, 41 at most`,
+    );
+  }
   const planned = await planRollout(pool, {
     ...{ ...what, id, policy, hosts: options.host, waitMs: options.wait * 1000, signal: untilStopped() },
   });
   const vms = await readVmDetails(pool, id);
-  const mayStart = options.start === true && planned.silent.length === 0;
-  if (mayStart && planned.waves.length > 0) await start(pool, id);
+  const isAnswered = planned.silent.length === 0;
+  const started = options.start === true && isAnswered && planned.waves.length > 0;
+  if (started) await start(pool, id);
   const blocked = vms.filter(({ state }) => state === "refused");
-  if (options.json === true) printJson({ ...planned, started: mayStart, vms });
-  else showPlan(planned, blocked);
-  if (options.start === true && !mayStart) {
+  if (options.json === true) printJson({ ...planned, started, vms });
+  else showPlan(planned, blocked, started);
+  if (options.start === true && !isAnswered) {
     printError(
       `not begun: no answer from ${planned.silent.join(", ")}; \`cprkit fleet start ${id}\` begins without them`,
     );
@@ -100,8 +107,13 @@ async function runPlan(
 function showPlan(
   { id, waves, refused, skipped, silent }: Planned,
   blocked: readonly { host: string; vm: string; code: string | null; why: string | null }[],
+  started: boolean,
 ) {
-  print(`rollout ${id}: ${waves.length} waves of ${waves.join(", ")} VMs; ${refused} can't, ${skipped} need nothing`);
+  const sizes =
+    waves.length === 0
+      ? "no VM to update"
+      : `${waves.length} waves of ${waves.join(", ")} VMs${started ? ", begun" : ""}`;
+  print(`rollout ${id}: ${sizes}; ${refused} can't, ${skipped} need nothing`);
   for (const { host, vm, code, why } of blocked) print(`  ${host}/${vm}: [${code}] ${why}`);
   if (silent.length > 0) print(`  no answer from ${silent.join(", ")}: their VMs are not part of it`);
 }
@@ -123,7 +135,7 @@ export function pauseCommand(): Command {
     .action((id: string, options: CommonOptions & { readonly reason: string }) =>
       withPool(options, async (pool) => {
         await pause(pool, id, options.reason);
-        said(options, { id, state: "paused" }, `${id} is paused`);
+        tell(options, { id, state: "paused" }, `${id} is paused`);
       }),
     );
 }
@@ -134,7 +146,7 @@ export function resumeCommand(): Command {
     .action((id: string, options: CommonOptions) =>
       withPool(options, async (pool) => {
         await resume(pool, id);
-        said(options, { id, state: "running" }, `${id} goes on`);
+        tell(options, { id, state: "running" }, `${id} goes on`);
       }),
     );
 }
@@ -158,12 +170,7 @@ export function abortCommand(): Command {
         const inHand = await abort(pool, id, { waitMs: options.wait * 1000, signal: untilStopped() });
         if (inHand.length > 0) process.exitCode = 1;
         const rest = inHand.length === 0 ? "" : `; hosts still have in hand: ${inHand.join(", ")}`;
-        said(options, { id, state: "aborted", inHand }, `${id} is aborted${rest}`);
+        tell(options, { id, state: "aborted", inHand }, `${id} is aborted${rest}`);
       }),
     );
-}
-
-function said({ json }: CommonOptions, value: unknown, text: string): void {
-  if (json === true) printJson(value);
-  else print(text);
 }

@@ -7,7 +7,7 @@ import { runCoordinator } from "../coordinator/coordinator.ts";
 import { FleetError } from "../error.ts";
 import { makeMetrics, serveMetrics } from "../watch/metrics.ts";
 import { type CommonOptions, configOf, fleetCommand, untilStopped } from "./options.ts";
-import { print, printJson } from "./output.ts";
+import { tell } from "./output.ts";
 import { version } from "./version.ts";
 
 interface AgentOptions extends CommonOptions {
@@ -30,31 +30,34 @@ export function agentCommand(): Command {
     )
     .addOption(new Option("--qmp <pattern>", "where VMs' QMP sockets are, such as /run/vms/{vm}/qmp.sock"))
     .action(async (options: AgentOptions) => {
-      const config = configOf(options);
-      const host: Partial<HostConfig> = {
-        ...config.host,
-        ...given("name", options.host),
-        ...given("stateDir", options.stateDir),
-        ...given("releases", options.releases),
-        ...given("qmp", options.qmp),
-      };
-      const { name, stateDir, releases, qmp } = host;
-      if (name === undefined || stateDir === undefined || releases === undefined || qmp === undefined) {
-        throw new FleetError("usage", "an agent needs --host, --state-dir, --releases and --qmp, or a file with them");
-      }
+      const config = agentConfig(options);
       const signal = untilStopped();
       const metrics = await startMetrics(config, options, signal);
-      await runAgent(
-        { ...config, host: { name, stateDir, releases, qmp } },
-        {
-          ...{ signal, version: version() },
-          onEvent: (event) => {
-            metrics?.agent(event);
-            tell(options, event, JSON.stringify(event));
-          },
+      await runAgent(config, {
+        ...{ signal, version: version() },
+        onEvent: (event) => {
+          metrics?.agent(event);
+          tell(options, event, JSON.stringify(event));
         },
-      );
+      });
     });
+}
+
+/** The file's words, with the command line's in place of them. @throws FleetError "usage" when something is missing */
+export function agentConfig(options: AgentOptions): Config {
+  const config = configOf(options);
+  const host: Partial<HostConfig> = {
+    ...config.host,
+    ...given("name", options.host),
+    ...given("stateDir", options.stateDir),
+    ...given("releases", options.releases),
+    ...given("qmp", options.qmp),
+  };
+  const { name, stateDir, releases, qmp } = host;
+  if (name === undefined || stateDir === undefined || releases === undefined || qmp === undefined) {
+    throw new FleetError("usage", "an agent needs --host, --state-dir, --releases and --qmp, or a file with them");
+  }
+  return { ...config, host: { ...host, name, stateDir, releases, qmp } };
 }
 
 function given<K extends string>(name: K, value: string | undefined): { [key in K]?: string } {
@@ -99,9 +102,4 @@ async function startMetrics({ metrics: asked }: Config, options: CommonOptions, 
   const port = await serveMetrics(metrics, asked.port, signal);
   tell(options, { event: "metrics", port }, `metrics: http://127.0.0.1:${port}/metrics`);
   return metrics;
-}
-
-function tell({ json }: CommonOptions, value: unknown, text: string): void {
-  if (json === true) printJson(value);
-  else print(text);
 }

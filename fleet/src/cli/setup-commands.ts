@@ -7,7 +7,7 @@ import { adopt, readHosts } from "../ledger/operator.ts";
 import { addHost, addOperator, setUp } from "../ledger/setup.ts";
 import { isDead } from "../waves/next.ts";
 import { type CommonOptions, fleetCommand, withPool } from "./options.ts";
-import { print, printJson } from "./output.ts";
+import { print, printJson, tell } from "./output.ts";
 
 interface MigrateOptions extends CommonOptions {
   readonly operator?: string;
@@ -21,12 +21,15 @@ export function migrateCommand(): Command {
   )
     .addOption(new Option("--operator <role>", "also make this role, which may plan and steer rollouts"))
     .action((options: MigrateOptions) =>
-      withPool(options, async (pool, config) => {
-        const applied = await setUp(config, pool);
-        if (options.operator !== undefined) await addOperator(pool, options.operator);
-        if (options.json === true) printJson({ applied });
-        else print(applied.length === 0 ? "nothing to do" : `applied ${applied.join(", ")}`);
-      }),
+      withPool(
+        options,
+        async (pool, config) => {
+          const applied = await setUp(config, pool);
+          if (options.operator !== undefined) await addOperator(pool, options.operator);
+          tell(options, { applied }, applied.length === 0 ? "nothing to do" : `applied ${applied.join(", ")}`);
+        },
+        true,
+      ),
     );
 }
 
@@ -50,15 +53,17 @@ export function hostCommand(): Command {
             throw new FleetError("usage", `${JSON.stringify(name)} is no name of a host`);
           const role = options.role ?? `host-${name}`;
           await addHost(pool, { name, rack: options.rack ?? "", role });
-          if (options.json === true) printJson({ name, role });
-          else print(`host ${name}: its agent logs in as ${role}`);
+          tell(options, { name, role }, `host ${name}: its agent logs in as ${role}`);
         }),
       ),
   );
   command.addCommand(
-    fleetCommand("list", "Say of each host when it was heard of, and what runs there.", "host list").action(
-      (options: CommonOptions) =>
-        withPool(options, async (pool) => showHosts(await readHosts(pool), options.json === true)),
+    fleetCommand(
+      "list",
+      "Say of each host when it was heard of, its agent's version and releases. 1 if one is dead or out of order.",
+      "host list",
+    ).action((options: CommonOptions) =>
+      withPool(options, async (pool) => showHosts(await readHosts(pool), options.json === true)),
     ),
   );
   return command;
@@ -69,16 +74,24 @@ function showHosts({ hosts, now }: Awaited<ReturnType<typeof readHosts>>, json: 
     ...{ name, rack, lastSeen: last_seen, inOrder: in_order, versions },
     alive: !isDead({ last_seen, in_order }, now),
   }));
+  if (rows.some(({ alive }) => !alive)) process.exitCode = 1;
   if (json) {
     printJson({ hosts: rows });
     return;
   }
-  for (const { name, rack, lastSeen, inOrder, alive } of rows) {
+  for (const { name, rack, lastSeen, inOrder, alive, versions } of rows) {
     const ago =
       lastSeen === null ? "never" : `${Math.max(0, Math.round((now.getTime() - lastSeen.getTime()) / 1000))} s ago`;
     const how = alive ? "alive" : inOrder ? "DEAD" : "OUT OF ORDER (see `cprkit fleet adopt`)";
-    print(`${name.padEnd(20)} ${rack.padEnd(10)} ${how}, heard of ${ago}`);
+    print(`${name.padEnd(20)} ${rack.padEnd(10)} ${how}, heard of ${ago}${whatRuns(versions)}`);
   }
+}
+
+/** What an agent says of itself: which is installed, its releases, or why its release file can't be used. */
+function whatRuns({ agent, releases, fault }: Readonly<Record<string, unknown>>): string {
+  if (agent === undefined) return "";
+  const list = Array.isArray(releases) && releases.length > 0 ? ` with releases ${releases.join(", ")}` : "";
+  return `; agent ${String(agent)}${list}${fault === undefined ? "" : `: ${String(fault)}`}`;
 }
 
 export function adoptCommand(): Command {
@@ -91,8 +104,7 @@ export function adoptCommand(): Command {
     .action((host: string, options: CommonOptions) =>
       withPool(options, async (pool) => {
         await adopt(pool, host);
-        if (options.json === true) printJson({ host, adopted: true });
-        else print(`host ${host} takes part again`);
+        tell(options, { host, adopted: true }, `host ${host} takes part again`);
       }),
     );
 }

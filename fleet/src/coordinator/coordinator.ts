@@ -1,13 +1,16 @@
 // The coordinator: serves the queue of rollouts. One at a time; a second one waits for nothing and ends.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import { coordinatorQueue, jobs, serve } from "../engine.ts";
 import { FleetError } from "../error.ts";
-import { makePool } from "../ledger/pool.ts";
+import { closePool, makePool } from "../ledger/pool.ts";
 import { type DriveOptions, drive } from "./drive.ts";
 
 /** A database that does not answer for so long counts as away: the next look asks again. */
 const answerMs = 30_000;
+/** So often it is looked whether the lock is still held. */
+const holdMs = 5_000;
 /** Held by the one coordinator; any number that nobody else takes. */
 const lockKey = 0x6672_6b75;
 
@@ -34,14 +37,16 @@ export async function runCoordinator(
       work: { [jobs.rollout]: (rollout = "") => drive({ pool, signal: over, onDecision, onNote, lookMs }, rollout) },
     });
     onNote?.("serves rollouts");
-    await new Promise<void>((resolve) => {
-      if (over.aborted) resolve();
-      over.addEventListener("abort", () => resolve(), { once: true });
-    });
+    // A connection that only seems to be there is noticed by asking.
+    while (!over.aborted) {
+      await sleep(holdMs, undefined, { signal: over }).catch(() => undefined);
+      if (!over.aborted) await holder.query("select 1").catch(() => gone.abort());
+    }
   } finally {
     holder.release(true);
-    await pool.end();
+    await closePool(pool);
   }
   // Whoever started it starts it again.
-  if (gone.signal.aborted) throw new FleetError("refused", "the database ended the connection");
+  if (gone.signal.aborted)
+    throw new FleetError("refused", "the connection to the database is lost, and the lock with it");
 }

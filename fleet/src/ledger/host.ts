@@ -43,20 +43,40 @@ export interface Attempt {
   readonly maxPauseMs?: number | undefined;
 }
 
-/** Says that the host lives. @returns what it shall remember, and whether the ledger knows what it remembers already */
+/**
+ * Says that the host lives.
+ *
+ * @returns what it shall remember, whether the ledger knows what it remembers already, and how many VMs it has in hand, as
+ *   the ledger has it
+ */
 export async function heartbeat(
   db: Db,
   memory: Memory,
   versions: Readonly<Record<string, unknown>>,
-): Promise<{ readonly isKnown: boolean; readonly memory: Memory }> {
-  const { rows } = await db.query<{ is_known: boolean; epoch: string; seen: string | null; token: string | null }>(
-    "select * from cprkit_fleet.heartbeat($1, $2, $3, $4)",
-    [memory.epoch, memory.seen?.id, memory.seen?.token, JSON.stringify(versions)],
-  );
+): Promise<{ readonly isKnown: boolean; readonly memory: Memory; readonly inHand: number }> {
+  const { rows } = await db.query<{
+    is_known: boolean;
+    epoch: string;
+    seen: string | null;
+    token: string | null;
+    in_hand: string;
+  }>("select * from cprkit_fleet.heartbeat($1, $2, $3, $4)", [
+    ...[memory.epoch, memory.seen?.id, memory.seen?.token],
+    JSON.stringify(versions),
+  ]);
   const [row] = rows;
-  if (row?.is_known !== true) return { isKnown: false, memory };
+  const inHand = Number(row?.in_hand ?? 0);
+  if (row?.is_known !== true) return { isKnown: false, memory, inHand };
   const seen = row.seen === null || row.token === null ? memory.seen : { id: row.seen, token: row.token };
-  return { isKnown: true, memory: { epoch: Math.max(memory.epoch, Number(row.epoch)), seen } };
+  return { isKnown: true, memory: { epoch: Math.max(memory.epoch, Number(row.epoch)), seen }, inHand };
+}
+
+/** The attempts that the ledger says this host has in hand: row-level security shows it no others. */
+export async function readInHand(db: Db): Promise<Attempt[]> {
+  const { rows } = await db.query<{ rollout: string; vm: string; epoch: string; release: string }>(
+    "select rollout, vm, epoch, release from cprkit_fleet.rollout_vm where state in ('claimed', 'switching')",
+  );
+  return rows.map((row) => ({ ...row, epoch: Number(row.epoch) }));
 }
 
 /** Whether and why a VM can't take part, or that it can. */

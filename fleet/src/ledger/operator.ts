@@ -35,6 +35,10 @@ export interface VmRow {
   readonly wave: number | null;
   readonly state: VmState;
   readonly attempt: number;
+  /** So often a host took it in hand and gave it back. */
+  readonly taken_back: number;
+  /** False of an update whose process did not live to tell how long the guest stood still. */
+  readonly is_measured: boolean;
   readonly downtime_ms: number | null;
   readonly ended_at: Date | null;
   /** It failed, and somebody let the rollout go on. */
@@ -72,18 +76,13 @@ export async function listRollouts(db: Db): Promise<Rollout[]> {
   return rows.map((row) => rolloutSchema.parse(row));
 }
 
-export async function readVmRows(db: Db, rollout: string): Promise<VmRow[]> {
-  const { rows } = await db.query<VmRow>(
-    `select host, vm, wave, state, attempt, downtime_ms, ended_at, accepted from cprkit_fleet.rollout_vm
-      where rollout = $1 order by wave, host, vm`,
-    [rollout],
-  );
-  return rows;
-}
+export const readVmRows = (db: Db, rollout: string) => readRows<VmRow>(db, rollout, "");
+export const readVmDetails = (db: Db, rollout: string) =>
+  readRows<VmDetails>(db, rollout, ", release, code, why, before, after");
 
-export async function readVmDetails(db: Db, rollout: string): Promise<VmDetails[]> {
-  const { rows } = await db.query<VmDetails>(
-    `select host, vm, wave, state, attempt, downtime_ms, ended_at, accepted, release, code, why, before, after
+async function readRows<T extends VmRow>(db: Db, rollout: string, more: string): Promise<T[]> {
+  const { rows } = await db.query<T>(
+    `select host, vm, wave, state, attempt, taken_back, report is not null as is_measured, downtime_ms, ended_at, accepted${more}
       from cprkit_fleet.rollout_vm where rollout = $1 order by wave, host, vm`,
     [rollout],
   );
@@ -98,18 +97,17 @@ export async function readHosts(db: Db): Promise<{ readonly hosts: HostRow[]; re
   return { hosts: rows, now: rows[0]?.now ?? new Date() };
 }
 
-/** Begins the planning of a rollout. */
+/** Begins the planning of a rollout. @throws FleetError "usage" when there is one of this id */
 export async function createRollout(
   db: Db,
   { id, kind, undoes, release, policy }: Pick<Rollout, "id" | "kind" | "undoes" | "release"> & { policy: Policy },
 ): Promise<void> {
-  await db.query("insert into cprkit_fleet.rollout (id, kind, undoes, release, policy) values ($1, $2, $3, $4, $5)", [
-    id,
-    kind,
-    undoes,
-    release,
-    JSON.stringify(policy),
-  ]);
+  const { rowCount } = await db.query(
+    `insert into cprkit_fleet.rollout (id, kind, undoes, release, policy) values ($1, $2, $3, $4, $5)
+      on conflict (id) do nothing`,
+    [id, kind, undoes, release, JSON.stringify(policy)],
+  );
+  if (rowCount !== 1) throw new FleetError("usage", `there is a rollout ${id} already: choose another --id`);
 }
 
 /** The rollout's first span, for those who go on with it. */
@@ -140,11 +138,11 @@ export async function setState(
   throw new FleetError("refused", `rollout ${id} is ${state}: it can't be made "${to}" from there`);
 }
 
-/** What has failed so far, or stood still for longer than `maxPauseMs`, counts no more. */
+/** What has failed so far, or stood still for longer than `maxPauseMs` or for nobody knows how long, counts no more. */
 export async function acceptFailures(db: Db, rollout: string, maxPauseMs: number | undefined): Promise<void> {
   await db.query(
     `update cprkit_fleet.rollout_vm set accepted = true
-      where rollout = $1 and (state in ('failed', 'lost') or state = 'updated' and downtime_ms > $2)`,
+      where rollout = $1 and (state in ('failed', 'lost') or state = 'updated' and (downtime_ms > $2 or $2 is not null and report is null))`,
     [rollout, maxPauseMs ?? null],
   );
 }
@@ -159,10 +157,15 @@ export async function skipOpen(db: Db, rollout: string, code: string, hosts?: re
   return rowCount ?? 0;
 }
 
-/** Lets a host whose memory is ahead of a restored ledger take part again: the epoch goes beyond all that it has seen. */
+/**
+ * Lets a host whose memory is ahead of a restored ledger take part again: the epoch goes beyond all that it has seen, and the
+ * line of the audit trail that it saw last, which this ledger does not have, counts as known.
+ *
+ * @throws FleetError "refused" when the host is in order
+ */
 export async function adopt(db: Db, host: string): Promise<void> {
   const { rowCount } = await db.query(
-    `update cprkit_fleet.host set epoch = greatest(epoch, local_epoch) + 1, in_order = true
+    `update cprkit_fleet.host set epoch = greatest(epoch, local_epoch) + 1, adopted_token = local_token, in_order = true
       where name = $1 and not in_order`,
     [host],
   );

@@ -1,6 +1,7 @@
 // Connections to the database: few, and over TLS as the configuration says.
 
 import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import type { Config } from "../config.ts";
 
@@ -28,12 +29,19 @@ export function makePool(
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 10_000,
     keepAlive: true,
+    // A connection that a silent server does not close must not keep a process that is done.
+    allowExitOnIdle: true,
     ...(answerMs === undefined ? {} : { query_timeout: answerMs }),
     // With a `ca` the name in the server's certificate is checked as well, as libpq's verify-full does.
     ...(ca === undefined ? {} : { ssl: { ca: read(ca), cert: read(cert), key: read(key), rejectUnauthorized: true } }),
   });
   pool.on("error", () => {});
   return pool;
+}
+
+/** Closes all connections; a server that is silent is not waited for. */
+export async function closePool(pool: Pool): Promise<void> {
+  await Promise.race([pool.end(), sleep(2_000, undefined, { ref: false })]);
 }
 
 /** Runs `work` in one transaction. What it throws takes everything back. */

@@ -57,13 +57,14 @@ export function page(rollout: Rollout, vms: readonly VmDetails[]): string {
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1c2127; background: #fff }
 h1 { font-size: 1.4rem } h2 { font-size: 1.05rem; margin: 1.6rem 0 .4rem }
 .vms { display: flex; flex-wrap: wrap; gap: 3px; list-style: none; margin: 0; padding: 0 }
-.vms li { width: 14px; height: 14px; border-radius: 2px }
+.vms li { width: 14px; height: 14px; border-radius: 2px; overflow: hidden; color: transparent; font-size: 1px }
 .key li { display: inline-block; margin-right: 1rem } .key { list-style: none; padding: 0 }
 .key span { display: inline-block; width: 12px; height: 12px; border-radius: 2px; margin-right: .3rem }
 table { border-collapse: collapse } td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top }
 .bar { background: #5b8def; height: 12px; display: inline-block }
 blockquote { margin: .4rem 0; padding: .4rem .8rem; border-left: 3px solid #d9822b; background: #faf6f1; overflow-wrap: anywhere }
 </style>
+<main>
 <h1>Rollout ${text(id)}: ${state}</h1>
 <p>${kind === "undo" ? "Takes back" : "Brings"} release ${text(release)}, asked for by ${text(who)}${reason === null ? "" : `: ${text(reason)}`}</p>
 <ul class="key">${Object.entries(colours)
@@ -74,6 +75,7 @@ blockquote { margin: .4rem 0; padding: .4rem .8rem; border-left: 3px solid #d982
 ${sections.join("\n")}
 ${histogram(vms)}
 ${failure(vms)}
+</main>
 </html>
 `;
 }
@@ -86,7 +88,9 @@ function grid(title: string, vms: readonly VmDetails[]): string {
       ...(code === null ? [] : [code]),
       ...(ms === null ? [] : [`${ms.toFixed(1)} ms`]),
     ];
-    return `<li style="background:${colours[state]}" title="${text(words.join(", "))}"></li>`;
+    // The words are for those who can't see the square.
+    const said = text(words.join(", "));
+    return `<li style="background:${colours[state]}" title="${said}">${said}</li>`;
   });
   const done = vms.filter(({ state }) => state === "updated").length;
   return `<h2>${title} <small>(${done} of ${vms.length} updated)</small></h2>\n<ul class="vms">${cells.join("")}</ul>`;

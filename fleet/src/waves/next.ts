@@ -6,7 +6,7 @@ import { budgetOf, isWorkingTime } from "./policy.ts";
 /** A host that was not heard of for so long is dead: with a look every second it shows within 30 s. */
 export const deadAfterMs = 25_000;
 /** A VM that was taken back so often counts as failed. */
-const maxAttempts = 3;
+const maxTakenBack = 3;
 
 /** All that the decision is made from. */
 export interface Scene {
@@ -42,7 +42,7 @@ export function decide({ rollout, vms, hosts, now }: Scene): Decision {
   const { policy, state, gate } = rollout;
   if (state !== "running") return { enqueue: [], giveUp: [] };
   const taking = vms.filter(({ wave }) => wave !== null);
-  const giveUp = taking.filter((vm) => vm.state === "planned" && vm.attempt >= maxAttempts);
+  const giveUp = taking.filter((vm) => vm.state === "planned" && vm.taken_back >= maxTakenBack);
   const become = (to: RolloutState, reason: string): Decision => ({
     ...{ enqueue: [], giveUp },
     become: { state: to, reason },
@@ -51,14 +51,15 @@ export function decide({ rollout, vms, hosts, now }: Scene): Decision {
   const counts = taking.filter(({ accepted }) => !accepted);
   const lost = counts.find((vm) => vm.state === "lost");
   if (lost !== undefined) return become("halted", `the guest ${lost.host}/${lost.vm} is lost`);
-  const isTooLong = ({ state: its, downtime_ms: ms }: VmRow) =>
-    its === "updated" && (ms ?? 0) > (policy.maxPauseMs ?? Number.POSITIVE_INFINITY);
+  const { maxPauseMs } = policy;
+  const isTooLong = ({ state: its, downtime_ms: ms, is_measured }: VmRow) =>
+    maxPauseMs !== undefined && its === "updated" && (!is_measured || (ms ?? 0) > maxPauseMs);
+  const stoodStill = ({ downtime_ms: ms }: VmRow) =>
+    ` stood still for ${ms === null ? "nobody knows how long" : `${ms.toFixed(0)} ms`}`;
   const failures = [...counts.filter((vm) => vm.state === "failed" || isTooLong(vm)), ...giveUp];
   const budget = budgetOf(policy, taking.length);
   if (failures.length > budget) {
-    const named = failures
-      .slice(0, 3)
-      .map((vm) => `${vm.host}/${vm.vm}${isTooLong(vm) ? ` stood still for ${vm.downtime_ms?.toFixed(0)} ms` : ""}`);
+    const named = failures.slice(0, 3).map((vm) => `${vm.host}/${vm.vm}${isTooLong(vm) ? stoodStill(vm) : ""}`);
     const more = failures.length > named.length ? ", …" : "";
     return become(
       "halted",

@@ -28,10 +28,13 @@ export const policySchema = z.strictObject({
         .refine((zone) => isZone(zone), "a time zone such as Europe/Berlin")
         .default("UTC"),
     })
+    .refine(({ from, to }) => from !== to, "hours that end when they begin: leave them out for all day")
     .optional(),
   /** So many may fail, or be paused for too long; one more halts the rollout. A lost guest halts it at once. */
-  budget: z.union([z.number().int().min(0), z.string().regex(/^(100|[1-9]?\d)(\.\d+)?%$/)]).default(0),
-  /** A guest that was paused for longer counts as failed. */
+  budget: z
+    .union([z.number().int().min(0), z.string().regex(/^(100|[1-9]?\d)(\.\d+)?%$/, "a percentage such as 2%")])
+    .default(0),
+  /** A guest that was paused for longer, or for nobody knows how long, counts as failed: judged afterwards. */
   maxPauseMs: z.number().positive().optional(),
   /** What a host that does not answer means: its VMs are left out, or the rollout halts. */
   onDeadHost: z.enum(["go-on", "halt"]).default("halt"),

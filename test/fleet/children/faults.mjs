@@ -22,6 +22,8 @@ function nameOf(text) {
     .toLowerCase();
   const ledger = [
     [/pg_try_advisory_lock/, "lock"],
+    [/^select 1$/, "hold"],
+    [/from cprkit_fleet\.rollout_vm where state in/, "read in hand"],
     [/dbos ?\. ?enqueue_workflow/, "enqueue"],
     [/cprkit_fleet\.(claim|fence|finish|heartbeat|offer)\(/, undefined],
     [/update cprkit_fleet\.rollout set trace/, "keep trace"],
