@@ -55,6 +55,25 @@ describeQemu("an abort", ["10.0", "11.1"], (qemu) => {
       }
     }, 600_000);
 
+    it("an agent that is told to end before the switch takes it back, says so, and the job comes again", async () => {
+      const [host, ops] = [makeHost(database(), "b", releases), database().as("ops")];
+      const vm = await host.vm("told", qemu["10.0"]);
+      await makeRollout(ops, "told", ["b/told"]);
+      await enqueueVms(ops, "told", [{ host: "b", vm: "told" }]);
+      const agent = host.child("hold", "destination-ready");
+      await agent.until("that it holds", ({ event }) => event === "holds");
+      agent.child.kill("SIGTERM");
+      agent.go();
+      expect(await agent.exited).toBe(0);
+      expect(await readVmDetails(ops, "told")).toMatchObject([{ state: "planned", taken_back: 1 }]);
+      await expectRuns(vm, releases.old);
+      host.agent();
+      await enqueueVms(ops, "told", [{ host: "b", vm: "told" }]);
+      const state = async () => (await readVmDetails(ops, "told"))[0]?.state;
+      await expect.poll(state, { timeout: 60_000 }).toBe("updated");
+      await expectRuns(vm, releases.new);
+    }, 180_000);
+
     it("at any moment, three VMs side by side: what the ledger calls updated is, and nothing else", async () => {
       const ops = database().as("ops");
       const host = makeHost(database(), "c", releases, "host-c", { atOnce: 3 });

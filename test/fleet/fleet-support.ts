@@ -15,7 +15,7 @@ export interface FleetDatabase {
   /** A folder of the suite's own, removed at its end. */
   readonly dir: string;
   readonly postgres: Awaited<ReturnType<typeof startPostgres>>;
-  /** The database's owner. */
+  /** The database's owner, who may make roles and is no superuser. */
   readonly owner: Pool;
   configOf(role: string): Config;
   /** Connections as a role, closed at the suite's end. */
@@ -48,8 +48,12 @@ export function describeFleet(name: string, body: (fleet: () => FleetDatabase) =
         pools.push(pool);
         return pool;
       };
-      const owner = as("postgres");
-      await setUp(configOf("postgres"), owner);
+      // Of the database only: the ledger needs no superuser.
+      const root = as("postgres");
+      await root.query("create role fleet_owner login createrole");
+      await root.query("alter database fleet owner to fleet_owner");
+      const owner = as("fleet_owner");
+      await setUp(configOf("fleet_owner"), owner);
       await addOperator(owner, "ops");
       for (const [host, rack] of [
         ["a", "r1"],

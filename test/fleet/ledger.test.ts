@@ -23,7 +23,7 @@ const refused = { code: "42501" };
 
 describeFleet("the ledger", (fleet) => {
   it("is made once; again changes nothing", async () => {
-    expect(await setUp(fleet().configOf("postgres"), fleet().owner)).toEqual([]);
+    expect(await setUp(fleet().configOf("fleet_owner"), fleet().owner)).toEqual([]);
   });
 
   it("a host takes its own VM in hand, asks before the switch, and says what became of it", async () => {

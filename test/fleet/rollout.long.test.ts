@@ -53,6 +53,10 @@ describeQemu("a rollout", ["10.0", "11.1"], (qemu) => {
       const after = await fleet("status", ...ops, "down", "--watch");
       expect(after.json, JSON.stringify(after)).toMatchObject({ state: "finished", counts: { updated: 2, failed: 0 } });
       for (const vm of vms) await expectRuns(vm, qemu["10.0"]);
+      // Once more: what it would take back is not what runs any more.
+      const again = await fleet("undo", ...ops, "up", "--id", "again", "--start", "--host", "a", "b");
+      expect(again.json, again.text).toMatchObject({ started: false, waves: [], skipped: 2 });
+      expect(again.json?.["vms"]).toMatchObject([{ code: "changed-since" }, { code: "changed-since" }]);
       const { rows: list } = await database().owner.query(
         "select application_name, count(*)::int from pg_stat_activity where application_name like 'cprkit-fleet agent %' group by 1",
       );
