@@ -3,19 +3,34 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, it } from "vitest";
-import { fleetProgram } from "../../fleet/src/cli/main.ts";
+import { afterAll, expect, it, vi } from "vitest";
+import { fleetProgram, run } from "../../fleet/src/cli/main.ts";
 import { agentConfig } from "../../fleet/src/cli/serve-commands.ts";
 import { enqueueVms } from "../../fleet/src/engine.ts";
 import { claim, finish, heartbeat } from "../../fleet/src/ledger/host.ts";
-import { endProcesses, fleet } from "./fleet-processes.ts";
 import { describeFleet, makeRollout } from "./fleet-support.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "cprkit-words-"));
-afterAll(async () => {
-  await endProcesses();
-  rmSync(dir, { recursive: true, force: true });
-});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+/** A command in this process: its exit code, what it wrote, and the last line of that as JSON. */
+async function fleet(...words: readonly string[]) {
+  let text = "";
+  const keep = (part: unknown) => {
+    text += String(part);
+    return true;
+  };
+  const spies = [process.stdout, process.stderr].map((stream) => vi.spyOn(stream, "write").mockImplementation(keep));
+  try {
+    process.exitCode = undefined;
+    const status = await run([...words, "--json"]);
+    const last = text.trimEnd().split("\n").at(-1) ?? "";
+    return { status, text, json: last.startsWith("{") ? JSON.parse(last) : undefined };
+  } finally {
+    process.exitCode = undefined;
+    for (const spy of spies) spy.mockRestore();
+  }
+}
 
 it("every command has --json, and an example that begins with its name", () => {
   const all = fleetProgram().commands.flatMap((each) => (each.commands.length > 0 ? each.commands : [each]));

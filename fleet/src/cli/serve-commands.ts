@@ -1,6 +1,7 @@
 // agent, coordinator: the processes that stay.
 
 import { type Command, Option } from "commander";
+import type { AgentEvent } from "../agent/act.ts";
 import { runAgent } from "../agent/agent.ts";
 import type { Config, HostConfig } from "../config.ts";
 import { runCoordinator } from "../coordinator/coordinator.ts";
@@ -37,10 +38,19 @@ export function agentCommand(): Command {
         ...{ signal, version: version() },
         onEvent: (event) => {
           metrics?.agent(event);
-          tell(options, event, JSON.stringify(event));
+          tell(options, event, wordsOf(event));
         },
       });
     });
+}
+
+function wordsOf(event: AgentEvent): string {
+  if (event.event === "note") return event.text;
+  const { rollout, vm } = event;
+  if (event.event !== "ended") return `${rollout}, ${vm}: ${event.event}: ${event.text}`;
+  const { state, code, why, downtimeMs } = event.result;
+  const pause = downtimeMs === undefined ? "" : `, the guest stood still for ${downtimeMs.toFixed(1)} ms`;
+  return `${rollout}, ${vm}: ${state}${code === undefined ? "" : ` [${code}]`}${why === undefined ? "" : `: ${why}`}${pause}`;
 }
 
 /** The file's words, with the command line's in place of them. @throws FleetError "usage" when something is missing */

@@ -21,13 +21,16 @@ export interface DriveOptions {
 export async function drive(options: DriveOptions, rollout: string): Promise<{ readonly state: string }> {
   const { signal, onNote, lookMs = 1_000 } = options;
   const spans = await beginSpans(options, rollout);
+  let said = "";
   try {
     while (!signal.aborted) {
       try {
         const state = await look(options, rollout, spans);
         if (state !== "running" && state !== "paused" && state !== "halted") return { state };
       } catch (error) {
-        onNote?.(`${rollout}: ${messageOf(error)}`);
+        // Once, not with each look.
+        if (messageOf(error) !== said) onNote?.(`${rollout}: ${messageOf(error)}`);
+        said = messageOf(error);
       }
       await sleep(lookMs, undefined, { signal }).catch(() => undefined);
     }

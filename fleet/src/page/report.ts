@@ -31,9 +31,14 @@ export function firstFailure(vms: readonly VmDetails[]) {
     .sort((a, b) => (a.ended_at?.getTime() ?? 0) - (b.ended_at?.getTime() ?? 0));
   const [first] = failed;
   if (first === undefined) return undefined;
-  const explained = explainLog(first.why ?? "").map(({ what, remedy }) => ({ what, remedy }));
+  const explained = explainLog(first.why ?? "").map(({ what, remedy }) => ({
+    what: capital(what),
+    remedy: capital(remedy),
+  }));
   return { host: first.host, vm: first.vm, state: first.state, code: first.code, why: first.why, explained };
 }
+
+const capital = (words: string) => words.slice(0, 1).toUpperCase() + words.slice(1);
 
 /** The page, as one file. */
 export function page(rollout: Rollout, vms: readonly VmDetails[]): string {
