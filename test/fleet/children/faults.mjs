@@ -23,6 +23,8 @@ function nameOf(text) {
   const ledger = [
     [/pg_try_advisory_lock/, "lock"],
     [/^select 1$/, "hold"],
+    // Asked by the engine when it begins.
+    [/^select version\(\)|from information_schema\.tables/, "engine: what is there"],
     [/from cprkit_fleet\.rollout_vm where state in/, "read in hand"],
     [/dbos ?\. ?enqueue_workflow/, "enqueue"],
     [/cprkit_fleet\.(claim|fence|finish|heartbeat|offer)\(/, undefined],
