@@ -22,6 +22,7 @@ else fail(`expected "build", "demo", "bench", "test" or "pure", found ${JSON.str
 function build() {
   if (job === "build" && rest.includes("--clean")) rmSync(join(root, "dist"), { recursive: true, force: true });
   tool("typescript/bin/tsc", "-b");
+  node("scripts/library.mjs");
   const bundled = run(process.execPath, ["scripts/bundle.mjs"]);
   if (bundled !== 0) fail("the command line could not be bundled", 1);
   node("scripts/web.mjs");

@@ -39,12 +39,13 @@ async function loadOfChannel() {
 }
 
 async function loadCallByCall() {
+  // The modules, where "cprkit/…" is few files now.
   const [{ cprExecVariable }, { loadCprState }, { closeFd, isOpen, setCloseOnExec }, fs] = await Promise.all([
-    import("cprkit/channel"),
-    import("cprkit/cpr"),
-    import("cprkit/linux"),
+    import("../../dist/channel/index.js"),
+    import("../../dist/cpr/index.js"),
+    import("../../dist/linux/index.js"),
     import("node:fs"),
-    import("cprkit/vmstate"),
+    import("../../dist/vmstate/index.js"),
   ]);
   return () => {
     const memfd = Number(process.env[cprExecVariable]);

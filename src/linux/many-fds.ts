@@ -1,6 +1,5 @@
 // What is done to thousands of fds at once, in few system calls: a call an fd was most of what exec took.
 
-import { isFd } from "./as-fd.ts";
 import { isOpen, setCloseOnExec } from "./fd.ts";
 import { libc } from "./ffi/koffi.ts";
 
@@ -8,12 +7,21 @@ import { libc } from "./ffi/koffi.ts";
 export function closedAmong(fds: readonly number[]): number[] {
   const closed: number[] = [];
   for (let from = 0; from < fds.length; from += atOnce) {
-    const part = fds.slice(from, from + atOnce);
-    const answered = libc().pollClosed(part.map((fd) => (isFd(fd) ? fd : -1)));
-    // Where the limit of open fds is below a part's length, poll(2) refuses it.
-    part.forEach((fd, at) => {
-      if (!isFd(fd) || (answered === undefined ? !isOpen(fd) : answered[at] === true)) closed.push(fd);
-    });
+    const count = Math.min(atOnce, fds.length - from);
+    // No call of a function for each: a program that was just executed is interpreted.
+    const asked = new Int32Array(count);
+    for (let at = 0; at < count; at++) {
+      const fd = fds[from + at] as number;
+      asked[at] = fd;
+      // Of what is no fd its 32 bits may be one.
+      if (asked[at] !== fd || fd < 0) asked[at] = -1;
+    }
+    const answer = libc().pollClosed(asked);
+    for (let at = 0; at < count; at++) {
+      const fd = asked[at] as number;
+      // Where the limit of open fds is below their count, poll(2) refuses.
+      if (fd < 0 || (answer === undefined ? !isOpen(fd) : answer[at] === 1)) closed.push(fds[from + at] as number);
+    }
   }
   return closed;
 }

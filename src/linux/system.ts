@@ -1,6 +1,5 @@
 // Which systems the system calls are made on.
 
-import { arch, platform } from "node:process";
 import { CprkitError } from "../vmstate/error.ts";
 
 /**
@@ -9,6 +8,7 @@ import { CprkitError } from "../vmstate/error.ts";
  * @throws CprkitError ERR_FFI_UNAVAILABLE elsewhere
  */
 export function requireLinux(): void {
+  const { arch, platform } = process;
   if (platform === "linux" && (arch === "x64" || arch === "arm64")) return;
   throw new CprkitError(
     "ERR_FFI_UNAVAILABLE",

@@ -2,7 +2,6 @@
 // the same synchronous step as the call, for any other call in between may change it.
 
 import { createRequire } from "node:module";
-import { arch, platform, version } from "node:process";
 import { CprkitError } from "../../vmstate/error.ts";
 import { asFd, isFd } from "../as-fd.ts";
 import { errno } from "../errno.ts";
@@ -60,8 +59,8 @@ function loadKoffi(): Koffi {
     const why = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
     throw new CprkitError(
       "ERR_FFI_UNAVAILABLE",
-      `the npm package koffi, which cprkit makes system calls through, cannot be loaded on ${platform}-${arch} ` +
-        `(Node ${version}): ${why}; install it next to cprkit with "npm install koffi@3.3.4", without --omit=optional`,
+      `the npm package koffi, which cprkit makes system calls through, cannot be loaded on ${process.platform}-${process.arch} ` +
+        `(Node ${process.version}): ${why}; install it next to cprkit with "npm install koffi@3.3.4", without --omit=optional`,
       { cause },
     );
   }
@@ -81,9 +80,9 @@ const siocEthtool = 0x8946;
 /** struct ifreq of a 64-bit system: 16 bytes of name, then here a pointer. */
 const interfaceRequest = { bytes: 40, data: 16 };
 const syscallNumbers = {
-  kcmp: arch === "x64" ? 312 : 272,
-  ioprioGet: arch === "x64" ? 252 : 31,
-  ioprioSet: arch === "x64" ? 251 : 30,
+  kcmp: process.arch === "x64" ? 312 : 272,
+  ioprioGet: process.arch === "x64" ? 252 : 31,
+  ioprioSet: process.arch === "x64" ? 251 : 30,
   pidfdSendSignal: 424,
   pidfdOpen: 434,
   closeRange: 436,
@@ -169,7 +168,7 @@ function makeLibc(koffi: Koffi): Libc {
   // and V8 does not move an ArrayBuffer's memory.
   const outgoing = makeMessage(koffi);
   const incoming = makeMessage(koffi);
-  const event = epollEvent(arch);
+  const event = epollEvent(process.arch);
   const eventBytes = new Uint8Array(event.size * epollReadyMax);
   const eventView = new DataView(eventBytes.buffer);
   const pollBytes = new Uint8Array(8);
@@ -264,15 +263,18 @@ function makeLibc(koffi: Koffi): Libc {
       }
     },
     pollClosed(fds) {
-      const bytes = new Uint8Array(fds.length * 8);
-      const view = new DataView(bytes.buffer);
-      for (let at = 0; at < fds.length; at++)
-        view.setInt32(at * 8, intBetween(fds[at] as number, "fd", -1, 0x7fff_ffff), true);
+      const words = new Int32Array(fds.length * 2);
+      for (let at = 0; at < fds.length; at++) words[at * 2] = fds[at] as number;
+      const bytes = new Uint8Array(words.buffer);
       let ready: number;
       do ready = result(c.poll(bytes, fds.length, 0));
       while (ready === -errno.EINTR);
       if (ready < 0) return undefined;
-      return fds.map((_, at) => (view.getUint16(at * 8 + 6, true) & pollNval) !== 0);
+      const closed = new Uint8Array(fds.length);
+      // Events are in the second word: those asked for (none), and above them those that came.
+      for (let at = 0; ready > 0 && at < fds.length; at++)
+        if (((words[at * 2 + 1] as number) >>> 16) & pollNval) closed[at] = 1;
+      return closed;
     },
     closeRange: (first, last, flags) =>
       result(c.syscall(syscallNumbers.closeRange, asFd(first), asFd(last), uint(flags, "flags"), 0, 0)),

@@ -36,8 +36,8 @@ export interface Libc {
 
   /** Polls one fd without waiting; returns its events. */
   pollNow(fd: number, events: number): number;
-  /** Which of `fds` are not open, by one poll(2) that waits for nothing; undefined: it was refused. Of -1 it says no. */
-  pollClosed(fds: readonly number[]): readonly boolean[] | undefined;
+  /** 1 for each of `fds` that is not open, by one poll(2) that waits for nothing; undefined: it was refused. Of -1 it says 0. */
+  pollClosed(fds: Int32Array): Uint8Array | undefined;
   /** close_range(2): on the fds from `first` to `last`. */
   closeRange(first: number, last: number, flags: number): number;
   epollCreate(): number;

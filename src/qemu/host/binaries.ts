@@ -2,7 +2,6 @@
 
 import { accessSync, constants, lstatSync, readdirSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { arch } from "node:process";
 import { isCprkitError } from "../../vmstate/error.ts";
 import { versionText } from "../vm/binary.ts";
 import { probeBinary } from "../vm/probe.ts";
@@ -45,7 +44,11 @@ export async function binaryFacts(more: readonly string[], signal: AbortSignal |
 }
 
 function findBinaries(more: readonly string[]): string[] {
-  const names = [`qemu-system-${{ x64: "x86_64", arm64: "aarch64" }[arch as string] ?? arch}`, "qemu-kvm", "kvm"];
+  const names = [
+    `qemu-system-${{ x64: "x86_64", arm64: "aarch64" }[process.arch as string] ?? process.arch}`,
+    "qemu-kvm",
+    "kvm",
+  ];
   const path = (process.env["PATH"] ?? "").split(":").filter((folder) => folder.startsWith("/"));
   const below = namesIn("/opt").flatMap((name) => [join("/opt", name), join("/opt", name, "bin")]);
   const found = new Map<string, string>();

@@ -4,7 +4,6 @@
 
 import { writeSync } from "node:fs";
 import { constants } from "node:os";
-import { execPath } from "node:process";
 import { koffiFile } from "../../linux/ffi/koffi.ts";
 import { createMemfd } from "../../linux/index.ts";
 import { type Credentials, hasCapability, hasSameRights } from "../vm/credentials.ts";
@@ -37,7 +36,7 @@ export function enterWords(
   const job = createMemfd("job");
   const bytes = Buffer.from(JSON.stringify({ koffi: koffiFile(), calls: callsFor(entering) }));
   for (let done = 0; done < bytes.length; ) done += writeSync(job, bytes, done);
-  return { words: [execPath, "-e", program, String(at)], job };
+  return { words: [process.execPath, "-e", program, String(at)], job };
 }
 
 /** A number, text, bytes, a list of texts, or the fd of a path, opened before the first call. */

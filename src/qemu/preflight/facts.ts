@@ -2,7 +2,6 @@
 
 import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import self from "node:process";
 import { getNofileLimit, listFds, type WaitOptions } from "../../linux/index.ts";
 import { statFile } from "../../linux/process/stat-file.ts";
 import { allEnded } from "../../linux/wait/all-ended.ts";
@@ -348,7 +347,7 @@ async function askVm(vm: OpenVm) {
 
 /** Those of its own network namespace and of ours: a path leads to a socket of any. */
 function listeningFor({ identity, namespaces }: VmProcess): ReadonlySet<string> {
-  const pids = namespaces.includes("net") || namespaces.includes("mnt") ? [identity.pid, self.pid] : [identity.pid];
+  const pids = namespaces.includes("net") || namespaces.includes("mnt") ? [identity.pid, process.pid] : [identity.pid];
   const sockets = pids.flatMap((pid) => [...readSockets(pid, []).values()]);
   return new Set(sockets.flatMap(({ kind, at }) => (kind === "listening" && at ? [at] : [])));
 }
