@@ -17,7 +17,7 @@ export {
   type SaveCprOptions,
   saveCprState,
 } from "./stream.ts";
-export type { FdColumns } from "./table/columns.ts";
 export type { FdEntry } from "./table/fd-table.ts";
+export type { LoadedFds } from "./table/loaded-fds.ts";
 export type { CprEvent, CprEventName, CprMode, CprTrace } from "./trace.ts";
 export { cprVfioDevice, cprVfioDevices, type VfioDevice, type VfioSubsection } from "./vfio.ts";

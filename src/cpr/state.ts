@@ -2,8 +2,8 @@
 // (QEMU 11.1 migration/cpr.c). It owns no fd: it opens and closes none.
 
 import { CprkitError } from "../vmstate/error.ts";
-import type { FdColumns } from "./table/columns.ts";
 import { type FdEntry, type FdRecord, FdTable } from "./table/fd-table.ts";
+import type { LoadedFds } from "./table/loaded-fds.ts";
 import { type CprTrace, emit } from "./trace.ts";
 import type { VfioSubsection } from "./vfio.ts";
 
@@ -145,26 +145,12 @@ export class CprState implements Iterable<FdEntry> {
   }
 
   /**
-   * Puts what was loaded (newest first) into an empty table. Of two entries with one key the first wins, as QEMU finds
+   * Takes over what was loaded, into an empty state. Of two entries with one key the first on the wire wins, as QEMU finds
    * it; the others are returned.
    * @internal
    */
-  fill({ names, ids, fds, count }: FdColumns): FdEntry[] {
-    const dropped: FdEntry[] = [];
-    this.#table.reserve(count);
-    for (let at = count - 1; at >= 0; at--) {
-      const name = names[at] as string;
-      const id = ids[at] as number;
-      const fd = fds[at] as number;
-      const older = this.#table.add(name, id, fd);
-      if (older !== undefined) {
-        dropped.push({ name, id, fd: older });
-        this.#table.delete(name, id);
-        this.#table.add(name, id, fd);
-      }
-    }
-    // Once at the end: an unshift for each moves them all each time.
-    return dropped.reverse();
+  fill(loaded: LoadedFds): FdEntry[] {
+    return this.#table.fill(loaded);
   }
 
   /**

@@ -5,6 +5,8 @@
 // or just 0). All other ids, negative or far apart, are in one hash table. docs/decisions/0002-fd-table.md says
 // what else was tried, with figures.
 
+import { dictionary, enlarged, entryFd, entryFields, entryId } from "./entries.ts";
+import type { LoadedFds } from "./loaded-fds.ts";
 import { SparseIndex } from "./sparse-index.ts";
 
 /** An fd and the key it is kept under. `id` is signed, 32 bits. */
@@ -60,10 +62,49 @@ export class FdTable {
     return part === undefined ? undefined : this.#read(part, id);
   }
 
-  /** Makes room for `count` more entries at once. */
-  reserve(count: number): void {
-    const needed = (this.#used + count) * entryFields;
-    if (needed > this.#entries.length) this.#entries = enlarged(this.#entries, needed);
+  /**
+   * Takes over what was loaded, into an empty table. Of two entries with one key the first on the wire wins, as QEMU finds
+   * it; the others are returned.
+   */
+  fill(loaded: LoadedFds): FdEntry[] {
+    const { names, numbers, entries, count } = loaded;
+    reverse(entries, count);
+    // Each name has an entry, so each number makes way for the place of a part.
+    this.#parts = numbers;
+    this.#names = names;
+    this.#entries = entries;
+    this.#used = count;
+    // As much as it comes to mostly; else it grows.
+    const room = 64 + names.length * headFields + count * 2;
+    this.#slots = new Int32Array(room);
+    this.#slotEntries = new Int32Array(room);
+    for (const name of names) this.#checkNewName(name);
+    const parts = new Int32Array(names.length);
+    const dropped: FdEntry[] = [];
+    // Oldest first, as they were saved: ids of a name begin at 0 then, and find their slots.
+    for (let entry = 0; entry < count; entry++) {
+      const entryAt = entry * entryFields;
+      const number = at(entries, entryAt);
+      const name = names[number] as string;
+      const id = at(entries, entryAt + entryId);
+      let part = at(parts, number);
+      if (part === 0) {
+        part = this.#place(name, number);
+      } else {
+        const older = this.#read(part, id);
+        if (older !== undefined) {
+          dropped.push({ name, id, fd: older });
+          this.#remove(part, id);
+        }
+      }
+      parts[number] = this.#index(name, part, id, at(entries, entryAt + entryFd), entry);
+      this.#size += 1;
+    }
+    // The empty name is the last one of a new table.
+    this.#lastPart = this.#parts[this.#lastName];
+    this.#rebuildIfSparse();
+    // Once at the end: an unshift for each moves them all each time.
+    return dropped.reverse();
   }
 
   /** Adds an entry as the newest. If the key is taken, nothing changes and the fd that is there is returned. */
@@ -91,12 +132,8 @@ export class FdTable {
   delete(name: string, id: number): boolean {
     const part = this.#parts[name];
     if (part === undefined || (id | 0) !== id) return false;
-    const entry = this.#unindex(part, id);
-    if (entry < 0) return false;
-    this.#entries[entry * entryFields] = -1;
-    this.#slots[part - headCount] = at(this.#slots, part - headCount) - 1;
-    this.#size -= 1;
-    if (this.#used > 64 && this.#size < this.#used >> 2) this.#rebuild();
+    if (!this.#remove(part, id)) return false;
+    this.#rebuildIfSparse();
     return true;
   }
 
@@ -152,9 +189,13 @@ export class FdTable {
 
   #newPart(name: string): number {
     this.#checkNewName(name);
+    return this.#place(name, this.#names.push(name) - 1);
+  }
+
+  #place(name: string, number: number): number {
     const part = this.#slotsUsed + headFields;
     this.#useSlots(part);
-    this.#slots[part - headNumber] = this.#names.push(name) - 1;
+    this.#slots[part - headNumber] = number;
     this.#parts[name] = part;
     return part;
   }
@@ -174,6 +215,16 @@ export class FdTable {
     slots[part - headSparse] = at(slots, part - headSparse) + 1;
     this.#sparse.add(at(slots, part - headNumber), id, entry);
     return part;
+  }
+
+  /** Takes the key out of the index and empties its entry; false if there is none. */
+  #remove(part: number, id: number): boolean {
+    const entry = this.#unindex(part, id);
+    if (entry < 0) return false;
+    this.#entries[entry * entryFields] = -1;
+    this.#slots[part - headCount] = at(this.#slots, part - headCount) - 1;
+    this.#size -= 1;
+    return true;
   }
 
   /** Takes the key out of the index and returns its entry, or -1. */
@@ -219,8 +270,9 @@ export class FdTable {
     this.#slotEntries = enlarged(this.#slotEntries, room);
   }
 
-  /** Closes the gaps that deleted entries left, and forgets names that have none any more. */
-  #rebuild(): void {
+  /** When most entries were deleted: closes the gaps, and forgets names that have none any more. */
+  #rebuildIfSparse(): void {
+    if (this.#used <= 64 || this.#size >= this.#used >> 2) return;
     const names = this.#names;
     const entries = this.#entries;
     const used = this.#used;
@@ -251,30 +303,18 @@ const headNumber = 3;
 const headCount = 4;
 const headFields = 4;
 
-// An entry: number of the name, id, fd.
-const entryId = 1;
-const entryFd = 2;
-const entryFields = 3;
-
-/**
- * Numbers by name, in an object without a prototype: V8 makes each name that is asked for unique, once, and compares
- * addresses from then on, where a Map compares characters (10 ns against 19 for a look-up among 7,530 fds).
- */
-function dictionary(): Record<string, number | undefined> {
-  const empty: Record<string, number | undefined> = Object.create(null);
-  // An object that something was deleted from is a hash table to V8, however few names it has.
-  empty["name"] = 0;
-  delete empty["name"];
-  return empty;
-}
-
 /** An element that is known to be there. */
 function at(array: Int32Array, index: number): number {
   return array[index] as number;
 }
 
-function enlarged(array: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {
-  const larger = new Int32Array(length);
-  larger.set(array);
-  return larger;
+/** Turns the order of the entries around. */
+function reverse(entries: Int32Array, count: number): void {
+  for (let low = 0, high = (count - 1) * entryFields; low < high; low += entryFields, high -= entryFields) {
+    for (let field = 0; field < entryFields; field++) {
+      const kept = at(entries, low + field);
+      entries[low + field] = at(entries, high + field);
+      entries[high + field] = kept;
+    }
+  }
 }
