@@ -48,6 +48,7 @@ async function receive(path, names) {
 
 const folder = mkdtempSync(join(tmpdir(), "cprkit-example-"));
 const path = join(folder, "cpr.sock");
+console.log("listening at", path); // before the fds are counted: the first line to a pipe makes Node open one of its own
 const before = listFds();
 const [received] = await Promise.allSettled([receive(path, ["memory", "disk"]), send(path)]);
 if (received.status === "rejected") console.log("refused:", received.reason.message);
