@@ -1,6 +1,6 @@
 // `npm run build`, `demo`, `bench` and `npm test` on a fresh clone: installs what is missing, builds, and does the job.
 
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -14,7 +14,7 @@ build();
 if (job === "build") process.exit();
 else if (job === "demo") demo();
 else if (job === "bench") bench();
-else if (job === "test") test();
+else if (job === "test") await test();
 else if (job === "pure") pure();
 else fail(`expected "build", "demo", "bench", "test" or "pure", found ${JSON.stringify(job)}`, 2);
 
@@ -57,17 +57,18 @@ function bench() {
   if (rest.length === 0) node("scripts/bench/table.mjs");
 }
 
-function test() {
-  const fetched = run(process.execPath, ["scripts/qemu/fetch.mjs"]);
-  // Without QEMU the tests that need it skip with their reason, unless they are required.
-  if (fetched !== 0 && process.env.CPRKIT_REQUIRE_QEMU === "1") fail("QEMU is required, but could not be had", 4);
+async function test() {
+  // Mostly waits for the network: the checks are made meanwhile.
+  const fetching = spawn(process.execPath, ["scripts/qemu/fetch.mjs"], { cwd: root, stdio: "inherit" });
+  const fetched = new Promise((resolve) => fetching.once("exit", resolve).once("error", resolve));
   // Without a compiler the ratios to C skip with their reason.
   run(process.execPath, ["scripts/bench/peers.mjs"]);
-  if (rest.length === 0) {
-    tool("@biomejs/biome/bin/biome", "ci", ".");
-    tool("typescript/bin/tsc", "-p", "test");
-    tool("knip/bin/knip.js");
-  }
+  const checks = [["@biomejs/biome/bin/biome", "ci", "."], ["typescript/bin/tsc", "-p", "test"], ["knip/bin/knip.js"]];
+  const code = (rest.length === 0 ? checks : []).reduce((before, words) => before || check(...words), 0);
+  // Without QEMU the tests that need it skip with their reason, unless they are required.
+  const isMissing = (await fetched) !== 0;
+  if (code !== 0) process.exit(code);
+  if (isMissing && process.env.CPRKIT_REQUIRE_QEMU === "1") fail("QEMU is required, but could not be had", 4);
   tool("vitest/vitest.mjs", "run", ...rest);
 }
 
@@ -96,6 +97,10 @@ function node(...args) {
 
 function tool(path, ...args) {
   node(join("node_modules", path), ...args);
+}
+
+function check(path, ...args) {
+  return run(process.execPath, [join("node_modules", path), ...args]);
 }
 
 function run(program, args, stdout = "inherit") {

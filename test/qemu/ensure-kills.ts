@@ -1,8 +1,9 @@
 // `cprkit ensure` is killed at one place of an update and asked again: the guest was updated once and lost nothing, the
 // answer is that of one update, and nothing is left behind.
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { expect } from "vitest";
 import { unwritten } from "../../src/qemu/update/run.ts";
 import { type UpdateStep, updateSteps } from "../../src/qemu/update/steps.ts";
@@ -46,19 +47,25 @@ interface Said {
   readonly answer: any;
 }
 
+const commandOf = (vm: Updatable, qemu: string, words: readonly string[]) => [
+  ...[join(repoRoot, "bin/cprkit"), "ensure", "--qmp", vm.qmp, "--qemu", qemu, "--state-dir", vm.stateDir, "--json"],
+  ...words,
+];
+
+/** Runs the command beside others of its kind, to its end. @throws what execFile throws when it does not exit with 0 */
+export async function ensureBeside(vm: Updatable, qemu: string, words: readonly string[]): Promise<Said["answer"]> {
+  const { stdout } = await promisify(execFile)(process.execPath, commandOf(vm, qemu, words), { timeout: 120_000 });
+  return JSON.parse(stdout);
+}
+
 /** Runs the command, killed at one place or not. */
 export function ensure(vm: Updatable, qemu: string, words: readonly string[], at?: Kill): Said {
   const preload = fileURLToPath(new URL("children/kill-at.mjs", import.meta.url));
   const node = at === undefined ? [] : ["--import", preload];
-  const command = ["ensure", "--qmp", vm.qmp, "--qemu", qemu, "--state-dir", vm.stateDir, "--json", ...words];
-  const { signal, status, stdout, stderr } = spawnSync(
-    process.execPath,
-    [...node, join(repoRoot, "bin/cprkit"), ...command],
-    {
-      encoding: "utf8",
-      env: { ...process.env, ...(at === undefined ? {} : { CPRKIT_TEST_KILL: JSON.stringify(at) }) },
-    },
-  );
+  const { signal, status, stdout, stderr } = spawnSync(process.execPath, [...node, ...commandOf(vm, qemu, words)], {
+    encoding: "utf8",
+    env: { ...process.env, ...(at === undefined ? {} : { CPRKIT_TEST_KILL: JSON.stringify(at) }) },
+  });
   return { signal, code: status, stderr, answer: signal === null && stdout !== "" ? JSON.parse(stdout) : undefined };
 }
 

@@ -7,7 +7,7 @@ import { updateVm } from "../../src/qemu/update/update.ts";
 import type { UpdateModeName } from "../../src/qemu/vm/binary.ts";
 import { cprkit } from "../support/cli.ts";
 import { describeQemu } from "../support/qemu.ts";
-import { ensure, expectOnce, type Kill, startFor } from "./ensure-kills.ts";
+import { ensure, ensureBeside, expectOnce, type Kill, startFor } from "./ensure-kills.ts";
 import { copyOf, counted } from "./ensure-support.ts";
 import { endAll, runStates, startPlain } from "./update-support.ts";
 
@@ -18,10 +18,15 @@ vi.setConfig({ testTimeout: 240_000 });
 
 describeQemu("ensureUpdated", ["10.0", "11.1"], (qemu) => {
   it("ten at once update once; the same key gets the first answer", async () => {
-    const { qmp, stateDir, qemus } = await startPlain(qemu["10.0"]);
+    const vm = await startPlain(qemu["10.0"]);
+    const { qmp, stateDir, qemus } = vm;
     const wanted = counted(qemu["11.1"]);
     const ask = (key?: string) => ensureUpdated({ qmp }, { qemu: wanted.program, stateDir, key });
-    const answers = await Promise.all(Array.from({ length: 10 }, (_, at) => ask(`request ${at}`)));
+    // Five in this process, five in a process each.
+    const beside = (key: string) => ensureBeside(vm, wanted.program, ["--key", key]);
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, (_, at) => (at % 2 === 0 ? ask : beside)(`request ${at}`)),
+    );
     const results = answers.map(({ result }) => result).sort();
     expect(results).toEqual([...Array<string>(9).fill("nothing-to-do"), "updated"]);
     expect(wanted.starts()).toBe(1);
@@ -29,6 +34,9 @@ describeQemu("ensureUpdated", ["10.0", "11.1"], (qemu) => {
     const first = answers.findIndex(({ result }) => result === "updated");
     const again = await ask(`request ${first}`);
     expect(again).toMatchObject({ result: "updated", repeated: true, report: { to: answers[first]?.report?.to } });
+    // Its process has ended since.
+    const byPid = (key: string) => ensureUpdated({ pid: vm.pid }, { qemu: wanted.program, stateDir, key });
+    expect(await byPid(`request ${first}`)).toEqual(again);
     expect(await ask("another")).toMatchObject({ result: "nothing-to-do", repeated: false, pid: qemus()[0] });
     expect((await vmStatus({ qmp }, { stateDir })).update?.outcome).toBe("updated");
   });
@@ -68,7 +76,7 @@ describeQemu("ensureUpdated", ["10.0", "11.1"], (qemu) => {
 
   it("killed when only the new QEMU was left: it is not ended because it does not answer", async () => {
     const { vm, wanted } = await startFor("cpr-transfer", qemu);
-    expect(ensure(vm, wanted.program, [], { step: "done", when: "before" }).signal).toBe("SIGKILL");
+    expect(ensure(vm, wanted.program, ["--key", "a"], { step: "done", when: "before" }).signal).toBe("SIGKILL");
     const [pid = 0] = vm.qemus();
     process.kill(pid, "SIGSTOP");
     const target = { qmp: vm.qmp };
@@ -77,7 +85,9 @@ describeQemu("ensureUpdated", ["10.0", "11.1"], (qemu) => {
     );
     expect(vm.qemus()).toEqual([pid]);
     process.kill(pid, "SIGCONT");
-    expect(ensure(vm, wanted.program, []).answer).toMatchObject({ result: "nothing-to-do", recovered: "updated", pid });
+    // By the process that it had been asked for, which has ended.
+    const answer = await ensureUpdated({ pid: vm.pid }, { qemu: wanted.program, stateDir: vm.stateDir, key: "a" });
+    expect(answer).toMatchObject({ result: "updated", recovered: "updated", pid, fromJournal: { sourcePid: vm.pid } });
     expect([...(await runStates(vm))]).toEqual([[pid, "running"]]);
   });
 

@@ -50,20 +50,17 @@ export function faultPoints(mode: UpdateModeName, long: boolean): FaultPoint[] {
   const points = (kind: FaultKind, steps: readonly UpdateStep[]) => steps.map((step) => ({ mode, kind, step }));
   const written = stepsFrom(mode, "journalled");
   const pair = mode !== "cpr-exec";
+  // Of faults that another kind has at each step, too: every other step, by turns.
+  const even = (steps: readonly UpdateStep[]) => steps.filter((_, at) => long || at % 2 === 0);
+  const odd = (steps: readonly UpdateStep[]) => steps.filter((_, at) => long || at % 2 === 1);
   return [
-    ...points("kill-source", all),
+    ...points("kill-source", pair ? odd(all) : all),
     ...(pair ? points("kill-destination", stepsFrom(mode, "started")) : []),
     // Each step once at least: taken back at every other one, finished at the rest.
-    ...points(
-      "kill-cprkit, then abort",
-      all.filter((_, at) => long || mode === "cpr-exec" || at % 2 === 0),
-    ),
-    ...points(
-      "kill-cprkit, then resume",
-      all.filter((_, at) => long || mode === "cpr-exec" || at % 2 === 1),
-    ),
-    ...points("ctrl-c", all),
-    ...points("disk-full", written.slice(0, -1)),
+    ...points("kill-cprkit, then abort", pair ? even(all) : all),
+    ...points("kill-cprkit, then resume", odd(all)),
+    ...points("ctrl-c", pair ? even(all) : all),
+    ...points("disk-full", pair ? odd(written.slice(0, -1)) : written.slice(0, -1)),
     ...(pair
       ? points("hang-destination", long ? stepsFrom(mode, "started") : ["started", "destination-ready", "switching"])
       : []),

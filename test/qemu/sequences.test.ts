@@ -1,5 +1,5 @@
 // Whatever was done to a running VM over QMP, an update carries it: random sequences, compared by a model of what they set.
-// 10 sequences; with CPRKIT_LONG=1 300. CPRKIT_SEED=N runs the sequence of that seed alone.
+// 4 sequences; with CPRKIT_LONG=1 300. CPRKIT_SEED=N runs the sequence of that seed alone.
 import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
@@ -12,7 +12,7 @@ import { ask, endAll, fingerprint, startUpdatable } from "./update-support.ts";
 
 afterEach(endAll);
 
-const count = process.env["CPRKIT_LONG"] === "1" ? 300 : 10;
+const count = process.env["CPRKIT_LONG"] === "1" ? 300 : 4;
 const only = process.env["CPRKIT_SEED"];
 const seeds = only === undefined ? Array.from({ length: count }, (_, index) => index + 1) : [Number(only)];
 

@@ -59,7 +59,7 @@ describeQemu("a new QEMU that can't have the disk", ["10.0", "11.1"], (qemu) => 
     it(`${from} to ${to}: while nobody can have it, the guest waits in the old one, and nothing is called lost`, async () => {
       const vm = await startUpdatable({ machine: "pc-q35-10.0", accel: "tcg", qemu: qemu[from], devices: true });
       const unlock = await lockImage(join(vm.dir, "disk.qcow2"));
-      const options = { stateDir: vm.stateDir, timeoutMs: 2_000 };
+      const options = { stateDir: vm.stateDir, timeoutMs: 5_000 };
       const update = updateVm({ qmp: vm.qmp }, { ...options, qemu: qemu[to] });
       await expect(update).rejects.toThrow(/stands still: the old QEMU has the guest, but can't run it: .*write/);
       expect([...(await runStates(vm))]).toEqual([[vm.pid, "postmigrate"]]);

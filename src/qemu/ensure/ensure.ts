@@ -12,7 +12,7 @@ import type { UpdateOptions, UpdateReport } from "../update/options.ts";
 import { findJournal } from "../update/record/find.ts";
 import { makeFolder } from "../update/record/journal.ts";
 import { isHeldError, lockHolder, takeLock } from "../update/record/lock.ts";
-import { type JournalReport, keepFinished, keepReport, reportFor } from "../update/record/reports.ts";
+import { type JournalReport, keepFinished, keepReport, qmpOfRequest, reportFor } from "../update/record/reports.ts";
 import { abortUpdate, type Recovery } from "../update/recover.ts";
 import { asCprkitError } from "../update/run.ts";
 import { type VmStatus, vmStatus } from "../update/status.ts";
@@ -85,7 +85,7 @@ export async function ensureUpdated(target: VmTarget, options: EnsureOptions = {
     return base === undefined || qmp === undefined ? undefined : vmFolder(base, publicName(realPath(qmp)));
   };
   // Reports are found by the socket's name, and the process may be another one by the next time.
-  const { qmp = await vmStatus(target, { stateDir }).then(...nameOrNone) } = target;
+  const { qmp = (await nameOf(target, stateDir)) ?? nameOfRequest(target, options) } = target;
   for (let named = qmp === undefined ? target : { ...target, qmp }; ; ) {
     const folder = folderOf(named.qmp);
     const step =
@@ -110,7 +110,18 @@ export async function ensureUpdated(target: VmTarget, options: EnsureOptions = {
 }
 
 /** Who it is that can't be asked is said later. */
-const nameOrNone = [(status: VmStatus) => status.qmp, () => undefined] as const;
+function nameOf(target: VmTarget, stateDir: string | undefined): Promise<string | undefined> {
+  return vmStatus(target, { stateDir }).then(
+    ({ qmp }) => qmp,
+    () => undefined,
+  );
+}
+
+/** The process that the request named ends with the update, whose answer may have been lost. */
+function nameOfRequest({ pid }: VmTarget, { key, stateDir }: EnsureOptions): string | undefined {
+  const base = stateBase(stateDir, undefined);
+  return key === undefined || pid === undefined || base === undefined ? undefined : qmpOfRequest(base, key, pid);
+}
 
 interface State {
   readonly sharing: object;

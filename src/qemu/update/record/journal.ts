@@ -260,12 +260,9 @@ export interface Listed {
 
 /** Every journal below a state folder, with its own folder. @throws CprkitError ERR_FILE when others can write there */
 export function listJournals(base: string): Listed {
-  const checked = checkedFolder(base, { make: false });
   const journals: { folder: string; journal: Journal }[] = [];
   const problems: { folder: string; error: CprkitError }[] = [];
-  if (checked === undefined) return { journals, problems };
-  for (const name of namesIn(checked)) {
-    const path = join(checked, name);
+  for (const path of listFolders(base)) {
     try {
       const folder = checkedFolder(path, { make: false });
       const journal = folder === undefined ? undefined : readJournal(folder);
@@ -276,6 +273,12 @@ export function listJournals(base: string): Listed {
     }
   }
   return { journals, problems };
+}
+
+/** The folders of VMs below a state folder, not looked into yet. @throws CprkitError ERR_FILE when others can write there */
+export function listFolders(base: string): string[] {
+  const checked = checkedFolder(base, { make: false });
+  return checked === undefined ? [] : namesIn(checked).map((name) => join(checked, name));
 }
 
 function namesIn(folder: string): string[] {

@@ -11,7 +11,7 @@ import { realPath, throughRootOf } from "../../namespaces/paths.ts";
 import type { UpdateModeName } from "../../vm/binary.ts";
 import { vmFolder } from "../../vm/state-dir.ts";
 import { checkedFolder, readOwnFile, replaceOwnFile } from "./checked-folder.ts";
-import { type Journal, makeFolder } from "./journal.ts";
+import { type Journal, listFolders, listJournals, makeFolder } from "./journal.ts";
 
 /** What is known of an update whose caller was killed before it could report. */
 export interface JournalReport {
@@ -47,6 +47,35 @@ export function reportFor(folder: string, key: string): Readonly<Record<string, 
     // It was cut off: as if there were none, for asking again does no harm.
     return undefined;
   }
+}
+
+/**
+ * The QMP socket of the VM whose process had been `pid` when it was asked for with `key`, by what was answered then, or by
+ * the journal where nobody could answer.
+ *
+ * @throws CprkitError ERR_FILE when others can write to the state folder
+ */
+export function qmpOfRequest(base: string, key: string, pid: number): string | undefined {
+  const hadPid = { pid: z.literal(pid) };
+  const answered = z
+    .object({ qmp: z.string() })
+    .and(
+      z.union([
+        z.object(hadPid),
+        z.object({ report: z.object({ sourcePid: hadPid.pid }) }),
+        z.object({ fromJournal: z.object({ sourcePid: hadPid.pid }) }),
+      ]),
+    );
+  for (const folder of listFolders(base)) {
+    const answer = answered.safeParse(isOurs(folder) ? reportFor(folder, key) : undefined);
+    if (answer.success) return answer.data.qmp;
+  }
+  const { journals } = listJournals(base);
+  const found = journals.find(
+    ({ journal: { key: asked, source, destination } }) =>
+      asked === key && (source.pid === pid || destination?.pid === pid),
+  );
+  return found?.journal.publicQmp;
 }
 
 /** @throws CprkitError ERR_FILE */
@@ -96,6 +125,14 @@ function journalReport(journal: Journal, pid: number | undefined): JournalReport
   const to = journal.to ?? destination?.version;
   const times = { downtimeMs, stopUs, resumeUs };
   return { mode, startedAt, from: source.version, to, sourcePid: source.pid, pid, ...times, log };
+}
+
+function isOurs(folder: string): boolean {
+  try {
+    return checkedFolder(folder, { make: false }) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 function fileOf(folder: string, key: string): string {
