@@ -7,6 +7,7 @@ import type { Qmp } from "../../qmp/client.ts";
 import { type Asker, isRefusal } from "../ask.ts";
 import type { Machine } from "../schema.ts";
 import { holdsSecret, isSecretProperty } from "../secrets.ts";
+import { switchesOf } from "./cpu-switches.ts";
 import { isBoards, parseQtree, type Said, sameAsBefore } from "./qtree.ts";
 
 type QomObject = Machine["qom"][number];
@@ -23,9 +24,9 @@ interface Place {
 }
 
 /**
- * The switches of the first CPU of each type, some 500 properties, which an older QEMU answers one by one in a tenth of a
- * second and more: read them, leave them out, or take them from what the same process said before. They are fixed when
- * the CPU is made.
+ * The switches of the first CPU of each type, some 500 properties, half of which an older QEMU has to be asked one by one,
+ * for a tenth of a second: read them, leave them out, or take them from what the same process said before. They are fixed
+ * when the CPU is made.
  */
 type CpuSwitches = "read" | "leave out" | { readonly known: readonly QomObject[] };
 
@@ -237,10 +238,19 @@ async function readOne(qmp: Qmp, place: Filtered, wait: WaitOptions): Promise<Re
   const { path } = place;
   const all = await unlessRefused(async () => (await qmp.execute("qom-list", { path }, wait)).filter(isTold));
   if (all === undefined) return [];
+  const get = async ({ name, type }: Property): Promise<Property[]> => {
+    const value = await unlessRefused(() => qmp.execute("qom-get", { path, property: name }, wait));
+    return value === undefined ? [] : [{ name, type, value }];
+  };
+  const wanted = all.filter(place.wants);
+  const sets = wanted.find(({ name }) => name === "feature-words");
+  const words = sets === undefined ? [] : await get(sets);
+  const told = switchesOf(words[0]?.value);
   const values = await Promise.all(
-    all.filter(place.wants).map(async ({ name, type }): Promise<Property[]> => {
-      const value = await unlessRefused(() => qmp.execute("qom-get", { path, property: name }, wait));
-      return value === undefined ? [] : [{ name, type, value }];
+    wanted.map((property) => {
+      if (property === sets) return words;
+      const value = property.type === "bool" ? told[property.name] : undefined;
+      return value === undefined ? get(property) : [{ ...property, value }];
     }),
   );
   return [readObject(place, all, values.flat())];
