@@ -26,9 +26,7 @@ for (const version of ["7.2", "10.0", "11.1"] as const) {
         try {
           const { machine: read } = await readOpenMachine(vm, {}, {});
           const properties = read.qom.find((object) => object.path === path)?.properties ?? {};
-          const listed = (await vm.qmp.execute("qom-list", { path })).filter(
-            ({ name, type }) => type === "bool" && !name.startsWith("legacy-"),
-          );
+          const listed = (await vm.qmp.execute("qom-list", { path })).filter(({ type }) => type === "bool");
           const said: Record<string, unknown> = {};
           for (const { name } of listed) said[name] = await vm.qmp.execute("qom-get", { path, property: name });
           const told = switchesOf(await vm.qmp.execute("qom-get", { path, property: "feature-words" }));
