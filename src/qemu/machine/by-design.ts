@@ -217,9 +217,19 @@ const rules: readonly Rule[] = [
   { reason: "update", path: /^block\.nodes\[.*\]\.other\.format-specific\.data\.bitmaps\b/ },
 ];
 
-/** On in every machine type that has them: QEMU has dropped, or added, them for all types alike. */
+/**
+ * On in every machine type that has them: QEMU has dropped, or added, them for all types alike. Or, as legacy-multi-node, on in
+ * the older types: an older QEMU does so without a switch.
+ */
 const fixedByType = [
-  ...["migrate", "migrate-extra", "hpet-offset-saved", "cpu-hotplug-legacy", "full-cpuid-auto-level"],
+  ...[
+    "migrate",
+    "migrate-extra",
+    "hpet-offset-saved",
+    "cpu-hotplug-legacy",
+    "full-cpuid-auto-level",
+    "legacy-multi-node",
+  ],
   ...["emergency-write", "format_transport_address", "spcr", "bus"],
   ...["memory-hotplug-support", "smm-enabled", "smm-ranges", "fd-bootchk", "has-acpi", "pci-type"],
   ...["below-4g-mem-size", "mitigation", "autonegotiation", "extra_mac_registers", "use-timer", "ioeventfd"],
